@@ -1,0 +1,99 @@
+"""C kernels compiled on first use, specialised to the run's sizes, and kept in a cache.
+
+A kernel's sizes (p, K, the number of nodes, ...) are macros, so that the compiler sees every inner trip count.  The
+cache lies in ``$XDG_CACHE_HOME/mfpde`` (``~/.cache/mfpde``); its key is the source, the macros, the flags, the
+interpreter and the processor.  A shared library appears under its final name by one rename, so ranks and jobs that
+compile the same kernel at the same time cannot see half of one.
+"""
+
+import hashlib
+import importlib.util
+import os
+import platform
+import shutil
+import sys
+import sysconfig
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from mpi4py import MPI
+
+from mfpde.errors import InputError
+
+# Contraction to fused multiply-adds and no errno: fast, and still free of reassociation, so sums keep their order.
+FLAGS = ("-std=gnu11", "-O3", "-march=native", "-ffp-contract=fast", "-fno-math-errno", "-fno-trapping-math", "-Wno-psabi")
+
+
+def load_kernel(comm: MPI.Comm, source: Path, declarations: str, macros: Mapping[str, int]) -> Any:
+    """Collective. The compiled kernel of a C file, as a cffi module with attributes ``ffi`` and ``lib``.
+
+    Args:
+        comm: Ranks that need the kernel; the first one compiles if the cache has none.
+        source: The C file.
+        declarations: Its public structures and functions, in the subset of C that cffi reads.
+        macros: Compile-time constants.
+
+    Raises:
+        InputError: On all ranks, when there is no working C compiler.
+    """
+    error = None
+    if comm.rank == 0:
+        try:
+            _library(source, declarations, macros)
+        except InputError as exception:
+            error = str(exception)
+    error = comm.bcast(error)
+    if error is not None:
+        raise InputError(error)
+    path, name = _library(source, declarations, macros)  # elsewhere a cache hit, unless the disk is not shared
+    return _import(path, name)
+
+
+def _library(source: Path, declarations: str, macros: Mapping[str, int]) -> tuple[Path, str]:
+    code = source.read_text()
+    parts = (code, declarations, repr(sorted(macros.items())), repr(FLAGS), sys.version, _processor())
+    name = f"_{source.stem}_{hashlib.sha256(chr(0).join(parts).encode()).hexdigest()[:16]}"
+    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "mfpde"
+    path = cache / (name + str(sysconfig.get_config_var("EXT_SUFFIX")))
+    if not path.exists():
+        _build(path, name, code, declarations, macros)
+    return path, name
+
+
+def _build(path: Path, name: str, code: str, declarations: str, macros: Mapping[str, int]) -> None:
+    from cffi import FFI, VerificationError
+
+    compiler = (os.environ.get("CC") or sysconfig.get_config_var("CC") or "cc").split()[0]
+    if shutil.which(compiler) is None:
+        raise InputError(f"the C compiler {compiler!r} was not found: install one (Debian: apt-get install gcc), or set CC")
+    ffi = FFI()
+    ffi.cdef(declarations)
+    ffi.set_source(name, code, define_macros=sorted(macros.items()), extra_compile_args=list(FLAGS))
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=path.parent) as folder:
+            os.replace(ffi.compile(tmpdir=folder), path)
+    except VerificationError as exception:
+        raise InputError(f"the C compiler {compiler!r} failed (are the Python headers installed?): {exception}") from None
+    except OSError as exception:
+        raise InputError(f"cannot write the kernel cache {path.parent}: {exception.strerror}; set XDG_CACHE_HOME") from None
+
+
+def _import(path: Path, name: str) -> ModuleType:
+    specification = importlib.util.spec_from_file_location(name, path)
+    assert specification is not None and specification.loader is not None
+    module = importlib.util.module_from_spec(specification)
+    specification.loader.exec_module(module)
+    return module
+
+
+def _processor() -> str:
+    """What ``-march=native`` depends on: a cache on a shared disk may serve several kinds of machine."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return platform.processor()
+    return next((line for line in lines if line.startswith(("flags", "Features"))), platform.machine())

@@ -1,0 +1,202 @@
+"""The right-hand side of the mean-field flow for the density on slices.
+
+For every slice l = (a_0, r_0), with the residual m_i - h_i of the Hermite modes:
+
+    dq/dt + div_y(q beta) = 0,   dA/dt + beta.grad A = -xi_a Psi,   dR/dt + beta.grad R = -xi_w A dPsi/dr,
+    v = M + L y,   v' = -xi_w A grad_v Psi,   beta = chi L^{-1} (v' - M' - L' y)        (DESIGN, sections 2 and 3)
+
+A point start (d = inf, or w = 0) has one node y = 0 a slice and no L: the same formulas with beta = 0.
+"""
+
+from dataclasses import dataclass
+from math import inf, isfinite, sqrt
+from pathlib import Path
+
+import numpy as np
+from mpi4py import MPI
+from numpy.typing import NDArray
+
+from mfpde.errors import RunError
+from mfpde.evolution.grid import ProcessGrid, process_grid
+from mfpde.evolution.state import Layout, State
+from mfpde.features.features import Features, Neurons
+from mfpde.features.modes import hermite_modes
+from mfpde.problem.config import Discretization
+from mfpde.problem.problem import Problem
+from mfpde.transport.frame import frame_velocity, taper
+from mfpde.transport.mesh import ReferenceMesh, box_mesh, read_mesh, reference_mesh
+from mfpde.transport.transport import Transport
+
+Array = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """Moments of one state.
+
+    Attributes:
+        moments: m_i over all ranks, shape (modes,).
+        by_slice: This group's slices' own moments (this rank's part of the mesh), shape (slices, modes).
+        mass: Likewise int q dy, shape (slices,).
+    """
+
+    moments: Array
+    by_slice: Array
+    mass: Array
+
+
+class MeanFieldFlow:
+    """The semi-discrete mean-field flow on this rank's slices. Collective to construct and to evaluate.
+
+    Args:
+        comm: All ranks.
+        problem: What to solve; the same on all ranks.
+        discretization: How; likewise.
+        mesh_ranks: How many ranks share one mesh, 0 for automatic.
+    """
+
+    def __init__(self, comm: MPI.Comm, problem: Problem, discretization: Discretization, mesh_ranks: int = 0) -> None:
+        self.problem = problem
+        self.discretization = discretization
+        p, d = problem.p, problem.d
+        self.point_start = d == inf or problem.w == "zero"
+        self.scale = 0.0 if self.point_start else 1 / sqrt(d)
+        labels = np.array([(a, r) for a in problem.a_rule.nodes for r in problem.r_rule.nodes])
+        self.labels = labels
+        self.label_weight = np.outer(problem.a_rule.weights, problem.r_rule.weights).ravel()
+        cells = 1 if self.point_start else discretization.cells**p
+        self.grid: ProcessGrid = process_grid(comm, len(labels), cells, mesh_ranks)
+        self.modes = hermite_modes(p, discretization.hermite_degree, discretization.radial_degree, d)
+        self.target = self.modes.target_coefficients(problem.target)
+        self.features = Features(comm, self.modes, problem.activation)
+        self.mesh = None if self.point_start else self._mesh()
+        local = len(self.grid.slices)
+        self.transport = None if self.mesh is None else Transport(comm, self.mesh, local)
+        self.layout = self._layout()
+        self.y, self.weight = self._nodes()
+        cells_here = 1 if self.mesh is None else self.mesh.cells
+        self._beta = np.zeros((local, p, cells_here, len(self.weight[0])))
+        self._local_weight = self.label_weight[self.grid.slices.start : self.grid.slices.stop]
+        self.fastest = 0.0
+
+    def _mesh(self) -> ReferenceMesh:
+        options, comm, p = self.discretization, self.grid.mesh_comm, self.problem.p
+        if options.mesh is None:
+            domain = box_mesh(comm, p, options.cells, options.half_width)
+        else:
+            domain = read_mesh(comm, Path(options.mesh), p)
+        mesh = reference_mesh(domain, options.degree)
+        mesh.taper[...] = taper(mesh.y, mesh.half_width, TAPER * mesh.half_width)
+        return mesh
+
+    def _nodes(self) -> tuple[Array, Array]:
+        """Node coordinates (p, cells, nodes) and weights (cells, nodes) of the owned cells."""
+        if self.mesh is None:
+            return np.zeros((self.problem.p, 1, 1)), np.ones((1, 1))
+        owned = self.mesh.owned
+        return np.ascontiguousarray(self.mesh.y[:, :owned]), np.ascontiguousarray(self.mesh.weight[:owned])
+
+    def _layout(self) -> Layout:
+        y, weight = self._nodes()
+        here = self.labels[self.grid.slices.start : self.grid.slices.stop]
+        slices, p = len(here), self.problem.p
+        q = np.exp(-0.5 * (y**2).sum(axis=0))
+        q /= self.grid.mesh_comm.allreduce(float((weight * q).sum()))
+        shape = (slices, *q.shape)
+        initial = State(
+            q=np.broadcast_to(q, shape).copy(),
+            a=np.broadcast_to(here[:, 0, None, None], shape).copy(),
+            r=np.broadcast_to(here[:, 1, None, None], shape).copy(),
+            M=np.zeros((slices, p)),
+            Lambda=np.broadcast_to(np.eye(p), (slices, p, p)).copy(),
+        )
+        spread, moves = not self.point_start, not self.problem.xi_w.zero
+        evolves = {
+            "q": spread and moves,
+            "a": not self.problem.xi_a.zero,
+            "r": moves and self.problem.w != "zero",
+            "M": moves,
+            "Lambda": spread and moves,
+        }
+        return Layout(initial, tuple(name for name, does in evolves.items() if does))
+
+    def evaluate(self, state: State, time: float) -> Evaluation:
+        """Collective. The moments of a state.
+
+        Raises:
+            RunError: On all ranks, if they are not finite.
+        """
+        moments, by_slice, mass = self.features.moments(self._neurons(state), self._local_weight)
+        if not np.isfinite(moments).all():
+            bad = self.grid.slices.start + np.flatnonzero(~np.isfinite(by_slice).all(axis=1))
+            index = self.grid.comm.allreduce(int(bad[0]) if len(bad) else len(self.labels), op=MPI.MIN)
+            raise RunError(self._blow_up(time, index))
+        return Evaluation(moments, by_slice, mass)
+
+    def _blow_up(self, time: float, index: int) -> str:
+        where = "" if index == len(self.labels) else " in slice {} (a_0 = {:.4g}, r_0 = {:.4g})".format(index, *self.labels[index])
+        return (
+            f"values are no longer finite at t = {time:.6g}{where}: lower discretization.tolerance or the learning rates, "
+            "or take more cells"
+        )
+
+    def rates(self, time: float, vector: Array, out: Array) -> None:
+        """Collective. The time derivative of the state `vector`, written to `out`."""
+        state, rate = self.layout.views(vector), self.layout.blocks(out)
+        residual = self.evaluate(state, time).moments - self.target
+        xi = self.problem.xi_a(time), self.problem.xi_w(time)
+        if not all(isfinite(x) for x in xi):
+            raise RunError(f"training.xi_a or training.xi_w is not finite at t = {time:.6g}")
+        slices, p = state.M.shape
+        dv = self._beta.reshape(slices, p, -1)
+        fit = self.features.velocities(self._neurons(state), residual, xi, (rate.get("a"), dv, rate.get("r")))
+        if "M" not in rate:
+            return
+        if self.transport is None:
+            rate["M"][...] = dv[:, :, 0]
+            return
+        if self.grid.mesh_comm.size > 1:
+            self.grid.mesh_comm.Allreduce(MPI.IN_PLACE, fit)
+        dM, dL = frame_velocity(fit, p)
+        rate["M"][...] = dM
+        rate["Lambda"][...] = dL / self.scale
+        inverse = np.linalg.inv(self.scale * state.Lambda)
+        self.transport.remainder(np.concatenate([dM, dL.reshape(slices, -1), inverse.reshape(slices, -1)], axis=1), self._beta)
+        carried = ("q", "a", "r")
+        fields = tuple(getattr(state, name) if name in rate else None for name in carried)
+        self.fastest = self.transport.apply(self._beta, fields, tuple(rate.get(name) for name in carried))
+
+    def limit(self, vector: Array) -> bool:
+        """Collective. Makes q >= 0 in place, see `Transport.limit`; says whether any rank changed anything."""
+        changed = 0
+        if self.transport is not None and "q" in self.layout.evolving:
+            changed = self.transport.limit(self.layout.views(vector).q, self.grid.mesh_comm)
+        return bool(self.grid.comm.allreduce(changed))
+
+    def largest_step(self) -> float:
+        """Collective. The step at which the fastest remainder velocity of the last evaluation crosses CFL / (2 k + 1) of
+        a reference cell."""
+        fastest = self.grid.comm.allreduce(self.fastest, op=MPI.MAX)
+        return CFL / ((2 * self.discretization.degree + 1) * fastest) if fastest > 0 else inf
+
+    def frames(self, state: State) -> Array:
+        """L of each slice, shape (slices, p, p); 0 for a point start."""
+        return self.scale * state.Lambda
+
+    def _neurons(self, state: State) -> Neurons:
+        slices, p = state.M.shape
+        flat = (slices, self.weight.size)
+        return Neurons(
+            y=self.y.reshape(p, -1),
+            weight=self.weight.ravel(),
+            M=state.M,
+            L=self.frames(state),
+            q=state.q.reshape(flat),
+            a=state.a.reshape(flat),
+            r=state.r.reshape(flat),
+        )
+
+
+# Share of the half width at which the taper begins, and the Courant number of a step (of an RK5 on upwind DG).
+TAPER = 5 / 6
+CFL = 1.0

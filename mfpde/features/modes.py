@@ -1,0 +1,116 @@
+"""The Hermite modes of the rotation-invariant functions on (R^d, N(0, I_d)).
+
+A mode (alpha, j) is he_alpha(z) times the normalised Wick power :|y|^{2j}: of y = x_{V perp}, of degree
+k = |alpha| + 2j.  Its pairing with a neuron w = (v, r) is, with D = d - p, S = |v|^2 + r^2 and G_k = c_k(s) / s^k,
+
+    phi_{alpha,j}(v, r) = N_{alpha,j} v^alpha r^{2j} G_k(S),
+    N_{alpha,j} = sqrt( k! / ( alpha! 2^j j! prod_{i<j} (D + 2i) ) ),
+
+and because d/dS G_k = 1/2 sqrt((k+1)(k+2)) G_{k+2}, the gradient of Psi = sum_i (m_i - h_i) phi_i needs no further
+tables (DESIGN, section 2).  At d = inf only j = 0 survives.
+"""
+
+from dataclasses import dataclass
+from itertools import product
+from math import factorial, inf, prod, sqrt
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mfpde.problem.target import Target
+
+
+@dataclass(frozen=True)
+class Modes:
+    """The modes with |alpha| + 2j <= K and j <= J, in ascending degree.
+
+    The monomials mu_i = v^alpha r^{2j} are closed under removing a factor, so each one is a predecessor times one
+    variable; `parent` and `factor` say which (factor p stands for r^2).
+
+    Attributes:
+        p: Dimension of V.
+        hermite_degree: K.
+        alpha: Multi-indices, shape (modes, p).
+        radial: j, shape (modes,).
+        degree: k = |alpha| + 2j, shape (modes,), ascending.
+        normalization: N_{alpha,j}, shape (modes,).
+        parent: Index of the predecessor of mu_i, shape (modes,); unused for i = 0.
+        factor: The variable that leads from it to mu_i, shape (modes,).
+        up_v: Index of (alpha + e_q, j), or `len(self)` where that is no mode, shape (modes, p).
+        up_r: Index of (alpha, j + 1), likewise, shape (modes,).
+    """
+
+    p: int
+    hermite_degree: int
+    alpha: NDArray[np.int32]
+    radial: NDArray[np.int32]
+    degree: NDArray[np.int32]
+    normalization: NDArray[np.float64]
+    parent: NDArray[np.int32]
+    factor: NDArray[np.int32]
+    up_v: NDArray[np.int32]
+    up_r: NDArray[np.int32]
+
+    def __len__(self) -> int:
+        return len(self.degree)
+
+    def target_coefficients(self, target: Target) -> NDArray[np.float64]:
+        """The coefficients h_i of h* over the modes, shape (modes,); they live on j = 0."""
+        value = {tuple(alpha): c for alpha, c in zip(target.alpha.tolist(), target.coefficients.tolist(), strict=True)}
+        return np.array([0.0 if j else value.get(tuple(a), 0.0) for a, j in zip(self.alpha.tolist(), self.radial, strict=True)])
+
+    def field_coefficients(self, residual: NDArray[np.float64]) -> NDArray[np.float64]:
+        """The coefficients of Psi and its derivatives in the monomials mu_i, shape (modes, p + 2).
+
+        Row i holds e_i = N_i residual_i, then (alpha_q + 1) e_{(alpha + e_q, j)} for q = 1..p, then
+        2 (j + 1) e_{(alpha, j + 1)}: the coefficients of mu_i in Psi's polynomial of degree k_i, in its derivative by
+        v_q (which belongs to degree k_i + 1), and in its derivative by r divided by r (degree k_i + 2).
+        """
+        e = np.append(self.normalization * residual, 0.0)
+        by_v = (self.alpha + 1) * e[self.up_v]
+        by_r = 2.0 * (self.radial + 1) * e[self.up_r]
+        return np.column_stack((e[:-1], by_v, by_r))
+
+
+def hermite_modes(p: int, hermite_degree: int, radial_degree: int, d: float) -> Modes:
+    """The modes of degree at most K = `hermite_degree` with j <= `radial_degree`, at input dimension `d` (or inf)."""
+    largest = 0 if d == inf else radial_degree
+    indices = [
+        (alpha, j)
+        for j in range(largest + 1)
+        for alpha in product(range(hermite_degree + 1), repeat=p)
+        if sum(alpha) + 2 * j <= hermite_degree
+    ]
+    indices.sort(key=lambda index: (sum(index[0]) + 2 * index[1], index[1], tuple(-a for a in index[0])))
+    position = {index: i for i, index in enumerate(indices)}
+    n = len(indices)
+
+    def shifted(alpha: tuple[int, ...], q: int, by: int) -> tuple[int, ...]:
+        return tuple(a + by * (i == q) for i, a in enumerate(alpha))
+
+    def predecessor(alpha: tuple[int, ...], j: int) -> tuple[int, int]:
+        if j:
+            return position[alpha, j - 1], p
+        q = next((q for q in range(p) if alpha[q]), 0)
+        return position.get((shifted(alpha, q, -1), 0), 0), q
+
+    steps = np.array([predecessor(*index) for index in indices], dtype=np.int32).reshape(n, 2)
+    up_v = [[position.get((shifted(alpha, q, 1), j), n) for q in range(p)] for alpha, j in indices]
+    return Modes(
+        p=p,
+        hermite_degree=hermite_degree,
+        alpha=np.array([alpha for alpha, _ in indices], dtype=np.int32).reshape(n, p),
+        radial=np.array([j for _, j in indices], dtype=np.int32),
+        degree=np.array([sum(alpha) + 2 * j for alpha, j in indices], dtype=np.int32),
+        normalization=np.array([_normalization(alpha, j, d - p) for alpha, j in indices]),
+        parent=np.ascontiguousarray(steps[:, 0]),
+        factor=np.ascontiguousarray(steps[:, 1]),
+        up_v=np.array(up_v, dtype=np.int32).reshape(n, p),
+        up_r=np.array([position.get((alpha, j + 1), n) for alpha, j in indices], dtype=np.int32),
+    )
+
+
+def _normalization(alpha: tuple[int, ...], j: int, complement: float) -> float:
+    k = sum(alpha) + 2 * j
+    exact = factorial(k) / (prod(factorial(a) for a in alpha) * 2**j * factorial(j))
+    return sqrt(exact / prod(complement + 2 * i for i in range(j)))

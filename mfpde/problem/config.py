@@ -1,0 +1,246 @@
+"""The configuration file: TOML to frozen structures, with every key, type and range checked once, here.
+
+The defaults are the shipped example (examples/staircase.toml).
+"""
+
+import difflib
+import json
+import tomllib
+from collections.abc import Sequence
+from math import inf, isfinite
+from pathlib import Path
+from typing import Any, Literal
+
+import msgspec
+import numpy as np
+
+from mfpde.errors import InputError
+
+
+class _Section(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    pass
+
+
+class TargetSection(_Section, frozen=True):
+    polynomial: str = "z1 + z1*z2"
+    subspace_dimension: int | None = None
+
+
+class Network(_Section, frozen=True):
+    activation: str = "tanh(u + 0.5)"
+
+
+class Input(_Section, frozen=True):
+    dimension: int | float | Literal["inf"] = 10000
+
+
+class Initial(_Section, frozen=True):
+    a: str = "uniform(-1, 1)"
+    w: Literal["gaussian", "zero"] = "gaussian"
+
+
+class Training(_Section, frozen=True):
+    final_time: float = 8.0
+    xi_a: float | str = 1.0
+    xi_w: float | str = 1.0
+
+
+class Discretization(_Section, frozen=True):
+    """How the density is resolved.
+
+    Attributes:
+        hermite_degree: K, the largest total degree of a mode.
+        radial_degree: Largest j.
+        cells: Cells of the reference mesh in each direction.
+        degree: Of the discontinuous finite elements.
+        a_nodes, r_nodes: Labels of a_0 and r_0.
+        half_width: Of the reference box in y, in standard deviations of the initial law.
+        tolerance: Error of one time step, absolute and relative.
+        mesh: A mesh file instead of the box.
+    """
+
+    hermite_degree: int = 6
+    radial_degree: int = 2
+    cells: int = 12
+    degree: int = 3
+    a_nodes: int = 12
+    r_nodes: int = 3
+    half_width: float = 5.5
+    tolerance: float = 1e-8
+    mesh: str | None = None
+
+
+class Parallel(_Section, frozen=True):
+    mesh_ranks: int = 0
+
+
+class Output(_Section, frozen=True):
+    """What is written.
+
+    Attributes:
+        file: The HDF5 file; the configuration file's stem if not given.
+        times: Number of equally spaced records, or a list of times.
+        snapshots: Number of equally spaced snapshots of the density, or a list of times.
+        paraview: Whether snapshots are also written for ParaView.
+        plot: Whether the loss is plotted beside the file at the end.
+    """
+
+    file: str = "staircase.h5"
+    times: int | list[float] = 81
+    snapshots: int | list[float] = 2
+    paraview: bool = False
+    plot: bool = True
+
+
+class Config(_Section, frozen=True):
+    """One run's configuration."""
+
+    target: TargetSection = TargetSection()
+    network: Network = Network()
+    input: Input = Input()
+    initial: Initial = Initial()
+    training: Training = Training()
+    discretization: Discretization = Discretization()
+    parallel: Parallel = Parallel()
+    output: Output = Output()
+
+    def to_toml(self) -> str:
+        """The whole configuration, defaults included, as TOML text."""
+        lines = []
+        for name, section in msgspec.structs.asdict(self).items():
+            lines.append(f"[{name}]")
+            values = msgspec.structs.asdict(section)
+            lines += [f"{key} = {_toml(value)}" for key, value in values.items() if value is not None]
+        return "\n".join(lines) + "\n"
+
+    @property
+    def dimension(self) -> float:
+        """d, an integer or inf."""
+        return float(self.input.dimension)
+
+    @property
+    def record_times(self) -> list[float]:
+        """Times of the records, ascending."""
+        return _times(self.output.times, self.training.final_time)
+
+    @property
+    def snapshot_times(self) -> list[float]:
+        """Times of the density snapshots, ascending."""
+        return _times(self.output.snapshots, self.training.final_time)
+
+
+def load(path: Path | None, overrides: Sequence[str] = ()) -> Config:
+    """The configuration of a TOML file (None: all defaults), with overrides "section.key=value".
+
+    Raises:
+        InputError: For the first thing that is wrong, naming its key and what is allowed.
+    """
+    data = {} if path is None else _read(path)
+    for override in overrides:
+        _override(data, override)
+    _check_names(data)
+    if path is not None and isinstance(data.setdefault("output", {}), dict):
+        data["output"].setdefault("file", path.stem + ".h5")
+    try:
+        config = msgspec.convert(data, Config)
+    except msgspec.ValidationError as error:
+        reason, _, where = str(error).partition(" - at `$.")
+        raise InputError(f"{where.rstrip('`') or 'configuration'}: {reason[0].lower()}{reason[1:]}") from None
+    _check_ranges(config)
+    return config
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise InputError(f"cannot read the configuration {str(path)!r}: {error.strerror}") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise InputError(f"{path} is not a TOML file: {error}") from None
+
+
+def _override(data: dict[str, Any], text: str) -> None:
+    name, equals, value = text.partition("=")
+    section, dot, key = name.strip().partition(".")
+    if not (equals and dot and key):
+        raise InputError(f"--set {text!r}: allowed: section.key=value")
+    try:
+        parsed = tomllib.loads(f"value = {value}")["value"]
+    except tomllib.TOMLDecodeError:
+        parsed = value.strip()
+    values = data.setdefault(section, {})
+    if isinstance(values, dict):
+        values[key] = parsed
+
+
+def _check_names(data: dict[str, Any]) -> None:
+    sections = {field.name: field.type for field in msgspec.structs.fields(Config)}
+    for name, values in data.items():
+        if name not in sections:
+            raise InputError(f"unknown section [{name}]{_nearest(name, sections)}; allowed: {', '.join(sections)}")
+        if not isinstance(values, dict):
+            raise InputError(f"{name}: expected a section [{name}], got {values!r}")
+        keys = [field.name for field in msgspec.structs.fields(sections[name])]
+        for key in values:
+            if key not in keys:
+                raise InputError(f"unknown key {name}.{key}{_nearest(key, keys)}; allowed in [{name}]: {', '.join(keys)}")
+
+
+def _nearest(name: str, names: Any) -> str:
+    near = difflib.get_close_matches(name, list(names), 1)
+    return f" (did you mean {near[0]!r}?)" if near else ""
+
+
+def _check_ranges(config: Config) -> None:
+    numbers = config.discretization
+    ranges = {
+        "hermite_degree": (1, 20),
+        "radial_degree": (0, 10),
+        "cells": (1, 4096),
+        "degree": (1, 7),
+        "a_nodes": (1, 64),
+        "r_nodes": (1, 64),
+        "half_width": (1.0, 12.0),
+        "tolerance": (1e-14, 1e-1),
+    }
+    for key, (low, high) in ranges.items():
+        value = getattr(numbers, key)
+        if not low <= value <= high:
+            raise InputError(f"discretization.{key}: {value!r} is out of range; allowed: {low:g} to {high:g}")
+    d = config.dimension
+    if not (d == inf or (d >= 1 and d == int(d))):
+        raise InputError(f"input.dimension: {config.input.dimension!r} is no dimension; allowed: a positive integer, or inf")
+    if not (0 < config.training.final_time < inf):
+        raise InputError(f"training.final_time: {config.training.final_time!r}; allowed: a positive number")
+    if config.parallel.mesh_ranks < 0:
+        raise InputError(f"parallel.mesh_ranks: {config.parallel.mesh_ranks}; allowed: 0 (automatic) or a divisor of the number of ranks")
+    if not config.output.file.strip():
+        raise InputError("output.file: is empty; allowed: the name of an HDF5 file")
+    for key, least in (("times", 2), ("snapshots", 0)):
+        _check_times(f"output.{key}", getattr(config.output, key), least, config.training.final_time)
+
+
+def _check_times(key: str, value: int | list[float], least: int, final_time: float) -> None:
+    if isinstance(value, int):
+        if not least <= value <= 1_000_000:
+            raise InputError(f"{key}: {value}; allowed: a number of times from {least} to 1000000, or a list of times")
+        return
+    ascending = all(a < b for a, b in zip(value, value[1:], strict=False))
+    if not ascending or not all(isfinite(t) and 0 <= t <= final_time for t in value) or (least and not value):
+        raise InputError(f"{key}: {value!r}; allowed: ascending times from 0 to training.final_time = {final_time:g}")
+
+
+def _times(value: int | list[float], final_time: float) -> list[float]:
+    if not isinstance(value, int):
+        return [float(t) for t in value]
+    return [final_time] if value == 1 else np.linspace(0.0, final_time, value).tolist()
+
+
+def _toml(value: Any) -> str:
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, str):
+        return json.dumps(value, ensure_ascii=False)
+    if isinstance(value, list):
+        return "[" + ", ".join(_toml(x) for x in value) + "]"
+    return repr(value)

@@ -1,0 +1,80 @@
+"""The mathematical problem of one run, parsed and checked: plain data that can be sent to every rank."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+from mfpde.errors import InputError
+from mfpde.problem.activation import Activation, parse_activation
+from mfpde.problem.config import Config
+from mfpde.problem.initial import Rule, law_of_a, law_of_r
+from mfpde.problem.schedule import Schedule, parse_schedule
+from mfpde.problem.target import Target, parse_target
+
+
+@dataclass(frozen=True)
+class Problem:
+    """Target, network, initial law and learning rates.
+
+    Attributes:
+        target: h* in orthonormal Hermite polynomials of z = x_V.
+        activation: sigma.
+        d: Dimension of x, an integer or inf.
+        xi_a, xi_w: Learning rates of the outer and the inner weights.
+        a_rule: Gauss rule of the law of a_0.
+        r_rule: Gauss rule of the law of r_0 = |w_{V perp}|.
+        w: Law of w_0: N(0, I_d / d) or the point mass at 0.
+        final_time: T.
+    """
+
+    target: Target
+    activation: Activation
+    d: float
+    xi_a: Schedule
+    xi_w: Schedule
+    a_rule: Rule
+    r_rule: Rule
+    w: Literal["gaussian", "zero"]
+    final_time: float
+
+    @property
+    def p(self) -> int:
+        """Dimension of the subspace V."""
+        return self.target.p
+
+
+def build_problem(config: Config) -> Problem:
+    """The problem that a configuration describes.
+
+    Raises:
+        InputError: For the first thing that is wrong, naming its key and what is allowed.
+    """
+    target = parse_target(config.target.polynomial, config.target.subspace_dimension)
+    d, degree = float(config.input.dimension), config.discretization.hermite_degree
+    if d < target.p + 1:
+        raise InputError(f"input.dimension: {d:g} is too small; allowed for p = {target.p}: at least {target.p + 1}, or inf")
+    if degree < target.degree:
+        raise InputError(
+            f"discretization.hermite_degree: {degree} is less than the degree of target.polynomial; "
+            f"allowed: {target.degree} to 20"
+        )
+    activation = parse_activation(config.network.activation)
+    if config.initial.w == "zero" and 0.0 in activation.kinks:
+        raise InputError(
+            f'initial.w: "zero" needs an activation that is differentiable at 0, and {activation.text!r} is not; '
+            'allowed here: "gaussian"'
+        )
+    point = Rule(np.zeros(1), np.ones(1), np.ones((1, 1)))
+    time = config.training.final_time
+    return Problem(
+        target=target,
+        activation=activation,
+        d=d,
+        xi_a=parse_schedule(config.training.xi_a, "training.xi_a", time),
+        xi_w=parse_schedule(config.training.xi_w, "training.xi_w", time),
+        a_rule=law_of_a(config.initial.a, config.discretization.a_nodes),
+        r_rule=point if config.initial.w == "zero" else law_of_r(d, target.p, config.discretization.r_nodes),
+        w=config.initial.w,
+        final_time=time,
+    )

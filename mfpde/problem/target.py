@@ -1,0 +1,90 @@
+"""The target h*: a polynomial in z_1..z_p, converted exactly to orthonormal Hermite polynomials.
+
+    z^n = sum_m n! / (2^m m! (n - 2m)!) He_{n-2m}(z),   he_k = He_k / sqrt(k!),   h_alpha = E[h*(z) he_alpha(z)]
+"""
+
+import re
+from dataclasses import dataclass
+from fractions import Fraction
+from itertools import product
+from math import factorial, prod, sqrt
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mfpde.errors import InputError
+
+LARGEST_P = 3
+
+
+@dataclass(frozen=True)
+class Target:
+    """h* = sum_alpha h_alpha he_alpha(z).
+
+    Attributes:
+        polynomial: As the user wrote it.
+        p: Dimension of V.
+        alpha: Multi-indices with h_alpha != 0, shape (n, p).
+        coefficients: h_alpha, shape (n,).
+    """
+
+    polynomial: str
+    p: int
+    alpha: NDArray[np.int64]
+    coefficients: NDArray[np.float64]
+
+    @property
+    def degree(self) -> int:
+        """Total degree; 0 for a constant."""
+        return int(self.alpha.sum(axis=1).max(initial=0))
+
+
+def parse_target(polynomial: str, subspace_dimension: int | None = None) -> Target:
+    """The target of a polynomial in z1..zp.
+
+    Args:
+        polynomial: Raw monomials, e.g. "z1 + z1*z2"; p is the largest index in it.
+        subspace_dimension: p, if larger than that.
+
+    Raises:
+        InputError: If it is not a polynomial in z1..zp with rational or real coefficients, or p is not 1, 2 or 3.
+    """
+    import sympy
+
+    from mfpde.problem.expressions import parse
+
+    key = "target.polynomial"
+    indices = [int(i) for i in re.findall(r"\bz(\d+)\b", str(polynomial))]
+    used = max(indices, default=0)
+    if used > LARGEST_P:
+        raise InputError(f"{key}: z{used} makes p = {used}; allowed: variables z1 to z{LARGEST_P}")
+    p = used if subspace_dimension is None else subspace_dimension
+    if not max(used, 1) <= p <= LARGEST_P:
+        allowed = f"{max(used, 1)} to {LARGEST_P}"
+        where = key if subspace_dimension is None else "target.subspace_dimension"
+        raise InputError(f"{where}: p = {p} for the polynomial {polynomial!r}; allowed: p = {allowed}")
+    names = [f"z{i + 1}" for i in range(LARGEST_P)]
+    expression = parse(polynomial, names, key)
+    variables = [sympy.Symbol(name, real=True) for name in names[:p]]
+    try:
+        raw = sympy.Poly(expression, *variables)
+        terms = [(powers, _number(value)) for powers, value in raw.terms()]
+    except (sympy.PolynomialError, TypeError):
+        raise InputError(f"{key}: {polynomial!r} is not a polynomial; allowed: polynomials in {', '.join(names[:p])}") from None
+    hermite: dict[tuple[int, ...], Fraction] = {}
+    for powers, value in terms:
+        for lowered in product(*(range(n // 2 + 1) for n in powers)):
+            alpha = tuple(n - 2 * m for n, m in zip(powers, lowered, strict=True))
+            factor = prod(Fraction(factorial(n), 2**m * factorial(m) * factorial(n - 2 * m)) for n, m in zip(powers, lowered, strict=True))
+            hermite[alpha] = hermite.get(alpha, Fraction(0)) + value * factor
+    found = {alpha: float(c) * sqrt(prod(factorial(n) for n in alpha)) for alpha, c in sorted(hermite.items()) if c}
+    shape = (len(found), p)
+    return Target(str(polynomial), p, np.array([*found], dtype=np.int64).reshape(shape), np.array([*found.values()], dtype=float))
+
+
+def _number(value) -> Fraction:  # type: ignore[no-untyped-def]
+    """Exact for rationals; an irrational coefficient is rounded to 40 digits first."""
+    import sympy
+
+    exact = value if value.is_Rational else sympy.Rational(sympy.N(value, 40))
+    return Fraction(int(exact.p), int(exact.q))
