@@ -82,7 +82,7 @@ class MeanFieldFlow:
     def _mesh(self) -> ReferenceMesh:
         options, comm, p = self.discretization, self.grid.mesh_comm, self.problem.p
         if options.mesh is None:
-            domain = box_mesh(comm, p, options.cells, options.half_width)
+            domain = box_mesh(comm, p, options.cells, options.half_width, options.grading)
         else:
             domain = read_mesh(comm, Path(options.mesh), p)
         mesh = reference_mesh(domain, options.degree)

@@ -55,6 +55,8 @@ class Discretization(_Section, frozen=True):
         degree: Of the discontinuous finite elements.
         a_nodes, r_nodes: Labels of a_0 and r_0.
         half_width: Of the reference box in y, in standard deviations of the initial law.
+        grading: How much finer the cells are at y = 0 than at the walls (0: uniform; cosh(grading) times finer).
+        limiter: When q is made non-negative: in what is written ("output"), or after every step as well ("step").
         tolerance: Error of one time step, absolute and relative.
         mesh: A mesh file instead of the box.
     """
@@ -63,9 +65,11 @@ class Discretization(_Section, frozen=True):
     radial_degree: int = 2
     cells: int = 12
     degree: int = 3
-    a_nodes: int = 12
+    a_nodes: int = 32
     r_nodes: int = 3
-    half_width: float = 5.5
+    half_width: float = 10.0
+    grading: float = 2.0
+    limiter: Literal["output", "step"] = "output"
     tolerance: float = 1e-8
     mesh: str | None = None
 
@@ -200,7 +204,8 @@ def _check_ranges(config: Config) -> None:
         "degree": (1, 7),
         "a_nodes": (1, 64),
         "r_nodes": (1, 64),
-        "half_width": (1.0, 12.0),
+        "half_width": (1.0, 20.0),
+        "grading": (0.0, 10.0),
         "tolerance": (1e-14, 1e-1),
     }
     for key, (low, high) in ranges.items():

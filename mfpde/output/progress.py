@@ -1,0 +1,36 @@
+"""A progress bar on rank 0's terminal, and the table that closes a run."""
+
+import sys
+from types import TracebackType
+from typing import Any
+
+
+class Progress:
+    """A bar over the training time with the loss, the step and an estimate of what remains; silent if not a terminal."""
+
+    def __init__(self, rank: int, final_time: float) -> None:
+        self._bar: Any = None
+        if rank == 0 and sys.stderr.isatty():
+            from tqdm import tqdm
+
+            form = "t = {n:.3g}/{total:g} {bar} {percentage:3.0f}%  {postfix}  {elapsed}<{remaining}"
+            self._bar = tqdm(total=final_time, bar_format=form, dynamic_ncols=True)
+
+    def __enter__(self) -> "Progress":
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        if self._bar is not None:
+            self._bar.close()
+
+    def update(self, time: float, loss: float, steps: int) -> None:
+        """Moves the bar to `time`."""
+        if self._bar is not None:
+            self._bar.set_postfix_str(f"E = {loss:.4g}, step {steps}", refresh=False)
+            self._bar.update(time - self._bar.n)
+
+
+def table(rows: list[tuple[str, str]]) -> str:
+    """Rows of names and values as an aligned text."""
+    width = max(len(name) for name, _ in rows)
+    return "\n".join(f"{name:<{width}}  {value}" for name, value in rows)
