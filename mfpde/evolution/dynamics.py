@@ -134,7 +134,9 @@ class MeanFieldFlow:
         return Evaluation(moments, by_slice, mass)
 
     def _blow_up(self, time: float, index: int) -> str:
-        where = "" if index == len(self.labels) else " in slice {} (a_0 = {:.4g}, r_0 = {:.4g})".format(index, *self.labels[index])
+        where = (
+            "" if index == len(self.labels) else " in slice {} (a_0 = {:.4g}, r_0 = {:.4g})".format(index, *self.labels[index])
+        )
         return (
             f"values are no longer finite at t = {time:.6g}{where}: lower discretization.tolerance or the learning rates, "
             "or take more cells"
@@ -172,6 +174,18 @@ class MeanFieldFlow:
         if self.transport is not None and "q" in self.layout.evolving:
             changed = self.transport.limit(self.layout.views(vector).q, self.grid.mesh_comm)
         return bool(self.grid.comm.allreduce(changed))
+
+    def non_negative(self, q: Array) -> Array:
+        """Collective. A limited copy of a density: what is written."""
+        limited = q.copy()
+        if self.transport is not None:
+            self.transport.limit(limited, self.grid.mesh_comm)
+        return limited
+
+    @property
+    def unknowns(self) -> int:
+        """Collective. How many numbers evolve, over all ranks."""
+        return int(self.grid.comm.allreduce(self.layout.size))
 
     def largest_step(self) -> float:
         """Collective. The step at which the fastest remainder velocity of the last evaluation crosses CFL / (2 k + 1) of

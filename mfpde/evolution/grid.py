@@ -42,7 +42,9 @@ def process_grid(comm: MPI.Comm, slices: int, cells: int, mesh_ranks: int = 0) -
         mesh_ranks = next((m for m in fitting if size // m <= slices), fitting[-1])
     elif mesh_ranks not in divisors or mesh_ranks > cells:
         allowed = ", ".join(str(m) for m in divisors if m <= cells)
-        raise InputError(f"parallel.mesh_ranks: {mesh_ranks} ranks cannot share the mesh; allowed with {size} ranks: 0, {allowed}")
+        raise InputError(
+            f"parallel.mesh_ranks: {mesh_ranks} ranks cannot share the mesh; allowed with {size} ranks: 0, {allowed}"
+        )
     groups = size // mesh_ranks
     group = comm.rank // mesh_ranks
     bounds = [slices * g // groups for g in (group, group + 1)]

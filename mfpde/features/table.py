@@ -69,7 +69,7 @@ def extend_table(table: Table, activation: Activation, S_max: float) -> Table:
     octaves = np.arange(present, max(int(np.ceil(np.log2(S_max))), present))
     if not len(octaves):
         return table
-    left = (2.0**octaves[:, None] * (1 + np.arange(PER_OCTAVE) / PER_OCTAVE)).ravel()
+    left = (2.0 ** octaves[:, None] * (1 + np.arange(PER_OCTAVE) / PER_OCTAVE)).ravel()
     width = np.repeat(2.0**octaves / PER_OCTAVE, PER_OCTAVE)
     x = np.cos(np.pi * (np.arange(TERMS) + 0.5) / TERMS)
     s = np.sqrt(left[:, None] + width[:, None] * (x + 1) / 2).ravel()

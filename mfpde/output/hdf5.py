@@ -21,7 +21,7 @@ import numpy as np
 from mpi4py import MPI
 from numpy.typing import NDArray
 
-from mfpde.errors import InputError
+from mfpde.errors import InputError, RunError
 
 # Copying the file may take this share of the run's time.
 PUBLISH_SHARE = 0.05
@@ -81,9 +81,14 @@ class ResultFile:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        # An unexpected error may be on one rank alone: then nothing collective may follow.
+        together = kind is None or issubclass(kind, InputError | RunError)
         try:
-            self._on_first(lambda: self._finish(complete=kind is None))
-        except InputError:
+            if together:
+                self._on_first(lambda: self._finish(complete=kind is None))
+            elif self.comm.rank == 0:
+                self._finish(complete=False)
+        except (InputError, OSError):
             if kind is None:
                 raise
         finally:
@@ -173,7 +178,9 @@ class ResultFile:
         handle.Close()
         whole = self.comm.allreduce(written == len(block), op=MPI.LAND)
         if not whole:
-            raise InputError(f"output.file: cannot write {str(self.path)!r}: no room for the density; allowed: fewer output.snapshots")
+            raise InputError(
+                f"output.file: cannot write {str(self.path)!r}: no room for the density; allowed: fewer output.snapshots"
+            )
         natural.destroy()
 
 

@@ -218,7 +218,9 @@ def _check_ranges(config: Config) -> None:
     if not (0 < config.training.final_time < inf):
         raise InputError(f"training.final_time: {config.training.final_time!r}; allowed: a positive number")
     if config.parallel.mesh_ranks < 0:
-        raise InputError(f"parallel.mesh_ranks: {config.parallel.mesh_ranks}; allowed: 0 (automatic) or a divisor of the number of ranks")
+        raise InputError(
+            f"parallel.mesh_ranks: {config.parallel.mesh_ranks}; allowed: 0 (automatic) or a divisor of the number of ranks"
+        )
     if not config.output.file.strip():
         raise InputError("output.file: is empty; allowed: the name of an HDF5 file")
     for key, least in (("times", 2), ("snapshots", 0)):

@@ -10,8 +10,7 @@ from typing import Any
 from mfpde.errors import InputError
 
 FUNCTIONS = (
-    "exp log sqrt sin cos tan sinh cosh tanh asin acos atan asinh erf abs max min sign heaviside "
-    "relu sigmoid gelu softplus"
+    "exp log sqrt sin cos tan sinh cosh tanh asin acos atan asinh erf abs max min sign heaviside relu sigmoid gelu softplus"
 ).split()
 CONSTANTS = ("pi", "e")
 _NODES = (

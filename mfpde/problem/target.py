@@ -1,6 +1,6 @@
 """The target h*: a polynomial in z_1..z_p, converted exactly to orthonormal Hermite polynomials.
 
-    z^n = sum_m n! / (2^m m! (n - 2m)!) He_{n-2m}(z),   he_k = He_k / sqrt(k!),   h_alpha = E[h*(z) he_alpha(z)]
+z^n = sum_m n! / (2^m m! (n - 2m)!) He_{n-2m}(z),   he_k = He_k / sqrt(k!),   h_alpha = E[h*(z) he_alpha(z)]
 """
 
 import re
@@ -75,7 +75,9 @@ def parse_target(polynomial: str, subspace_dimension: int | None = None) -> Targ
     for powers, value in terms:
         for lowered in product(*(range(n // 2 + 1) for n in powers)):
             alpha = tuple(n - 2 * m for n, m in zip(powers, lowered, strict=True))
-            factor = prod(Fraction(factorial(n), 2**m * factorial(m) * factorial(n - 2 * m)) for n, m in zip(powers, lowered, strict=True))
+            factor = prod(
+                Fraction(factorial(n), 2**m * factorial(m) * factorial(n - 2 * m)) for n, m in zip(powers, lowered, strict=True)
+            )
             hermite[alpha] = hermite.get(alpha, Fraction(0)) + value * factor
     found = {alpha: float(c) * sqrt(prod(factorial(n) for n in alpha)) for alpha, c in sorted(hermite.items()) if c}
     shape = (len(found), p)

@@ -99,7 +99,11 @@ def _initial(problem: Problem, v_rule: Rule) -> tuple[Array, Array, Array, Array
     """Product nodes a (n), v (p, n), r (n) and their weights (n)."""
     spread = problem.d != inf and problem.w == "gaussian"
     y, wy = (v_rule.nodes / sqrt(problem.d), v_rule.weights) if spread else (np.zeros(1), np.ones(1))
-    axes = [(problem.a_rule.nodes, problem.a_rule.weights), (problem.r_rule.nodes, problem.r_rule.weights), *[(y, wy)] * problem.p]
+    axes = [
+        (problem.a_rule.nodes, problem.a_rule.weights),
+        (problem.r_rule.nodes, problem.r_rule.weights),
+        *[(y, wy)] * problem.p,
+    ]
     grids = [x.ravel() for x in np.meshgrid(*(nodes for nodes, _ in axes), indexing="ij")]
     weight = np.prod([w.ravel() for w in np.meshgrid(*(weights for _, weights in axes), indexing="ij")], axis=0)
     return grids[0], np.array(grids[2:]), grids[1], weight

@@ -29,6 +29,10 @@ int64_t limit(const mesh_t *, int64_t slices, double *q, double *mass);
 """
 
 
+# Of the set-up messages between neighbours.
+GHOST_TAG = 1171
+
+
 class Transport:
     """Upwind DG of q, A and R on one mesh, for all slices of this rank's group. Collective over `comm` to construct.
 
@@ -117,7 +121,7 @@ class GhostExchange:
         cells = mesh.mesh.topology.index_map(mesh.p)
         self._shape = (mesh.cells, slices, mesh.p + 3, mesh.nodes)
         self._vector = la.vector(cells, int(np.prod(self._shape[1:])))
-        self._sent = np.flatnonzero(np.diff(cells.index_to_dest_ranks().offsets[: mesh.owned + 1]))
+        self._sent = np.flatnonzero(np.diff(cells.index_to_dest_ranks(GHOST_TAG).offsets[: mesh.owned + 1]))
 
     def fill(self, beta: Array, fields: tuple[Any, ...]) -> tuple[Any, ...]:
         """Fills the ghosts of beta in place; returns q, A, R with ghosts, (slices, cells, nodes)."""
@@ -130,6 +134,4 @@ class GhostExchange:
         self._vector.scatter_forward()
         beta[:, :, owned:] = values[owned:, :, :p].transpose(1, 2, 0, 3)
         ghosts = values[owned:].transpose(2, 1, 0, 3)
-        return tuple(
-            None if field is None else np.concatenate((field, ghosts[p + f]), axis=1) for f, field in enumerate(fields)
-        )
+        return tuple(None if field is None else np.concatenate((field, ghosts[p + f]), axis=1) for f, field in enumerate(fields))

@@ -1,0 +1,87 @@
+"""Says what is in a result file, and draws it: `python -m mfpde.inspect FILE [--plot]`."""
+
+import argparse
+import sys
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+
+from mfpde.errors import InputError
+from mfpde.output.progress import table
+
+
+def main() -> int:
+    """Runs the command line and returns the exit status."""
+    parser = argparse.ArgumentParser(prog="python -m mfpde.inspect", description="Print and plot a result of mfpde.solve.")
+    parser.add_argument("file", type=Path)
+    parser.add_argument("--plot", action="store_true", help="draw loss, Hermite coefficients and density to PNG beside the file")
+    arguments = parser.parse_args()
+    try:
+        _inspect(arguments.file, arguments.plot)
+    except InputError as error:
+        print(f"mfpde: {error}", file=sys.stderr)
+        return 2
+    return 0
+
+
+def _inspect(path: Path, plot: bool) -> None:
+    if not path.is_file():
+        raise InputError(f"no file {str(path)!r}")
+    try:
+        with h5py.File(path) as file:
+            if file.attrs.get("program") != "mfpde" or "history/time" not in file:
+                raise InputError(f"{str(path)!r} holds no records of mfpde.solve")
+            print(_report(file))
+    except OSError as error:
+        raise InputError(f"{str(path)!r} is not an HDF5 file: {str(error).splitlines()[0]}") from None
+    if plot:
+        from mfpde.output.plot import plot_coefficients, plot_density, plot_loss
+
+        for name, draw in (("loss", plot_loss), ("coefficients", plot_coefficients), ("density", plot_density)):
+            picture = draw(path, path.with_name(f"{path.stem}_{name}.png"))
+            print(f"{name} drawn to {picture}" if picture else f"{name}: no snapshot to draw")
+
+
+def _report(file: Any) -> str:
+    history = file["history"]
+    t, loss = history["time"][:], history["loss"][:]
+    rows = [
+        ("target", f"{file.attrs['polynomial']}"),
+        ("activation", f"{file.attrs['activation']}"),
+        ("dimension d", f"{file.attrs['dimension']:g}"),
+        ("state", "complete" if file.attrs["complete"] else "running, or ended early"),
+        ("records", f"{len(t)}, t = {t[0]:g} to {t[-1]:g}"),
+        ("loss", f"{loss[0]:.10g} -> {loss[-1]:.10g}"),
+        ("mass error", f"{np.abs(history['mass'][:] - 1).max():.1e}"),
+        ("steps", f"{history['steps'][-1]} in {history['wall_time'][-1]:.2f} s"),
+        *[
+            (name, f"at most {history[name][:].max():.2e}")
+            for name in ("label_error", "top_modes", "outer_mass", "negative", "fold")
+        ],
+    ]
+    return "\n\n".join((table(rows), _coefficients(file), _contents(file), "configuration\n" + file.attrs["config"].rstrip()))
+
+
+def _coefficients(file: Any, most: int = 8) -> str:
+    m, h = file["history/coefficients"][-1], file["target/coefficients"][:]
+    alpha, radial = file["modes/alpha"][:], file["modes/radial"][:]
+    order = np.argsort(-np.maximum(np.abs(m), np.abs(h)), kind="stable")[:most]
+    lines = [f"{tuple(alpha[i].tolist())!s:<12} {radial[i]:>2} {m[i]:>16.10f} {h[i]:>16.10f}" for i in order]
+    return "\n".join((f"{'alpha':<12} {'j':>2} {'coefficient':>16} {'target':>16}", *lines))
+
+
+def _contents(file: Any) -> str:
+    rows: list[tuple[str, str]] = []
+
+    def visit(name: str, item: Any) -> None:
+        if isinstance(item, h5py.Dataset):
+            rows.append((f"/{name}", f"{item.shape} {item.dtype}"))
+
+    file.visititems(visit)
+    return table(rows)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

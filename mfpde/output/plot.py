@@ -1,0 +1,145 @@
+"""Pictures of a result file: loss, Hermite coefficients, and the density of v in physical coordinates."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[np.float64]
+
+# Points per cell and direction at which q is interpolated for the density picture, by dimension.
+FINE = {1: 64, 2: 12, 3: 6}
+BINS = 240
+
+
+def plot_loss(result: Path, picture: Path) -> Path:
+    """Draws E(t) and returns the picture's path."""
+    with h5py.File(result) as file, _figure(picture, 1) as (figure, axes):
+        axes[0].semilogy(file["history/time"][:], file["history/loss"][:], lw=2)
+        axes[0].set(xlabel="time $t$", ylabel=r"loss $E(\rho_t)$", title=_title(file))
+        axes[0].grid(alpha=0.3, which="both")
+    return picture
+
+
+def plot_coefficients(result: Path, picture: Path, most: int = 8) -> Path:
+    """Draws the largest Hermite coefficients m_i(t) with the target's as dashed lines."""
+    with h5py.File(result) as file, _figure(picture, 1) as (figure, axes):
+        t, m, h = file["history/time"][:], file["history/coefficients"][:], file["target/coefficients"][:]
+        alpha, radial = file["modes/alpha"][:], file["modes/radial"][:]
+        size = np.maximum(np.abs(m).max(axis=0), np.abs(h))
+        for n, i in enumerate(np.argsort(-size, kind="stable")[:most]):
+            name = "m_{(" + ",".join(map(str, alpha[i])) + ")" + (f",{radial[i]}" if radial[i] else "") + "}"
+            axes[0].plot(t, m[:, i], color=f"C{n}", lw=2, label=f"${name}$")
+            if h[i]:
+                axes[0].axhline(h[i], color=f"C{n}", ls="--", lw=1)
+        axes[0].set(xlabel="time $t$", ylabel="Hermite coefficient (dashed: target)", title=_title(file))
+        axes[0].legend(ncol=2, fontsize="small")
+        axes[0].grid(alpha=0.3)
+    return picture
+
+
+def plot_density(result: Path, picture: Path, snapshot: int = -1) -> Path | None:
+    """Draws the density of v = w_V, all slices together, in physical coordinates; None if there is no snapshot."""
+    from matplotlib.colors import LogNorm
+
+    with h5py.File(result) as file:
+        names = sorted(file.get("slices/snapshots", ()))
+        if not names:
+            return None
+        group = file[f"slices/snapshots/{names[snapshot]}"]
+        p = group["M"].shape[1]
+        pairs = [(i, j) for i in range(p) for j in range(i + 1, p)] or [(0, None)]
+        grids = _histograms(file, group, pairs)
+        with _figure(picture, len(pairs)) as (figure, axes):
+            for axis, (i, j), grid in zip(axes, pairs, grids, strict=True):
+                if j is None:
+                    axis.plot((grid.edges[0][1:] + grid.edges[0][:-1]) / 2, grid.density, lw=1.5)
+                    axis.set(xlabel="$v_1$", ylabel=r"density of $v_1$")
+                    axis.grid(alpha=0.3)
+                else:
+                    top = grid.density.max()
+                    image = axis.pcolormesh(
+                        *grid.edges, grid.density.T, norm=LogNorm(1e-5 * top, top), cmap="magma", rasterized=True
+                    )
+                    axis.set(xlabel=f"$v_{i + 1}$", ylabel=f"$v_{j + 1}$")
+                    axis.set_facecolor("black")
+                    figure.colorbar(image, ax=axis, label=rf"density of $(v_{i + 1}, v_{j + 1})$")
+            figure.suptitle(f"{_title(file)}, $t = {group['time'][()]:g}$", fontsize="medium")
+    return picture
+
+
+@dataclass(frozen=True)
+class _Grid:
+    edges: list[Array]
+    density: Array
+
+
+def _histograms(file: Any, group: Any, pairs: list[tuple[int, int | None]]) -> list[_Grid]:
+    """Mass deposited on regular grids, read slice by slice."""
+    p = group["M"].shape[1]
+    limits = np.array([[np.inf] * p, [-np.inf] * p])
+    for v, mass in _points(file, group):
+        kept = v[mass > 1e-9 * mass.max(initial=0.0)]
+        limits = np.array([np.minimum(limits[0], kept.min(axis=0)), np.maximum(limits[1], kept.max(axis=0))])
+    margin = np.maximum(0.03 * (limits[1] - limits[0]), 1e-3)
+    edges = [np.linspace(low, high, BINS + 1) for low, high in zip(limits[0] - margin, limits[1] + margin, strict=True)]
+    shapes = [[i] if j is None else [i, j] for i, j in pairs]
+    totals = [np.zeros([BINS] * len(axes)) for axes in shapes]
+    for v, mass in _points(file, group):
+        for total, axes in zip(totals, shapes, strict=True):
+            total += np.histogramdd(v[:, axes], [edges[k] for k in axes], weights=mass)[0]
+    area = [np.prod([edges[k][1] - edges[k][0] for k in axes]) for axes in shapes]
+    return [_Grid([edges[k] for k in axes], total / a) for axes, total, a in zip(shapes, totals, area, strict=True)]
+
+
+def _points(file: Any, group: Any) -> Iterator[tuple[Array, Array]]:
+    """Positions v and masses of each slice, its density interpolated to a finer grid in every cell."""
+    y, weight, labels = file["slices/y"][:], file["slices/y_weight"][:], file["slices/label_weight"][:]
+    p, n = y.shape[2], int(file.attrs["degree"]) + 1
+    transfer = np.ones((1, 1)) if n == 1 else _interpolation(n, FINE[p])
+    for _ in range(p - 1 if n > 1 else 0):
+        transfer = np.kron(transfer, _interpolation(n, FINE[p]))
+    fine, volume = np.einsum("fn,cnp->cfp", transfer, y), weight.sum(axis=1)
+    for s, label in enumerate(labels):
+        q = np.maximum(group["q"][s] @ transfer.T, 0.0)
+        mass = label * q * volume[:, None] / q.shape[1]
+        v = fine @ group["L"][s].T + group["M"][s]
+        yield v.reshape(-1, p), mass.ravel()
+
+
+def _interpolation(n: int, fine: int) -> Array:
+    """From n Gauss points of a cell to the centres of `fine` equal parts."""
+    x = np.polynomial.legendre.leggauss(n)[0]
+    centres = (2 * np.arange(fine) + 1.0) / fine - 1.0
+    vandermonde = np.polynomial.legendre.legvander
+    return np.asarray(vandermonde(centres, n - 1) @ np.linalg.inv(vandermonde(x, n - 1)))
+
+
+class _figure:
+    """A figure with `panels` axes, saved when the block ends."""
+
+    def __init__(self, picture: Path, panels: int) -> None:
+        from matplotlib.backends.backend_agg import FigureCanvasAgg
+        from matplotlib.figure import Figure
+
+        self.picture = picture
+        self.figure = Figure(figsize=(6.4 * panels, 4.6), layout="constrained", dpi=150)
+        FigureCanvasAgg(self.figure)
+        self.axes = self.figure.subplots(1, panels, squeeze=False)[0]
+
+    def __enter__(self) -> tuple[Any, Any]:
+        return self.figure, self.axes
+
+    def __exit__(self, kind: object, *_: object) -> None:
+        if kind is None:
+            self.figure.savefig(self.picture)
+
+
+def _title(file: Any) -> str:
+    d = float(file.attrs["dimension"])
+    size = r"\infty" if np.isinf(d) else f"{d:g}"
+    return f"$h^*$ = {file.attrs['polynomial']},  $\\sigma$ = {file.attrs['activation']},  $d = {size}$"
