@@ -27,7 +27,7 @@ from mfpde.errors import InputError
 FLAGS = ("-std=gnu11", "-O3", "-march=native", "-ffp-contract=fast", "-fno-math-errno", "-fno-trapping-math", "-Wno-psabi")
 
 
-def load_kernel(comm: MPI.Comm, source: Path, declarations: str, macros: Mapping[str, int]) -> Any:
+def load_kernel(comm: MPI.Intracomm, source: Path, declarations: str, macros: Mapping[str, int]) -> Any:
     """Collective. The compiled kernel of a C file, as a cffi module with attributes ``ffi`` and ``lib``.
 
     Args:

@@ -55,7 +55,7 @@ class MeanFieldFlow:
         mesh_ranks: How many ranks share one mesh, 0 for automatic.
     """
 
-    def __init__(self, comm: MPI.Comm, problem: Problem, discretization: Discretization, mesh_ranks: int = 0) -> None:
+    def __init__(self, comm: MPI.Intracomm, problem: Problem, discretization: Discretization, mesh_ranks: int = 0) -> None:
         self.problem = problem
         self.discretization = discretization
         p, d = problem.p, problem.d

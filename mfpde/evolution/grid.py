@@ -1,6 +1,7 @@
 """The process grid: slices are divided over groups of ranks first, then the mesh over the ranks of a group."""
 
 from dataclasses import dataclass
+from typing import Any
 
 from mpi4py import MPI
 
@@ -19,14 +20,14 @@ class ProcessGrid:
         slices: The labels held here, as a range.
     """
 
-    comm: MPI.Comm
-    mesh_comm: MPI.Comm
+    comm: MPI.Intracomm
+    mesh_comm: MPI.Intracomm
     group: int
     groups: int
     slices: range
 
 
-def process_grid(comm: MPI.Comm, slices: int, cells: int, mesh_ranks: int = 0) -> ProcessGrid:
+def process_grid(comm: MPI.Intracomm, slices: int, cells: int, mesh_ranks: int = 0) -> ProcessGrid:
     """Collective. Divides `comm` over `slices` labels and, with what is left, over the `cells` of their mesh.
 
     Slices need no halo exchange, so the mesh is divided only if there are more ranks than slices, or if
@@ -48,4 +49,5 @@ def process_grid(comm: MPI.Comm, slices: int, cells: int, mesh_ranks: int = 0) -
     groups = size // mesh_ranks
     group = comm.rank // mesh_ranks
     bounds = [slices * g // groups for g in (group, group + 1)]
-    return ProcessGrid(comm, comm.Split(group, comm.rank), group, groups, range(*bounds))
+    mesh_comm: Any = comm.Split(group, comm.rank)
+    return ProcessGrid(comm, mesh_comm, group, groups, range(*bounds))

@@ -59,7 +59,7 @@ class Features:
     Collective to construct. Rank 0 alone evaluates the activation; the table grows by itself when a neuron leaves it.
     """
 
-    def __init__(self, comm: MPI.Comm, modes: Modes, activation: Activation, largest: float = 16.0) -> None:
+    def __init__(self, comm: MPI.Intracomm, modes: Modes, activation: Activation, largest: float = 16.0) -> None:
         self.comm = comm
         self.modes = modes
         self.activation = activation
@@ -99,7 +99,7 @@ class Features:
             arguments = (self._table, self._modes, density, self._pointer(by_slice), self._pointer(mass))
             largest = self._lib.slice_moments(*arguments)
             # One reduction a stage: the moments, and in the last entry how many ranks need a larger table.
-            local = np.append(label_weight @ by_slice, float(largest > self.table.S_max))
+            local = np.append(label_weight @ by_slice, float(largest >= self.table.S_max))
             total = np.empty_like(local)
             self.comm.Allreduce(local, total)
             if not total[-1] > 0:

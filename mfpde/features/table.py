@@ -83,7 +83,7 @@ def evaluate(table: Table, S: Array) -> Array:
     """G_k(S) from the table, shape (n, n_k): the reference for the compiled look-up."""
     fraction, exponent = np.frexp(S)
     octave = exponent - 1 - table.exponent
-    number = np.where(S < 2.0**table.exponent, 0, 1 + PER_OCTAVE * octave + np.floor((2 * fraction - 1) * PER_OCTAVE))
+    number = np.where(2.0**table.exponent > S, 0, 1 + PER_OCTAVE * octave + np.floor((2 * fraction - 1) * PER_OCTAVE))
     number = number.astype(int)
     left = np.where(number == 0, 0.0, 2.0 ** (exponent - 1) * (1 + ((number - 1) % PER_OCTAVE) / PER_OCTAVE))
     width = np.where(number == 0, 2.0**table.exponent, 2.0 ** (exponent - 1) / PER_OCTAVE)

@@ -38,7 +38,7 @@ class ResultFile:
         InputError: On all ranks, if the file cannot be written or another run is writing it.
     """
 
-    def __init__(self, comm: MPI.Comm, path: Path) -> None:
+    def __init__(self, comm: MPI.Intracomm, path: Path) -> None:
         self.comm = comm
         self.path = path
         self._work = path.with_name(f".{path.name}.part")

@@ -18,7 +18,7 @@ BINS = 240
 
 def plot_loss(result: Path, picture: Path) -> Path:
     """Draws E(t) and returns the picture's path."""
-    with h5py.File(result) as file, _figure(picture, 1) as (figure, axes):
+    with h5py.File(result) as file, _figure(picture, 1) as (_, axes):
         axes[0].semilogy(file["history/time"][:], file["history/loss"][:], lw=2)
         axes[0].set(xlabel="time $t$", ylabel=r"loss $E(\rho_t)$", title=_title(file))
         axes[0].grid(alpha=0.3, which="both")
@@ -27,7 +27,7 @@ def plot_loss(result: Path, picture: Path) -> Path:
 
 def plot_coefficients(result: Path, picture: Path, most: int = 8) -> Path:
     """Draws the largest Hermite coefficients m_i(t) with the target's as dashed lines."""
-    with h5py.File(result) as file, _figure(picture, 1) as (figure, axes):
+    with h5py.File(result) as file, _figure(picture, 1) as (_, axes):
         t, m, h = file["history/time"][:], file["history/coefficients"][:], file["target/coefficients"][:]
         alpha, radial = file["modes/alpha"][:], file["modes/radial"][:]
         size = np.maximum(np.abs(m).max(axis=0), np.abs(h))
@@ -52,22 +52,23 @@ def plot_density(result: Path, picture: Path, snapshot: int = -1) -> Path | None
             return None
         group = file[f"slices/snapshots/{names[snapshot]}"]
         p = group["M"].shape[1]
-        pairs = [(i, j) for i in range(p) for j in range(i + 1, p)] or [(0, None)]
+        pairs: list[tuple[int, ...]] = [(i, j) for i in range(p) for j in range(i + 1, p)] or [(0,)]
         grids = _histograms(file, group, pairs)
         with _figure(picture, len(pairs)) as (figure, axes):
-            for axis, (i, j), grid in zip(axes, pairs, grids, strict=True):
-                if j is None:
+            for axis, pair, grid in zip(axes, pairs, grids, strict=True):
+                if len(pair) == 1:
                     axis.plot((grid.edges[0][1:] + grid.edges[0][:-1]) / 2, grid.density, lw=1.5)
                     axis.set(xlabel="$v_1$", ylabel=r"density of $v_1$")
                     axis.grid(alpha=0.3)
                 else:
+                    i, j = (k + 1 for k in pair)
                     top = grid.density.max()
                     image = axis.pcolormesh(
                         *grid.edges, grid.density.T, norm=LogNorm(1e-5 * top, top), cmap="magma", rasterized=True
                     )
-                    axis.set(xlabel=f"$v_{i + 1}$", ylabel=f"$v_{j + 1}$")
+                    axis.set(xlabel=f"$v_{i}$", ylabel=f"$v_{j}$")
                     axis.set_facecolor("black")
-                    figure.colorbar(image, ax=axis, label=rf"density of $(v_{i + 1}, v_{j + 1})$")
+                    figure.colorbar(image, ax=axis, label=rf"density of $(v_{i}, v_{j})$")
             figure.suptitle(f"{_title(file)}, $t = {group['time'][()]:g}$", fontsize="medium")
     return picture
 
@@ -78,7 +79,7 @@ class _Grid:
     density: Array
 
 
-def _histograms(file: Any, group: Any, pairs: list[tuple[int, int | None]]) -> list[_Grid]:
+def _histograms(file: Any, group: Any, pairs: list[tuple[int, ...]]) -> list[_Grid]:
     """Mass deposited on regular grids, read slice by slice."""
     p = group["M"].shape[1]
     limits = np.array([[np.inf] * p, [-np.inf] * p])
@@ -87,7 +88,7 @@ def _histograms(file: Any, group: Any, pairs: list[tuple[int, int | None]]) -> l
         limits = np.array([np.minimum(limits[0], kept.min(axis=0)), np.maximum(limits[1], kept.max(axis=0))])
     margin = np.maximum(0.03 * (limits[1] - limits[0]), 1e-3)
     edges = [np.linspace(low, high, BINS + 1) for low, high in zip(limits[0] - margin, limits[1] + margin, strict=True)]
-    shapes = [[i] if j is None else [i, j] for i, j in pairs]
+    shapes = [list(pair) for pair in pairs]
     totals = [np.zeros([BINS] * len(axes)) for axes in shapes]
     for v, mass in _points(file, group):
         for total, axes in zip(totals, shapes, strict=True):
@@ -100,9 +101,9 @@ def _points(file: Any, group: Any) -> Iterator[tuple[Array, Array]]:
     """Positions v and masses of each slice, its density interpolated to a finer grid in every cell."""
     y, weight, labels = file["slices/y"][:], file["slices/y_weight"][:], file["slices/label_weight"][:]
     p, n = y.shape[2], int(file.attrs["degree"]) + 1
-    transfer = np.ones((1, 1)) if n == 1 else _interpolation(n, FINE[p])
+    transfer: Array = np.ones((1, 1)) if n == 1 else _interpolation(n, FINE[p])
     for _ in range(p - 1 if n > 1 else 0):
-        transfer = np.kron(transfer, _interpolation(n, FINE[p]))
+        transfer = np.asarray(np.kron(transfer, _interpolation(n, FINE[p])), dtype=np.float64)
     fine, volume = np.einsum("fn,cnp->cfp", transfer, y), weight.sum(axis=1)
     for s, label in enumerate(labels):
         q = np.maximum(group["q"][s] @ transfer.T, 0.0)

@@ -26,7 +26,7 @@ NAMES = {
     "identity": "u",
     "quadratic": "u**2",
     "step": "heaviside(u)",
-    **{name: f"{name}(u)" for name in "tanh sigmoid erf gelu softplus sin cos exp".split()},
+    **{name: f"{name}(u)" for name in ["tanh", "sigmoid", "erf", "gelu", "softplus", "sin", "cos", "exp"]},
 }
 # The Gaussian's tail beyond this is 1e-32: nothing that grows like exp(u) shows.
 REACH = 12.0
@@ -162,8 +162,8 @@ def _check_finite(activation: Activation, key: str, functions: list[str]) -> Non
     if len(wrong):
         at = wrong[np.argmin(np.abs(wrong))]
         raise InputError(
-            f"{key}: {activation.text!r} is not finite and real at u = {at:.6g}, or grows too fast; allowed: expressions in u that "
-            f"are finite for all u and grow slower than exp(u^2/16), with the functions {' '.join(functions)}"
+            f"{key}: {activation.text!r} is not finite and real at u = {at:.6g}, or grows too fast; allowed: expressions in u "
+            f"that are finite for all u and grow slower than exp(u^2/16), with the functions {' '.join(functions)}"
         )
 
 
@@ -173,9 +173,7 @@ def _kinks(expression: Any, u: Any) -> tuple[float, ...]:
 
     switches = []
     for part in sympy.preorder_traversal(expression):
-        if isinstance(part, sympy.Abs | sympy.sign):
-            switches.append(part.args[0])
-        elif isinstance(part, sympy.Heaviside):
+        if isinstance(part, sympy.Abs | sympy.sign | sympy.Heaviside):
             switches.append(part.args[0])
         elif isinstance(part, sympy.Max | sympy.Min):
             switches += [a - b for i, a in enumerate(part.args) for b in part.args[:i]]

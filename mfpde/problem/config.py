@@ -7,6 +7,7 @@ import difflib
 import json
 import tomllib
 from collections.abc import Sequence
+from itertools import pairwise
 from math import inf, isfinite
 from pathlib import Path
 from typing import Any, Literal
@@ -232,7 +233,7 @@ def _check_times(key: str, value: int | list[float], least: int, final_time: flo
         if not least <= value <= 1_000_000:
             raise InputError(f"{key}: {value}; allowed: a number of times from {least} to 1000000, or a list of times")
         return
-    ascending = all(a < b for a, b in zip(value, value[1:], strict=False))
+    ascending = all(a < b for a, b in pairwise(value))
     if not ascending or not all(isfinite(t) and 0 <= t <= final_time for t in value) or (least and not value):
         raise InputError(f"{key}: {value!r}; allowed: ascending times from 0 to training.final_time = {final_time:g}")
 

@@ -9,9 +9,10 @@ from typing import Any
 
 from mfpde.errors import InputError
 
-FUNCTIONS = (
-    "exp log sqrt sin cos tan sinh cosh tanh asin acos atan asinh erf abs max min sign heaviside relu sigmoid gelu softplus"
-).split()
+FUNCTIONS = [
+    *("exp", "log", "sqrt", "sin", "cos", "tan", "sinh", "cosh", "tanh", "asin", "acos", "atan", "asinh", "erf"),
+    *("abs", "max", "min", "sign", "heaviside", "relu", "sigmoid", "gelu", "softplus"),
+]
 CONSTANTS = ("pi", "e")
 _NODES = (
     ast.Expression, ast.BinOp, ast.UnaryOp, ast.Call, ast.Name, ast.Load, ast.Constant,

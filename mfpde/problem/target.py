@@ -58,13 +58,13 @@ def parse_target(polynomial: str, subspace_dimension: int | None = None) -> Targ
     used = max(indices, default=0)
     if used > LARGEST_P:
         raise InputError(f"{key}: z{used} makes p = {used}; allowed: variables z1 to z{LARGEST_P}")
+    names = [f"z{i + 1}" for i in range(LARGEST_P)]
+    expression = parse(polynomial, names, key)
     p = used if subspace_dimension is None else subspace_dimension
     if not max(used, 1) <= p <= LARGEST_P:
         allowed = f"{max(used, 1)} to {LARGEST_P}"
         where = key if subspace_dimension is None else "target.subspace_dimension"
         raise InputError(f"{where}: p = {p} for the polynomial {polynomial!r}; allowed: p = {allowed}")
-    names = [f"z{i + 1}" for i in range(LARGEST_P)]
-    expression = parse(polynomial, names, key)
     variables = [sympy.Symbol(name, real=True) for name in names[:p]]
     try:
         raw = sympy.Poly(expression, *variables)

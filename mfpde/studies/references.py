@@ -49,7 +49,12 @@ def normal_rule(panels: int, points: int, reach: float = 8.0) -> Rule:
 
 
 def characteristics(
-    problem: Problem, modes: Modes, times: Sequence[float], v_rule: Rule, tolerance: float = 1e-11, comm: MPI.Comm = MPI.COMM_SELF
+    problem: Problem,
+    modes: Modes,
+    times: Sequence[float],
+    v_rule: Rule,
+    tolerance: float = 1e-11,
+    comm: MPI.Intracomm = MPI.COMM_SELF,
 ) -> Curve:
     """Collective over `comm`. The loss along characteristics, integrated by an explicit Runge-Kutta method of order 8.
 

@@ -7,6 +7,7 @@ which are also the quadrature points.  Node (i_1, .., i_p) has the number (i_1 n
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from mpi4py import MPI
@@ -51,8 +52,6 @@ def gauss_basis(degree: int) -> GaussBasis:
 class ReferenceMesh:
     """Arrays of this rank's part of the mesh; owned cells come first, ghosts after them.
 
-    `None` stands for a facet's missing side nowhere: facets with two sides and walls are separate lists.
-
     Attributes:
         mesh: The DOLFINx mesh.
         degree: Of the discontinuous space.
@@ -70,7 +69,7 @@ class ReferenceMesh:
         half_width: max |y_i| over the mesh.
     """
 
-    mesh: object
+    mesh: Any
     degree: int
     basis: GaussBasis
     owned: int
@@ -98,7 +97,7 @@ class ReferenceMesh:
         return self.y.shape[2]
 
 
-def box_mesh(comm: MPI.Comm, p: int, cells: int, half_width: float, grading: float):  # type: ignore[no-untyped-def]
+def box_mesh(comm: MPI.Intracomm, p: int, cells: int, half_width: float, grading: float):  # type: ignore[no-untyped-def]
     """Collective. The DOLFINx mesh of [-H, H]^p with `cells` cells in each direction.
 
     The vertices lie at y = H sinh(g x) / sinh(g), x equally spaced on [-1, 1] and g the `grading`: fine where the mass
@@ -119,7 +118,7 @@ def box_mesh(comm: MPI.Comm, p: int, cells: int, half_width: float, grading: flo
     return domain
 
 
-def read_mesh(comm: MPI.Comm, path: Path, p: int):  # type: ignore[no-untyped-def]
+def read_mesh(comm: MPI.Intracomm, path: Path, p: int):  # type: ignore[no-untyped-def]
     """Collective. A mesh of intervals, quadrilaterals or hexahedra in R^p from an XDMF file.
 
     Raises:
@@ -150,7 +149,7 @@ def reference_mesh(domain, degree: int) -> ReferenceMesh:  # type: ignore[no-unt
     cell_type = domain.basix_cell()
     element = basix.create_element(basix.ElementFamily.P, cell_type, 1)
     points, weights = _tensor(basis.points, p), _tensor(basis.weights, p).prod(axis=1)
-    corners = domain.geometry.x[domain.geometry.dofmap][:, :, :p]
+    corners = domain.geometry.x[domain.geometry.dofmaps[0]][:, :, :p]
     shape = element.tabulate(1, points)[..., 0]
     y = np.ascontiguousarray(np.einsum("nv,cvq->qcn", shape[0], corners))
     jacobian = np.einsum("dnv,cvq->cnqd", shape[1:], corners)

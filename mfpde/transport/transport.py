@@ -42,7 +42,7 @@ class Transport:
         slices: Number of slices held here; sizes the ghost exchange.
     """
 
-    def __init__(self, comm: MPI.Comm, mesh: ReferenceMesh, slices: int) -> None:
+    def __init__(self, comm: MPI.Intracomm, mesh: ReferenceMesh, slices: int) -> None:
         p, nodes = mesh.p, mesh.degree + 1
         kernel = load_kernel(comm, Path(__file__).with_name("transport.c"), DECLARATIONS, {"P": p, "NODES1": nodes})
         self._ffi, self._lib = kernel.ffi, kernel.lib
@@ -88,7 +88,7 @@ class Transport:
         pointers = [self._ffi.NULL if x is None else self._double(x) for x in (*fields, *rates)]
         return float(self._lib.transport(self._mesh, self._scratch, len(beta), self._double(beta), *pointers))
 
-    def limit(self, q: Array, mesh_comm: MPI.Comm) -> int:
+    def limit(self, q: Array, mesh_comm: MPI.Intracomm) -> int:
         """Collective over the mesh. Makes q >= 0 at the nodes, in place, and keeps each slice's mass.
 
         Zhang and Shu's scaling keeps the mass of every cell whose own mass is positive; what the others lacked is

@@ -1,0 +1,135 @@
+"""The result file and the command lines, as a user meets them."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pytest
+from mpi4py import MPI
+
+from mfpde.errors import InputError
+from mfpde.output.hdf5 import ResultFile
+
+WORLD = MPI.COMM_WORLD
+SMALL = ["--set", "discretization.a_nodes=4", "--set", "discretization.r_nodes=1", "--set", "discretization.cells=6"]
+
+
+def command(module: str, *arguments: str, ranks: int = 1, cwd: Path) -> subprocess.CompletedProcess[str]:
+    """Runs a module of the package under mpirun; the parent's own MPI environment is not inherited."""
+    environment = {k: v for k, v in os.environ.items() if not k.startswith(("PMI", "HYDRA", "MPI"))}
+    launcher = [str(Path(sys.executable).with_name("mpirun")), "-n", str(ranks)] if ranks > 1 else []
+    words = [*launcher, sys.executable, "-m", f"mfpde.{module}", *arguments]
+    return subprocess.run(words, cwd=cwd, capture_output=True, text=True, timeout=120, env=environment, check=False)
+
+
+@pytest.mark.parametrize("ranks", [1, 2])
+def test_solve_writes_the_contract(ranks: int, tmp_path: Path) -> None:
+    done = command("solve", *SMALL, "--output", "out.h5", ranks=ranks, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "loss" in done.stdout and "mass error" in done.stdout
+    with h5py.File(tmp_path / "out.h5") as file:
+        n, modes = len(file["history/time"]), len(file["modes/radial"])
+        assert n == 81 and file["history/coefficients"].shape == (n, modes) and file["modes/alpha"].shape == (modes, 2)
+        loss = 0.5 * ((file["history/coefficients"][:] - file["target/coefficients"][:]) ** 2).sum(axis=1)
+        assert np.abs(loss - file["history/loss"][:]).max() < 1e-14
+        snapshot, weight = file["slices/snapshots/0001"], file["slices/y_weight"][:]
+        assert snapshot["q"].shape == (4, 36, 16) and snapshot["q"][:].min() >= 0
+        assert np.abs((snapshot["q"][:] * weight).sum(axis=(1, 2)) - 1).max() < 1e-12
+        assert file.attrs["complete"] and file.attrs["dimension"] == 10000 and "[target]" in file.attrs["config"]
+    assert (tmp_path / "out_loss.png").stat().st_size > 0
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["out.h5", "out_loss.png"]
+
+
+def test_inspect_reports_and_draws(tmp_path: Path) -> None:
+    assert command("solve", *SMALL, "--output", "out.h5", cwd=tmp_path).returncode == 0
+    done = command("inspect", "out.h5", "--plot", cwd=tmp_path)
+    assert done.returncode == 0 and "/slices/snapshots/0001/q" in done.stdout
+    assert all((tmp_path / f"out_{name}.png").stat().st_size > 0 for name in ("loss", "coefficients", "density"))
+    (tmp_path / "text.h5").write_text("no")
+    for name in ("text.h5", "missing.h5"):
+        bad = command("inspect", name, cwd=tmp_path)
+        assert bad.returncode == 2 and bad.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize("ranks", [1, 2])
+@pytest.mark.parametrize(
+    "arguments,word",
+    [
+        (["missing.toml"], "missing.toml"),
+        (["--set", "network.activatoin=relu"], "'activation'"),
+        (["--output", "nowhere/out.h5"], "output.file"),
+        (["--set", "parallel.mesh_ranks=7"], "parallel.mesh_ranks"),
+        (["--set", "discretization.mesh=missing.xdmf"], "discretization.mesh"),
+    ],
+)
+def test_bad_input_ends_all_ranks_with_status_2_and_one_line(ranks: int, arguments: list[str], word: str, tmp_path: Path) -> None:
+    done = command("solve", *arguments, ranks=ranks, cwd=tmp_path)
+    lines = [line for line in done.stderr.splitlines() if line]
+    assert done.returncode == 2, done.stderr
+    assert len(lines) == 1 and word in lines[0], done.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_file_that_another_run_writes_is_refused(tmp_path: Path) -> None:
+    with ResultFile(MPI.COMM_SELF, tmp_path / "out.h5"), pytest.raises(InputError, match="another run"):
+        ResultFile(MPI.COMM_SELF, tmp_path / "out.h5")
+
+
+def test_a_full_disk_is_one_line_and_leaves_the_last_result(tmp_path: Path) -> None:
+    """A limit on the size of files stands for the disk: the run ends, and what was published stays whole."""
+    code = (
+        "import resource, signal, sys; signal.signal(signal.SIGXFSZ, signal.SIG_IGN);"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (200000, 200000));"
+        "sys.argv = ['solve', '--output', 'out.h5', '--set', 'discretization.a_nodes=4', '--set', 'output.snapshots=20'];"
+        "from mfpde.solve import main; sys.exit(main())"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == 2 and "output.file" in done.stderr, done.stderr
+    assert [path.name for path in tmp_path.iterdir() if path.suffix != ".h5"] == []
+
+
+def test_a_killed_run_leaves_a_file_that_can_be_read_throughout(tmp_path: Path) -> None:
+    words = [sys.executable, "-m", "mfpde.solve", "--output", "out.h5", "--set", "training.final_time=200.0"]
+    run = subprocess.Popen(words, cwd=tmp_path, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
+    try:
+        records, deadline = 0, time.monotonic() + 60
+        while records < 2 and time.monotonic() < deadline:
+            time.sleep(0.05)
+            if (tmp_path / "out.h5").exists():
+                with h5py.File(tmp_path / "out.h5", locking=False) as file:
+                    records = len(file["history/time"])
+    finally:
+        run.send_signal(signal.SIGKILL)
+        run.wait()
+    with h5py.File(tmp_path / "out.h5") as file:
+        assert len(file["history/time"]) >= 2 and not file.attrs["complete"]
+    again = command("solve", *SMALL, "--output", "out.h5", cwd=tmp_path)  # what the killed run left is no obstacle
+    assert again.returncode == 0, again.stderr
+
+
+def test_petsc_options_reach_the_time_stepper(tmp_path: Path) -> None:
+    done = command("solve", *SMALL, "--output", "out.h5", "--", "-ts_rk_type", "3bs", "-ts_view", cwd=tmp_path)
+    assert done.returncode == 0 and "3bs" in done.stdout
+
+
+@pytest.mark.mpi
+def test_fields_are_written_in_natural_order_by_all_ranks() -> None:
+    import tempfile
+
+    folder = WORLD.bcast(tempfile.mkdtemp() if WORLD.rank == 0 else None)
+    path = Path(folder) / "out.h5"
+    shape = (5, 7, 3)
+    index = np.arange(WORLD.rank, 105, WORLD.size)
+    with ResultFile(WORLD, path) as file:
+        file.field("/slices/x", shape, index, index.astype(float))
+        file.record({"/history/time": 0.0})
+    if WORLD.rank == 0:
+        with h5py.File(path) as result:
+            assert np.array_equal(result["slices/x"][:], np.arange(105.0).reshape(shape))
+            assert result.attrs["complete"]
+    WORLD.Barrier()
