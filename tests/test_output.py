@@ -83,13 +83,13 @@ def test_a_file_that_another_run_writes_is_refused(tmp_path: Path) -> None:
 def test_a_full_disk_is_one_line_and_leaves_the_last_result(tmp_path: Path) -> None:
     """A limit on the size of files stands for the disk: the run ends, and what was published stays whole."""
     code = (
-        "import resource, signal, sys; signal.signal(signal.SIGXFSZ, signal.SIG_IGN);"
+        "import mfpde; from mpi4py import MPI; import resource, signal, sys; signal.signal(signal.SIGXFSZ, signal.SIG_IGN);"
         "resource.setrlimit(resource.RLIMIT_FSIZE, (200000, 200000));"
         "sys.argv = ['solve', '--output', 'out.h5', '--set', 'discretization.a_nodes=4', '--set', 'output.snapshots=20'];"
         "from mfpde.solve import main; sys.exit(main())"
     )
     done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, timeout=120, check=False)
-    assert done.returncode == 2 and "output.file" in done.stderr, done.stderr
+    assert done.returncode == 2 and "output.file" in done.stderr and done.stderr.count("\n") == 1, done.stderr
     assert [path.name for path in tmp_path.iterdir() if path.suffix != ".h5"] == []
 
 

@@ -102,7 +102,7 @@ def test_every_example_is_valid(example: Path) -> None:
         ("training.xi_w=1-t", ["training.xi_w", "t = "]),
         ("training.xi_w=u", ["training.xi_w", "'u'"]),
         ("target.polynomial=z1*z4", ["target.polynomial", "z3"]),
-        ("target.polynomial=x1", ["target.polynomial", "'z1'"]),
+        ("target.polynomial=x1", ["target.polynomial", "'x1'", "z1"]),
         ("target.polynomial=exp(z1)", ["target.polynomial", "polynomial"]),
         ("target.polynomial=z1^7", ["hermite_degree", "7"]),
         ("target.subspace_dimension=4", ["subspace_dimension", "3"]),

@@ -150,7 +150,7 @@ class MeanFieldFlow:
         if not all(isfinite(x) for x in xi):
             raise RunError(f"training.xi_a or training.xi_w is not finite at t = {time:.6g}")
         slices, p = state.M.shape
-        dv = self._beta.reshape(slices, p, -1)
+        dv = self._beta.reshape(slices, p, int(np.prod(self._beta.shape[2:])))
         fit = self.features.velocities(self._neurons(state), residual, xi, (rate.get("a"), dv, rate.get("r")))
         if "M" not in rate:
             return
@@ -163,7 +163,8 @@ class MeanFieldFlow:
         rate["M"][...] = dM
         rate["Lambda"][...] = dL / self.scale
         inverse = np.linalg.inv(self.scale * state.Lambda)
-        self.transport.remainder(np.concatenate([dM, dL.reshape(slices, -1), inverse.reshape(slices, -1)], axis=1), self._beta)
+        frame = [dM, *(matrix.reshape(slices, p * p) for matrix in (dL, inverse))]
+        self.transport.remainder(np.concatenate(frame, axis=1), self._beta)
         carried = ("q", "a", "r")
         fields = tuple(getattr(state, name) if name in rate else None for name in carried)
         self.fastest = self.transport.apply(self._beta, fields, tuple(rate.get(name) for name in carried))

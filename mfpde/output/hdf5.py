@@ -46,6 +46,7 @@ class ResultFile:
         self._lock_path = path.with_name(f".{path.name}.lock")
         self._lock: Any = None
         self._records: dict[str, list[Any]] = {}
+        self._recorded = False
         self._published, self._cost = time.monotonic(), 0.0
         self._on_first(self._open)
 
@@ -58,7 +59,7 @@ class ResultFile:
             except InputError as exception:
                 error = str(exception)
             except (OSError, RuntimeError) as exception:
-                reason = getattr(exception, "strerror", None) or str(exception).splitlines()[0]
+                reason = " ".join(str(getattr(exception, "strerror", None) or exception).split()).partition(" (file ")[0]
                 error = f"output.file: cannot write {str(self.path)!r}: {reason}; allowed: a writable place with enough room"
         value, error = self.comm.bcast((value, error))
         if error is not None:
@@ -84,9 +85,9 @@ class ResultFile:
         # An unexpected error may be on one rank alone: then nothing collective may follow.
         together = kind is None or issubclass(kind, InputError | RunError)
         try:
-            if together:
+            if together and (kind is None or self._recorded):
                 self._on_first(lambda: self._finish(complete=kind is None))
-            elif self.comm.rank == 0:
+            elif self.comm.rank == 0 and self._recorded:
                 self._finish(complete=False)
         except (InputError, OSError):
             if kind is None:
@@ -117,6 +118,7 @@ class ResultFile:
 
     def record(self, values: Mapping[str, Any]) -> None:
         """Collective. Appends one row to each of the named datasets, and publishes if that costs little."""
+        self._recorded = True
         if self.comm.rank == 0:
             for path, value in values.items():
                 self._records.setdefault(path, []).append(np.array(value))

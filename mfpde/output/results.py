@@ -117,7 +117,7 @@ class Recorder:
         total[here.start : here.stop, 0] = mass
         if flow.grid.mesh_comm.rank == 0:
             total[here.start : here.stop, 1 : 1 + p] = state.M
-            total[here.start : here.stop, 1 + p :] = flow.frames(state).reshape(len(here), -1)
+            total[here.start : here.stop, 1 + p :] = flow.frames(state).reshape(len(here), p * p)
         total = flow.grid.comm.allreduce(total)
         return total[:, 0], total[:, 1 : 1 + p], total[:, 1 + p :].reshape(-1, p, p)
 

@@ -64,12 +64,12 @@ class Discretization(_Section, frozen=True):
 
     hermite_degree: int = 6
     radial_degree: int = 2
-    cells: int = 12
+    cells: int = 16
     degree: int = 3
     a_nodes: int = 32
     r_nodes: int = 3
     half_width: float = 10.0
-    grading: float = 2.0
+    grading: float = 2.5
     limiter: Literal["output", "step"] = "output"
     tolerance: float = 1e-8
     mesh: str | None = None

@@ -134,4 +134,7 @@ class GhostExchange:
         self._vector.scatter_forward()
         beta[:, :, owned:] = values[owned:, :, :p].transpose(1, 2, 0, 3)
         ghosts = values[owned:].transpose(2, 1, 0, 3)
-        return tuple(None if field is None else np.concatenate((field, ghosts[p + f]), axis=1) for f, field in enumerate(fields))
+        return tuple(
+            None if field is None else np.ascontiguousarray(np.concatenate((field, ghosts[p + f]), axis=1))
+            for f, field in enumerate(fields)
+        )
