@@ -8,6 +8,7 @@ from mpi4py import MPI
 COMM = MPI.COMM_WORLD
 
 
+@pytest.hookimpl(trylast=True)
 def pytest_configure(config: pytest.Config) -> None:
     if COMM.rank > 0:
         reporter = config.pluginmanager.get_plugin("terminalreporter")
