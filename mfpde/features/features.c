@@ -70,7 +70,7 @@ static inline double sum(lanes value)
 static inline void look_up(const table_t *table, lanes S, lanes G[STRIDE])
 {
     const int64_t base = ((int64_t)(1023 + table->exponent) << 4) - 1;
-    double value[LANES][STRIDE] __attribute__((aligned(64)));
+    quad value[LANES][STRIDE / 4];
     for (int l = 0; l < LANES; l++) {
         double s = S[l], left, scale;
         uint64_t bits, corner, inverse;
@@ -94,12 +94,23 @@ static inline void look_up(const table_t *table, lanes S, lanes G[STRIDE])
             quad g = c[7 * (STRIDE / 4) + k];
             for (int m = 6; m >= 0; m--)
                 g = g * x + c[m * (STRIDE / 4) + k];
-            *(quad *)&value[l][4 * k] = g;
+            value[l][k] = g;
         }
     }
-    for (int k = 0; k < K + 3; k++)
-        for (int l = 0; l < LANES; l++)
-            G[k][l] = value[l][k];
+    /* Transposed in registers: through memory, narrow stores would stall the wide loads after them. */
+    for (int k = 0; k < STRIDE / 4; k++) {
+        lanes row[4], pair[4];
+        for (int l = 0; l < 4; l++)
+            row[l] = __builtin_shufflevector(value[l][k], value[l + 4][k], 0, 1, 2, 3, 4, 5, 6, 7);
+        for (int h = 0; h < 2; h++) {
+            pair[2 * h] = __builtin_shufflevector(row[2 * h], row[2 * h + 1], 0, 8, 2, 10, 4, 12, 6, 14);
+            pair[2 * h + 1] = __builtin_shufflevector(row[2 * h], row[2 * h + 1], 1, 9, 3, 11, 5, 13, 7, 15);
+        }
+        for (int h = 0; h < 2; h++) {
+            G[4 * k + h] = __builtin_shufflevector(pair[h], pair[h + 2], 0, 1, 8, 9, 4, 5, 12, 13);
+            G[4 * k + 2 + h] = __builtin_shufflevector(pair[h], pair[h + 2], 2, 3, 10, 11, 6, 7, 14, 15);
+        }
+    }
 }
 
 /* mu[i] = v^alpha r^{2j}; the factor p is r^2. */

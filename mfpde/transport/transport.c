@@ -87,6 +87,7 @@ static inline void to_faces(const double *trace, int d, const double *restrict u
 
 static inline void cell_traces(const mesh_t *mesh, int64_t c, const double *beta, const double *const *u, double *out)
 {
+#pragma GCC unroll 3 /* so that the strides of direction d are constants */
     for (int d = 0; d < P; d++) {
         double *face = out + 2 * d * FIELDS * FACE;
         for (int q = 0; q < P; q++)
@@ -179,6 +180,7 @@ static double transport_slice(const mesh_t *mesh, const scratch_t *scratch, cons
         double rest[3][NODES], speed[NODES], across[NODES], flow[NODES];
         memset(rest, 0, sizeof rest);
         memset(speed, 0, sizeof speed);
+#pragma GCC unroll 3
         for (int d = 0; d < P; d++) {
             for (int n = 0; n < NODES; n++)
                 across[n] = 0;
