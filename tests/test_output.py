@@ -133,3 +133,19 @@ def test_fields_are_written_in_natural_order_by_all_ranks() -> None:
             assert np.array_equal(result["slices/x"][:], np.arange(105.0).reshape(shape))
             assert result.attrs["complete"]
     WORLD.Barrier()
+
+
+@pytest.mark.parametrize("polynomial", ["z1 + z1**2/2", "z1 + z1*z2"])
+def test_the_paraview_cells_integrate_to_the_mass(polynomial: str, tmp_path: Path) -> None:
+    """Cells are images of boxes under an affine map, so cross products of edges are their volumes."""
+    more = ["--set", f"target.polynomial={polynomial}", "--set", "output.paraview=true", "--set", "training.final_time=1.0"]
+    done = command("solve", *SMALL, *more, "--output", "out.h5", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    with h5py.File(tmp_path / "out_0001.vtkhdf") as file:
+        group = file["VTKHDF"]
+        points, density = group["Points"][:], group["CellData/u"][:, 0]
+        corners = points[group["Connectivity"][:].reshape(len(density), -1)]
+    edges = corners[:, [1, -1]] - corners[:, :1]  # VTK goes round a quadrilateral
+    two = np.abs(edges[:, 0, 0] * edges[:, 1, 1] - edges[:, 0, 1] * edges[:, 1, 0])
+    volume = two if corners.shape[1] == 4 else np.abs(edges[:, 0, 0])
+    assert abs(density @ volume - 1) < 1e-12

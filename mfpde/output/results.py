@@ -12,6 +12,7 @@ from mfpde.evolution.indicators import Indicators, indicators, warnings
 from mfpde.evolution.integrate import Step
 from mfpde.evolution.state import State
 from mfpde.output.hdf5 import ResultFile
+from mfpde.output.paraview import write_snapshot
 from mfpde.problem.config import Config
 
 Array = NDArray[np.float64]
@@ -36,6 +37,7 @@ class Recorder:
         self.warned: dict[str, str] = {}
         self._snapshots = config.snapshot_times
         self._taken = 0
+        self._paraview = config.output.paraview
         self._slack = 1e-9 * config.training.final_time
         self._describe(config)
 
@@ -127,11 +129,15 @@ class Recorder:
         slices, nodes = len(self.flow.label_weight), state.q.shape[2]
         here = np.array(self.flow.grid.slices, dtype=np.int64)
         index = (here[:, None, None] * count + cells[:, None]) * nodes + np.arange(nodes)
-        fields = {"q": self.flow.non_negative(state.q), "A": state.a, "R": state.r}
+        q = self.flow.non_negative(state.q)
+        fields = {"q": q, "A": state.a, "R": state.r}
         for name, values in fields.items():
             self.file.field(f"{group}/{name}", (slices, count, nodes), index, values)
         self.file.dataset(f"{group}/M", M)
         self.file.dataset(f"{group}/L", L)
         self.file.dataset(f"{group}/time", np.array(when))
+        if self._paraview:
+            path = self.file.path
+            write_snapshot(path.with_name(f"{path.stem}_{self._taken:04d}.vtkhdf"), self.flow, state, q, when)
         self._taken += 1
         self.file.publish()
