@@ -1,6 +1,7 @@
 """Says what is in a result file, and draws it: `python -m mfpde.inspect FILE [--plot]`."""
 
 import argparse
+import os
 import sys
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,8 @@ def main() -> int:
     arguments = parser.parse_args()
     try:
         _inspect(arguments.file, arguments.plot)
+    except BrokenPipeError:  # the reader of our output, such as head, has left
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except InputError as error:
         print(f"mfpde: {error}", file=sys.stderr)
         return 2

@@ -149,3 +149,14 @@ def test_the_paraview_cells_integrate_to_the_mass(polynomial: str, tmp_path: Pat
     two = np.abs(edges[:, 0, 0] * edges[:, 1, 1] - edges[:, 0, 1] * edges[:, 1, 0])
     volume = two if corners.shape[1] == 4 else np.abs(edges[:, 0, 0])
     assert abs(density @ volume - 1) < 1e-12
+
+
+@pytest.mark.parametrize("ranks", [1, 2])
+def test_a_run_that_blows_up_says_when_and_where_and_keeps_its_records(ranks: int, tmp_path: Path) -> None:
+    rates = ["--set", "training.xi_w=exp(30*t)", "--set", "training.xi_a=exp(30*t)", "--set", "network.activation=exp"]
+    done = command("solve", *SMALL, *rates, "--output", "out.h5", ranks=ranks, cwd=tmp_path)
+    assert done.returncode == 1 and done.stderr.count("\n") == 1, done.stderr
+    assert "t = " in done.stderr and "slice" in done.stderr and "lower" in done.stderr
+    with h5py.File(tmp_path / "out.h5") as file:
+        assert len(file["history/time"]) >= 1 and np.isfinite(file["history/loss"][:]).all()
+        assert not file.attrs["complete"]

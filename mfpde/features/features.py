@@ -9,7 +9,7 @@ from mpi4py import MPI
 from numpy.typing import NDArray
 
 from mfpde.compile import load_kernel
-from mfpde.errors import InputError
+from mfpde.errors import RunError
 from mfpde.features.modes import Modes
 from mfpde.features.table import Table, build_table, extend_table
 from mfpde.problem.activation import Activation
@@ -90,7 +90,7 @@ class Features:
             of its mass, shape (slices,).
 
         Raises:
-            InputError: On all ranks, if a neuron has left every sensible table.
+            RunError: On all ranks, if a neuron has left every sensible table.
         """
         slices = len(label_weight)
         by_slice, mass = np.empty((slices, len(self.modes))), np.empty(slices)
@@ -141,7 +141,9 @@ class Features:
 
     def _extend(self, largest: float) -> None:
         if not largest < LARGEST_S:
-            raise InputError(f"a neuron has |w| = {largest**0.5:.3g}: the run has blown up")
+            raise RunError(
+                f"a neuron has |w| = {largest**0.5:.3g}: the run has blown up; lower the learning rates or discretization.tolerance"
+            )
         table = extend_table(self.table, self.activation, 2 * largest) if self.comm.rank == 0 else None
         self.table = self.comm.bcast(table)
         self._use_table()

@@ -48,15 +48,8 @@ def normal_rule(panels: int, points: int, reach: float = 8.0) -> Rule:
     return Rule(y, weight / weight.sum(), np.empty((0, 0)))
 
 
-def characteristics(
-    problem: Problem,
-    modes: Modes,
-    times: Sequence[float],
-    v_rule: Rule,
-    tolerance: float = 1e-11,
-    comm: MPI.Intracomm = MPI.COMM_SELF,
-) -> Curve:
-    """Collective over `comm`. The loss along characteristics, integrated by an explicit Runge-Kutta method of order 8.
+def characteristics(problem: Problem, modes: Modes, times: Sequence[float], v_rule: Rule, tolerance: float = 1e-11) -> Curve:
+    """The loss along characteristics, integrated by an explicit Runge-Kutta method of order 8, on one rank.
 
     Args:
         problem: What to solve; its rules of a and r are the nodes in these directions.
@@ -64,7 +57,6 @@ def characteristics(
         times: Record times, ascending, from 0.
         v_rule: Nodes of each component of sqrt(d) v_0 (ignored at a point start), see `normal_rule`.
         tolerance: Of a step, absolute and relative.
-        comm: The neurons are divided over its ranks.
 
     Raises:
         RunError: If the integration fails.
@@ -73,10 +65,8 @@ def characteristics(
 
     p, target = problem.p, modes.target_coefficients(problem.target)
     a, v, r, weight = _initial(problem, v_rule)
-    mine = slice(len(a) * comm.rank // comm.size, len(a) * (comm.rank + 1) // comm.size)
-    a, v, r, weight = a[mine], v[:, mine], r[mine], weight[mine]
     n = len(a)
-    features = Features(comm, modes, problem.activation)
+    features = Features(MPI.COMM_SELF, modes, problem.activation)
     ones, identity, origin = np.ones((1, n)), np.eye(p)[None], np.zeros((1, p))
 
     def neurons(theta: Array) -> Neurons:
