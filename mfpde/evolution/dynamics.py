@@ -126,7 +126,14 @@ class MeanFieldFlow:
         Raises:
             RunError: On all ranks, if they are not finite.
         """
-        moments, by_slice, mass = self.features.moments(self._neurons(state), self._local_weight)
+        try:
+            moments, by_slice, mass = self.features.moments(self._neurons(state), self._local_weight)
+        except RunError as error:
+            reach = np.abs(state.M).max(axis=1) + np.abs(self.frames(state)).max(axis=(1, 2))
+            furthest = int(reach.argmax()) if len(reach) else 0
+            mine = (float(reach.max(initial=-1.0)), self.grid.slices.start + furthest)
+            _, index = self.grid.comm.allreduce(mine, op=MPI.MAXLOC)
+            raise RunError(f"{error} (at t = {time:.6g}{self._name(index)})") from None
         if not np.isfinite(moments).all():
             bad = self.grid.slices.start + np.flatnonzero(~np.isfinite(by_slice).all(axis=1))
             index = self.grid.comm.allreduce(int(bad[0]) if len(bad) else len(self.labels), op=MPI.MIN)
@@ -134,13 +141,13 @@ class MeanFieldFlow:
         return Evaluation(moments, by_slice, mass)
 
     def _blow_up(self, time: float, index: int) -> str:
-        where = (
-            "" if index == len(self.labels) else " in slice {} (a_0 = {:.4g}, r_0 = {:.4g})".format(index, *self.labels[index])
-        )
         return (
-            f"values are no longer finite at t = {time:.6g}{where}: lower discretization.tolerance or the learning rates, "
-            "or take more cells"
+            f"values are no longer finite at t = {time:.6g}{self._name(index)}: lower discretization.tolerance or the "
+            "learning rates, or take more cells"
         )
+
+    def _name(self, index: int) -> str:
+        return "" if index == len(self.labels) else " in slice {} (a_0 = {:.4g}, r_0 = {:.4g})".format(index, *self.labels[index])
 
     def rates(self, time: float, vector: Array, out: Array) -> None:
         """Collective. The time derivative of the state `vector`, written to `out`."""

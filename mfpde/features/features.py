@@ -141,10 +141,10 @@ class Features:
 
     def _extend(self, largest: float) -> None:
         if not largest < LARGEST_S:
-            raise RunError(
-                f"a neuron has |w| = {largest**0.5:.3g}: the run has blown up; lower the learning rates or discretization.tolerance"
-            )
-        table = extend_table(self.table, self.activation, 2 * largest) if self.comm.rank == 0 else None
+            size = f"|w| = {largest**0.5:.3g}"
+            raise RunError(f"a neuron has {size}: the run has blown up; lower the learning rates or discretization.tolerance")
+        with np.errstate(all="ignore"):  # an activation that overflows there shows in the moments, which are checked
+            table = extend_table(self.table, self.activation, 2 * largest) if self.comm.rank == 0 else None
         self.table = self.comm.bcast(table)
         self._use_table()
 
