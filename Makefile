@@ -17,9 +17,9 @@ help:
 
 # Candidates are run, not looked up: a version manager's shim may exist for a Python that does not start.
 $(VENV)/.installed: pyproject.toml
-	@python=""; \
+	@python=""; shims=$$(dirname "$$(dirname "$$(command -v pyenv || command -v python3 || echo /usr/bin/python3)")"); \
 	for candidate in "$$PYTHON" python3.12 python3.13 python3.14 python3 "$$HOME"/.pyenv/versions/3.1[2-9]*/bin/python3 \
-	    $$(pyenv root 2>/dev/null)/versions/3.1[2-9]*/bin/python3; do \
+	    "$$shims"/versions/3.1[2-9]*/bin/python3; do \
 	    if [ -n "$$candidate" ] && "$$candidate" -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 12))' 2>/dev/null; \
 	    then python="$$candidate"; break; fi; \
 	done; \
