@@ -119,3 +119,14 @@ def test_characteristics_converge_spectrally_in_their_nodes() -> None:
     coarse, fine = (np.abs(curve - curves[2]).max() for curve in curves[:2])
     assert fine < 1e-3 * coarse
     assert problem.d != inf and replace(problem, d=inf).p == 2
+
+
+@pytest.mark.mpi
+def test_a_mesh_file_gives_the_same_loss_as_the_box() -> None:
+    from pathlib import Path
+
+    path = Path(__file__).parents[1] / "meshes" / "skewed_square.xdmf"
+    config, problem = WORLD.bcast(setup("training.final_time=4.0", f"discretization.mesh={path}"))
+    box, _ = WORLD.bcast(setup("training.final_time=4.0"))
+    losses = [solve(c, problem, WORLD, WORLD.size)[:, 0] for c in (config, box)]
+    assert np.abs(losses[0] - losses[1]).max() < 1e-8  # at d = 10^4 cells of any shape are exact to the time step's error

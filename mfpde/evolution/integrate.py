@@ -93,6 +93,12 @@ class _Run:
     def before_step(self, ts: PETSc.TS) -> None:
         """Shortens the step that the error estimate proposes: first by the Courant number, then to meet the record."""
         step = min(ts.getTimeStep(), self.flow.largest_step())
+        if ts.getStepNumber() > STARTING and step < SMALLEST_STEP * self.times[-1]:
+            self.error = RunError(
+                f"the time step fell to {step:.2g} at t = {ts.getTime():.6g}: the density has become too thin for the mesh "
+                "(see /history/fold, /history/negative); take more cells, or end at an earlier training.final_time"
+            )
+            raise self.error
         remaining = self.times[self.next] - ts.getTime()
         # Equal steps up to the record, rather than a last one that is tiny.
         count = ceil(remaining / step * (1 - 1e-12)) if remaining < 2 * step else 0
@@ -182,5 +188,7 @@ class _array:
 
 # The first step as a share of the whole time; the error estimate corrects it at once.
 FIRST_STEP = 1e-4
+# After the first few steps, one shorter than this share of the whole time means that the run has come to a halt.
+STARTING, SMALLEST_STEP = 20, 1e-5
 # Largest factor on the absolute tolerance in the tails.
 LOOSEST = 1e4

@@ -129,13 +129,15 @@ def read_mesh(comm: MPI.Intracomm, path: Path, p: int):  # type: ignore[no-untyp
     if not path.is_file():
         raise InputError(f"discretization.mesh: no file {str(path)!r}; allowed: an XDMF mesh file")
     try:
-        with io.XDMFFile(comm, str(path), "r") as file:
+        heavy = 'Format="HDF"' in path.read_text()
+        encoding = io.XDMFFile.Encoding.HDF5 if heavy else io.XDMFFile.Encoding.ASCII
+        with io.XDMFFile(comm, str(path), "r", encoding=encoding) as file:
             domain = file.read_mesh(ghost_mode=mesh.GhostMode.shared_facet)
-    except (RuntimeError, ValueError) as exception:
+    except (OSError, RuntimeError, ValueError) as exception:
         reason = str(exception).splitlines()[0]
         raise InputError(f"discretization.mesh: cannot read {str(path)!r} ({reason}); allowed: an XDMF mesh file") from None
     found = domain.topology.cell_name()
-    if found != CELLS[p] or domain.geometry.cmap.degree != 1:
+    if found != CELLS[p] or domain.geometry.cmaps[0].degree != 1:
         raise InputError(f"discretization.mesh: {str(path)!r} has cells {found!r}; allowed for p = {p}: straight {CELLS[p]!r}")
     return domain
 
