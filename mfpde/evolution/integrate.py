@@ -95,8 +95,9 @@ class _Run:
         step = min(ts.getTimeStep(), self.flow.largest_step())
         if ts.getStepNumber() > STARTING and step < SMALLEST_STEP * self.times[-1]:
             self.error = RunError(
-                f"the time step fell to {step:.2g} at t = {ts.getTime():.6g}: the density has become too thin for the mesh "
-                "(see /history/fold, /history/negative); take more cells, or end at an earlier training.final_time"
+                f"the time step fell to {step:.2g} at t = {ts.getTime():.6g}: the learning rates have become too fast, or "
+                "the density too thin for the mesh (see /history/fold, /history/negative); take more cells, or an earlier "
+                "training.final_time"
             )
             raise self.error
         remaining = self.times[self.next] - ts.getTime()

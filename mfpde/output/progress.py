@@ -1,6 +1,8 @@
 """A progress bar on rank 0's terminal, and the table that closes a run."""
 
+import os
 import sys
+from pathlib import Path
 from types import TracebackType
 from typing import Any
 
@@ -10,11 +12,11 @@ class Progress:
 
     def __init__(self, rank: int, final_time: float) -> None:
         self._bar: Any = None
-        if rank == 0 and sys.stderr.isatty():
+        if rank == 0 and _on_terminal():
             from tqdm import tqdm
 
-            form = "t = {n:.3g}/{total:g} {bar} {percentage:3.0f}%  {postfix}  {elapsed}<{remaining}"
-            self._bar = tqdm(total=final_time, bar_format=form, dynamic_ncols=True)
+            form = "t = {n:.4g}/{total:g} {bar} {percentage:3.0f}%  {postfix}  {elapsed}<{remaining}"
+            self._bar = tqdm(total=final_time, bar_format=form, ncols=LENGTH, mininterval=0.2)
 
     def __enter__(self) -> "Progress":
         return self
@@ -28,6 +30,29 @@ class Progress:
         if self._bar is not None:
             self._bar.set_postfix_str(f"E = {loss:.4g}, step {steps}", refresh=False)
             self._bar.update(time - self._bar.n)
+
+
+def _on_terminal() -> bool:
+    """Whether standard error ends at a terminal, also through the pipe of the launcher that started this rank."""
+    if sys.stderr.isatty():
+        return True
+    if "PMI_RANK" not in os.environ:
+        return False
+    process = os.getppid()
+    try:
+        for _ in range(4):
+            status = Path(f"/proc/{process}/status").read_text()
+            name = status.split(maxsplit=2)[1]
+            if name.startswith(("mpirun", "mpiexec")):
+                return os.readlink(f"/proc/{process}/fd/2").startswith(("/dev/pts/", "/dev/tty"))
+            process = int(status.partition("PPid:")[2].split(maxsplit=1)[0])
+    except (OSError, IndexError, ValueError):
+        pass
+    return False
+
+
+# Characters of the bar's line.
+LENGTH = 100
 
 
 def table(rows: list[tuple[str, str]]) -> str:
