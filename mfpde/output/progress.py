@@ -15,7 +15,7 @@ class Progress:
         if rank == 0 and _on_terminal():
             from tqdm import tqdm
 
-            form = "t = {n:.4g}/{total:g} {bar} {percentage:3.0f}%  {postfix}  {elapsed}<{remaining}"
+            form = "t = {n:.4g}/{total:g} {bar} {percentage:3.0f}%{postfix}  {elapsed}<{remaining}"
             self._bar = tqdm(total=final_time, bar_format=form, ncols=LENGTH, mininterval=0.2)
 
     def __enter__(self) -> "Progress":
