@@ -10,7 +10,8 @@ from collections.abc import Sequence
 from itertools import pairwise
 from math import inf, isfinite
 from pathlib import Path
-from typing import Any, Literal
+from types import NoneType
+from typing import Any, Literal, get_args, get_origin
 
 import msgspec
 import numpy as np
@@ -153,7 +154,8 @@ def load(path: Path | None, overrides: Sequence[str] = ()) -> Config:
         config = msgspec.convert(data, Config)
     except msgspec.ValidationError as error:
         reason, _, where = str(error).partition(" - at `$.")
-        raise InputError(f"{where.rstrip('`') or 'configuration'}: {reason[0].lower()}{reason[1:]}") from None
+        key = where.rstrip("`") or "configuration"
+        raise InputError(f"{key}: {reason[0].lower()}{reason[1:]}{_choices(key)}") from None
     _check_ranges(config)
     return msgspec.structs.replace(config, discretization=_chosen(config))
 
@@ -208,6 +210,18 @@ def _check_names(data: dict[str, Any]) -> None:
         for key in values:
             if key not in keys:
                 raise InputError(f"unknown key {name}.{key}{_nearest(key, keys)}; allowed in [{name}]: {', '.join(keys)}")
+
+
+def _choices(key: str) -> str:
+    """The words that may stand at "section.key", where there are such."""
+    kind: Any = Config
+    for name in key.split("."):
+        kind = next((field.type for field in msgspec.structs.fields(kind) if field.name == name), None)
+        if not (isinstance(kind, type) and issubclass(kind, msgspec.Struct)):
+            break
+    words = [x for part in (kind, *get_args(kind)) if get_origin(part) is Literal for x in get_args(part)]
+    others = [part.__name__ for part in get_args(kind) if isinstance(part, type) and part is not NoneType]
+    return f"; allowed: {', '.join([*others, *map(repr, words)])}" if words else ""
 
 
 def _nearest(name: str, names: Any) -> str:
