@@ -23,7 +23,7 @@ CASES: dict[str, tuple[int, int, list[str]]] = {
     "p1_d100": (16, 8, [ONE, "input.dimension=100"]),
     "p1_d1e4": (1, 16, [ONE, "input.dimension=1e4"]),
     "p1_d1e8": (1, 16, [ONE, "input.dimension=1e8"]),
-    "p2_d10": (16, 8, [TWO, "input.dimension=10"]),
+    "p2_d10": (16, 8, [TWO, "input.dimension=10", "output.times=17"]),
     "p2_d100": (1, 24, [TWO, "input.dimension=100"]),
     "p2_d1e4": (1, 16, [TWO, "input.dimension=1e4"]),
     "p2_d1e8": (1, 16, [TWO, "input.dimension=1e8"]),
