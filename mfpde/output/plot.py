@@ -42,6 +42,30 @@ def plot_coefficients(result: Path, picture: Path, most: int = 8) -> Path:
     return picture
 
 
+def plot_kernel(result: Path, picture: Path) -> Path:
+    """Draws the spectrum of a kernel matrix, and the loss with its exponential bound."""
+    with h5py.File(result) as file, _figure(picture, 2) as (figure, axes):
+        group = file["kernel"]
+        values, uncertainty = group["eigenvalues"][:], np.nan_to_num(group["uncertainty"][:])
+        number, certain = np.arange(1, len(values) + 1), uncertainty < 0.1 * values
+        shown = np.where(values > 0, values, np.nan)
+        axes[0].vlines(number, np.maximum(shown - uncertainty, 1e-3 * shown), shown + uncertainty, color="C0", lw=1)
+        axes[0].semilogy(number[certain], shown[certain], "o", color="C0", label="certain")
+        axes[0].semilogy(number[~certain], shown[~certain], "o", mfc="none", color="C0", label="uncertain")
+        axes[0].set(xlabel="number", ylabel="eigenvalue of $K$")
+        t, loss, bound = group["time"][:], group["loss"][:], group["bound"][:]
+        axes[1].semilogy(t, loss, lw=2, label=r"$E(\rho_t)$")
+        axes[1].semilogy(t, bound, "k--", lw=1, label=r"$E(\rho_T)\, e^{-2 \lambda_{\min} (t - T)}$")
+        axes[1].semilogy(t, group["target_bound"][:], "C1:", lw=1.5, label=r"the same with the smallest $\lambda$ of this target")
+        axes[1].set_ylim(max(1e-16, 0.1 * loss.min()), 2 * loss.max())
+        axes[1].set(xlabel="time $t - T$ of the last stage", ylabel="loss")
+        for axis in axes:
+            axis.grid(alpha=0.3, which="both")
+            axis.legend()
+        figure.suptitle(_title(file), fontsize="medium")
+    return picture
+
+
 def plot_density(result: Path, picture: Path, snapshot: int = -1) -> Path | None:
     """Draws the density of v = w_V, all slices together, in physical coordinates; None if there is no snapshot."""
     from matplotlib.colors import LogNorm
