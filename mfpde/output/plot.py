@@ -56,7 +56,9 @@ def plot_kernel(result: Path, picture: Path) -> Path:
         t, loss, bound = group["time"][:], group["loss"][:], group["bound"][:]
         axes[1].semilogy(t, loss, lw=2, label=r"$E(\rho_t)$")
         axes[1].semilogy(t, bound, "k--", lw=1, label=r"$E(\rho_T)\, e^{-2 \lambda_{\min} (t - T)}$")
-        axes[1].semilogy(t, group["target_bound"][:], "C1:", lw=1.5, label=r"the same with the smallest $\lambda$ of this target")
+        axes[1].semilogy(
+            t, group["target_bound"][:], "C1:", lw=1.5, label=r"the same with the smallest $\lambda$ of this target on $V$"
+        )
         axes[1].set_ylim(max(1e-16, 0.1 * loss.min()), 2 * loss.max())
         axes[1].set(xlabel="time $t - T$ of the last stage", ylabel="loss")
         for axis in axes:

@@ -43,8 +43,6 @@ class Spectrum:
         matrix: K, shape (modes, modes).
         eigenvalues: Ascending, shape (modes,); below 0 only by the rounding of 32 digits.
         vectors: Orthonormal eigenvectors in the columns.
-        leading: The smallest eigenvalue of the block of the modes with j = 0: what limits the rate before the modes of
-            V-perp, which a target does not have, come into play.
         uncertainty: By how much a less accurate law changes each eigenvalue; nan if that was not measured.
     """
 
@@ -52,7 +50,6 @@ class Spectrum:
     matrix: Array
     eigenvalues: Array
     vectors: Array
-    leading: float
     uncertainty: Array
 
     @property
@@ -100,14 +97,11 @@ def spectrum(moments: Moments, activation: tuple[Fraction, ...], modes: Modes, o
         # To first order x^T (K' - K) x: accurate for tiny eigenvalues as well, in which K and K' nearly agree.
         change = _gram(features, scale, other) - K
         uncertainty = np.array([abs(float((vectors[:, k].T * change * vectors[:, k])[0])) for k in order])
-    inside = [i for i, j in enumerate(modes.radial) if j == 0]
-    block = EXTENDED.matrix([[K[i, j] for j in inside] for i in inside])
     return Spectrum(
         modes=modes,
         matrix=_doubles(K),
         eigenvalues=np.array([float(values[k]) for k in order]),
         vectors=_doubles(vectors)[:, order],
-        leading=float(min(EXTENDED.eigsy(block, eigvals_only=True))),
         uncertainty=uncertainty,
     )
 

@@ -49,6 +49,10 @@ class LinearFlow:
         spread: Whether |u_perp| > 0 at finite d.
         start: The coefficients m at the start, over the run's modes; 0 if not given (a = 0).
         other: Moments of a less accurate computation, on rank 0.
+
+    Attributes:
+        spectrum: Of K.
+        on_V: Of its block of the modes he_alpha(z).
     """
 
     averaged = True
@@ -70,9 +74,14 @@ class LinearFlow:
         self.spread = spread
         self.modes = modes
         polynomial = problem.activation.polynomial
-        mine = kernel_modes(problem.p, len(polynomial) - 1, problem.d, spread)
-        found = None if law is None else spectrum(law, polynomial, mine, other)
-        self.spectrum: Spectrum = comm.bcast(found)
+        degree = len(polynomial) - 1
+        mine = kernel_modes(problem.p, degree, problem.d, spread)
+        found = None if law is None else [spectrum(law, polynomial, mine, other)]
+        if found is not None and law is not None and mine.radial.any():
+            found.append(spectrum(law, polynomial, kernel_modes(problem.p, degree, problem.d, False), other))
+        found = comm.bcast(found)
+        self.spectrum: Spectrum = found[0]
+        self.on_V: Spectrum = found[-1]
         position = {key: i for i, key in enumerate(_keys(modes))}
         self.index = np.array([position[key] for key in _keys(mine)])
         self.target = modes.target_coefficients(problem.target)
@@ -102,14 +111,33 @@ class LinearFlow:
         return self._spread(self.grid.comm.bcast(vector))
 
     @property
-    def slowest(self) -> int:
-        """The eigenvector that limits the rate, from this start and for this target."""
-        return self.spectrum.slowest((self.start - self.target)[self.index])
+    def residual(self) -> Array:
+        """m - h at the start of the stage, over the modes of K."""
+        return (self.start - self.target)[self.index]
+
+    @property
+    def rate_on_V(self) -> float:
+        """The smallest eigenvalue that this target excites in the block of K of the modes he_alpha(z).
+
+        At finite d a spread start has slower modes, of V-perp; they hold a share of the loss that vanishes as d -> inf.
+        """
+        inside = self.spectrum.modes.radial == 0
+        return float(self.on_V.eigenvalues[self.on_V.slowest(self.residual[inside])])
+
+    @property
+    def held_back(self) -> float:
+        """The loss in eigenvectors that are slower than half of `rate_on_V`."""
+        slower = self.spectrum.eigenvalues < 0.5 * self.rate_on_V
+        return float(0.5 * ((self.residual @ self.spectrum.vectors[:, slower]) ** 2).sum())
 
     def exact(self, time: Array) -> Array:
         """The coefficients at times since the start of the stage, from the eigen-decomposition, shape (times, modes)."""
         target = self.target[self.index]
         return self._spread(self.spectrum.coefficients(self.start[self.index], target, self.problem.xi_a.integral(time)))
+
+    def restrict(self, m: Array) -> Array:
+        """The flat vector of coefficients over the run's modes: this rank's part."""
+        return m[self.index] if self.grid.comm.rank == 0 else np.empty(0)
 
     def _spread(self, m: Array) -> Array:
         out = np.zeros((*m.shape[:-1], len(self.modes)))
