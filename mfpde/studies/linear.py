@@ -106,6 +106,15 @@ class LinearFlow:
         """The error estimate alone limits the step."""
         return inf
 
+    def unit_of_time(self, time: float) -> float:
+        """What a change of order 1 takes at least; inf where xi_a = 0."""
+        rate = self.problem.xi_a(time) * float(self.spectrum.eigenvalues[-1])
+        return 1 / rate if rate > 0 else inf
+
+    def fastest_slice(self) -> str:
+        """There are no slices to name."""
+        return ""
+
     def moments(self, vector: Array, time: float) -> Array:
         """Collective. The coefficients over the run's modes: those that the activation does not reach are 0."""
         return self._spread(self.grid.comm.bcast(vector))
