@@ -116,7 +116,7 @@ class ResultFile:
         def write(file: h5py.File) -> None:
             file.create_dataset(path, data=array).attrs.update(attributes)
 
-        self._on_first(lambda: self._with_file(write))
+        self._on_first(lambda: self._with_file(write, array.nbytes))
 
     def record(self, values: Mapping[str, Any]) -> None:
         """Collective. Appends one row to each of the named datasets, and publishes if that costs little."""
