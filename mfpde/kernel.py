@@ -187,7 +187,7 @@ def report(study: Study, problem: Any, most: int = 12) -> str:
         ("learned last", direction(spectrum, 0)),
         ("for this target", f"{2 * study.linear.rate_on_V:.6e}, measured {study.rate:.6e}"),
         ("learned last", direction(on_V, int(np.searchsorted(on_V.eigenvalues, study.linear.rate_on_V)))),
-        ("left to modes of V'", f"{study.linear.held_back:.4g} of the loss"),
+        ("left to V-perp", f"{study.linear.held_back:.4g} of the loss, in slower modes"),
         ("loss", f"{study.loss[0]:.10g} -> {study.loss[-1]:.10g} in time {study.time[-1]:g}"),
     ]
     return "\n".join([*lines, "", *(f"{name:<20} {value}" for name, value in rows)])

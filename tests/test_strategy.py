@@ -345,9 +345,12 @@ def test_bad_stages_are_one_line_that_names_the_key(overrides: list[str], words:
 @pytest.mark.parametrize("ranks", [1, 2])
 def test_the_kernel_command_writes_its_matrix_and_the_history(ranks: int, tmp_path: Path) -> None:
     small = [word for override in SMALL for word in ("--set", override)]
-    done = command("kernel", *small, "--output", "out.h5", ranks=ranks, cwd=tmp_path)
+    more = ["--integrate", "--set", "discretization.tolerance=1e-11", "--set", "input.dimension=1e6"]
+    done = command("kernel", *small, *more, "--output", "out.h5", ranks=ranks, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert "rate 2 lambda_min" in done.stdout and "he(0,2)" in done.stdout
+    difference = next(line.split()[-1] for line in done.stdout.splitlines() if line.startswith("integrator"))
+    assert float(difference) < 1e-10  # tolerance 1e-11 a step
     with h5py.File(tmp_path / "out.h5") as file:
         matrix, values = file["kernel/matrix"][:], file["kernel/eigenvalues"][:]
         assert np.abs(np.linalg.eigvalsh(matrix) - values).max() < 1e-14 * values[-1]

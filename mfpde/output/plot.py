@@ -17,9 +17,11 @@ BINS = 240
 
 
 def plot_loss(result: Path, picture: Path) -> Path:
-    """Draws E(t) and returns the picture's path."""
+    """Draws E(t), with dotted lines where stages begin, and returns the picture's path."""
     with h5py.File(result) as file, _figure(picture, 1) as (_, axes):
         axes[0].semilogy(file["history/time"][:], file["history/loss"][:], lw=2)
+        for start in file["stages/start"][1:]:
+            axes[0].axvline(start, color="k", ls=":", lw=1)
         axes[0].set(xlabel="time $t$", ylabel=r"loss $E(\rho_t)$", title=_title(file))
         axes[0].grid(alpha=0.3, which="both")
     return picture
@@ -48,7 +50,7 @@ def plot_kernel(result: Path, picture: Path) -> Path:
         group = file["kernel"]
         values, uncertainty = group["eigenvalues"][:], np.nan_to_num(group["uncertainty"][:])
         number, certain = np.arange(1, len(values) + 1), uncertainty < 0.1 * values
-        shown = np.where(values > 0, values, np.nan)
+        shown = np.where(values > 1e-28 * values[-1], values, np.nan)  # smaller ones are 0
         axes[0].vlines(number, np.maximum(shown - uncertainty, 1e-3 * shown), shown + uncertainty, color="C0", lw=1)
         axes[0].semilogy(number[certain], shown[certain], "o", color="C0", label="certain")
         axes[0].semilogy(number[~certain], shown[~certain], "o", mfc="none", color="C0", label="uncertain")
