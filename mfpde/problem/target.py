@@ -54,8 +54,7 @@ def parse_target(polynomial: str, subspace_dimension: int | None = None) -> Targ
     from mfpde.problem.expressions import exact_number, parse
 
     key = "target.polynomial"
-    indices = [int(i) for i in re.findall(r"\bz(\d+)\b", str(polynomial))]
-    used = max(indices, default=0)
+    used = largest_index(polynomial)
     if used > LARGEST_P:
         raise InputError(f"{key}: z{used} makes p = {used}; allowed: variables z1 to z{LARGEST_P}")
     names = [f"z{i + 1}" for i in range(LARGEST_P)]
@@ -82,3 +81,8 @@ def parse_target(polynomial: str, subspace_dimension: int | None = None) -> Targ
     found = {alpha: float(c) * sqrt(prod(factorial(n) for n in alpha)) for alpha, c in sorted(hermite.items()) if c}
     shape = (len(found), p)
     return Target(str(polynomial), p, np.array([*found], dtype=np.int64).reshape(shape), np.array([*found.values()], dtype=float))
+
+
+def largest_index(polynomial: str) -> int:
+    """The largest i of the variables z_i in a polynomial's text; 0 if there are none."""
+    return max((int(i) for i in re.findall(r"\bz(\d+)\b", str(polynomial))), default=0)
