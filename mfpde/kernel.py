@@ -10,7 +10,7 @@ import msgspec
 import numpy as np
 
 from mfpde.command import config_parser, load_problem, on_first, run_command
-from mfpde.errors import InputError
+from mfpde.errors import InputError, RunError
 
 
 @dataclass(frozen=True)
@@ -86,26 +86,20 @@ def solve_kernel(comm: Any, config: Any, problem: Any, measure: bool = True) -> 
     from mfpde.output.hdf5 import ResultFile
     from mfpde.output.progress import Progress
     from mfpde.output.results import Recorder
-    from mfpde.problem.problem import build_problem
     from mfpde.problem.stages import stage_times
     from mfpde.studies.linear import LinearFlow
     from mfpde.studies.training import averaged_law, train
 
     last = len(problem.stages) - 1
     stage = problem.stages[last]
-    if not (stage.by_moments and stage.reset_a) or (last and problem.stages[last - 1].by_moments):
+    if not (stage.linear and stage.reset_a) or any(before.by_moments for before in problem.stages[:last]):
         where = f"training.stages[{last}]" if config.training.stages else "training"
         raise InputError(
             f"{where}: the last stage has no kernel matrix; allowed: one that trains a alone (xi_w = 0) from reset_a = true "
             'with a polynomial activation, after stages with a density, or training.strategy = "chen-ge"'
         )
     times = sorted({*config.record_times, *config.snapshot_times})
-    other = None
-    if measure:
-        coarser = coarse(config)
-        rough = on_first(comm, lambda: build_problem(coarser))
-        flow = MeanFieldFlow(comm, rough, coarser.discretization, config.parallel.mesh_ranks)
-        other = averaged_law(train(flow, [], lambda *_: None, stages=last), rough, last)
+    other = _coarse_law(comm, config, last) if measure else None
     with ResultFile(comm, Path(config.output.file)) as file:
         flow = MeanFieldFlow(comm, problem, config.discretization, config.parallel.mesh_ranks)
         recorder = Recorder(file, flow, config)
@@ -119,15 +113,8 @@ def solve_kernel(comm: Any, config: Any, problem: Any, measure: bool = True) -> 
                 stages=last,
             )
         law = averaged_law(end, problem, last)
-        linear = LinearFlow(
-            comm,
-            problem.at_stage(last),
-            flow.modes,
-            flow.discretization,
-            law,
-            not flow.point_start,
-            other=other,
-        )
+        spread = not flow.point_start
+        linear = LinearFlow(comm, problem.at_stage(last), flow.modes, flow.discretization, law, spread, other=other)
         recorder.enter(linear)
         time = np.array(stage_times(problem.stages, times)[last])
         coefficients = linear.exact(time)
@@ -149,6 +136,31 @@ def integrator_difference(study: Study) -> float:
     tolerance = linear.discretization.tolerance
     integrate(linear, study.time.tolist(), tolerance, lambda step, vector: rows.append(linear.moments(vector, step.time)))
     return float(np.abs(np.array(rows) - linear.exact(study.time)).max())
+
+
+def _coarse_law(comm: Any, config: Any, last: int) -> Any:
+    """Collective. The moments at the start of the last stage by a coarser run, on rank 0; None if that run cannot go on."""
+    from mfpde.evolution.dynamics import MeanFieldFlow
+    from mfpde.output.progress import Progress
+    from mfpde.problem.problem import build_problem
+    from mfpde.studies.training import averaged_law, train
+
+    coarser = coarse(config)
+    problem = on_first(comm, lambda: build_problem(coarser))
+    flow, loss = MeanFieldFlow(comm, problem, coarser.discretization, config.parallel.mesh_ranks), float("nan")
+
+    def record(current: Any, step: Any, vector: Any) -> None:
+        nonlocal loss
+        loss = 0.5 * float(((current.moments(vector, step.time) - flow.target) ** 2).sum())
+
+    try:
+        with Progress(comm.rank, problem.stages[last].start or 1.0) as bar:
+            end = train(flow, [], record, progress=lambda step: bar.update(step.time, loss, step.steps), stages=last)
+    except RunError as error:
+        if comm.rank == 0:
+            print(f"mfpde: warning: no uncertainty: a coarser run ended early, {error}", file=sys.stderr)
+        return None
+    return averaged_law(end, problem, last)
 
 
 def coarse(config: Any) -> Any:

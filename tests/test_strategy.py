@@ -316,6 +316,10 @@ def test_the_strategy_is_a_line_that_stands_for_its_stages(tmp_path: Path) -> No
             ["training.stages[0].activation", "hermite_degree", "7"],
         ),
         (["training.stages=[{duration=1.0, activation='u^6'}]", "discretization.radial_degree=2"], ["radial_degree", "3"]),
+        (
+            ["network.activation=u^7", "training.stages=[{duration=1.0, xi_a=1.0, reset_a=true}]"],
+            ["network.activation", "degree 7"],
+        ),
         (["training.stages=[{duration=1.0, average=0}]"], ["training.stages[0].average", "1 to 6"]),
         (["training.stages=[{duration=1.0, average=2}]"], ["training.stages[0].average", "reset_a"]),
         (["training.stages=[{duration=1.0, average=2, reset_a=true, xi_w=1.0}]"], ["training.stages[0].xi_w", "xi_w = 0"]),

@@ -12,6 +12,7 @@ from math import comb, inf
 from mfpde.errors import InputError
 from mfpde.problem.activation import Activation, parse_activation
 from mfpde.problem.config import Config, StageSection
+from mfpde.problem.initial import law_of_a
 from mfpde.problem.schedule import Schedule, parse_schedule
 from mfpde.problem.target import Target
 
@@ -30,7 +31,7 @@ class Stage:
         xi_a, xi_w: Learning rates; their t counts from the start of the stage.
         average: At its start, w becomes the average of this many independent copies.
         reset_a: Whether a starts again at 0.
-        by_moments: Whether moments of the law of w are all that is known, and all that is needed, from its start on.
+        by_moments: Whether moments are all that is known of the law of w from its start on, and all that is needed.
     """
 
     start: float
@@ -80,11 +81,12 @@ def parse_stages(config: Config, target: Target) -> tuple[Stage, ...]:
             average=section.average,
             reset_a=section.reset_a,
         )
-        if own:
-            _check_truncation(stage, config, target, f"{key}.activation")
+        if own or (stage.linear and stage.reset_a):
+            _check_truncation(stage, config, f"{key}.activation" if own else "network.activation")
         stages.append(stage)
-    _check_averages(stages, keys, config)
-    first = _first_by_moments(stages, spread_start(config))
+    averaged = (i for i, stage in enumerate(stages) if stage.average > 1 and (stage.linear or spread_start(config)))
+    first = 1 if training.strategy is not None else next(averaged, len(stages))
+    _check_averages(stages, keys, config, first)
     return tuple(replace(stage, by_moments=i >= first) for i, stage in enumerate(stages))
 
 
@@ -128,7 +130,7 @@ def stage_times(stages: Sequence[Stage], times: Sequence[float]) -> list[list[fl
     return found
 
 
-def _check_truncation(stage: Stage, config: Config, target: Target, key: str) -> None:
+def _check_truncation(stage: Stage, config: Config, key: str) -> None:
     """A polynomial activation has finitely many modes, and all of them must be there."""
     numbers, degree = config.discretization, stage.degree
     if degree > numbers.hermite_degree:
@@ -143,21 +145,9 @@ def _check_truncation(stage: Stage, config: Config, target: Target, key: str) ->
         )
 
 
-def _first_by_moments(stages: list[Stage], spread: bool) -> int:
-    """The first stage whose law of w need be known, or can be, by moments alone."""
-
-    def suffices(i: int) -> bool:
-        follows = all(after.reset_a or after.activation == stages[i].activation for after in stages[i + 1 :])
-        return stages[i].reset_a and follows and all(stage.linear for stage in stages[i:])
-
-    averaged = (i for i, stage in enumerate(stages) if stage.average > 1 and (stage.linear or spread))
-    return next((i for i in range(len(stages)) if suffices(i)), next(averaged, len(stages)))
-
-
-def _check_averages(stages: list[Stage], keys: list[str], config: Config) -> None:
-    spread = spread_start(config)
-    first = next((i for i, stage in enumerate(stages) if stage.average > 1 and (stage.linear or spread)), len(stages))
-    tuples = config.discretization.a_nodes  # neurons of a point start, after the averages so far
+def _check_averages(stages: list[Stage], keys: list[str], config: Config, first: int) -> None:
+    """What averages allow; from stage `first` on, the law of w is known by its moments alone."""
+    tuples = len(law_of_a(config.initial.a, config.discretization.a_nodes).nodes)  # neurons of a point start, so far
     for i, (stage, key) in enumerate(zip(stages, keys, strict=True)):
         if not 1 <= stage.average <= MOST_COPIES:
             raise InputError(f"{key}.average: {stage.average}; allowed: 1 to {MOST_COPIES} copies")
@@ -175,7 +165,7 @@ def _check_averages(stages: list[Stage], keys: list[str], config: Config) -> Non
         elif not stage.linear:
             raise InputError(
                 f"{key}.{'activation' if stage.xi_w.zero else 'xi_w'}: of an average of copies the moments alone are known; "
-                "allowed: xi_w = 0 and a polynomial activation" + ("" if spread else ", from the average on")
+                "allowed from the average on: xi_w = 0 and a polynomial activation"
             )
         elif i > first and not stage.reset_a and stage.activation != stages[i - 1].activation:
             raise InputError(
