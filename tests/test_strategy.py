@@ -22,7 +22,7 @@ from mfpde.studies.averaging import EXTENDED, Moments, average_points, law_momen
 from mfpde.studies.kernel import kernel_modes, spectrum
 from mfpde.studies.linear import LinearFlow
 from mfpde.studies.references import characteristics, normal_rule
-from mfpde.studies.training import train
+from mfpde.studies.training import next_flow, train
 
 WORLD, SELF = MPI.COMM_WORLD, MPI.COMM_SELF
 CHEN_GE = "training.strategy=chen-ge"
@@ -268,6 +268,35 @@ def test_tuples_of_labels_give_the_same_loss_on_any_number_of_ranks() -> None:
     alone, _, _ = setup(*base)
     parallel, serial = (np.array([row for rows in losses(f, times) for row in rows]) for f in (flow, alone))
     assert np.abs(parallel - serial).max() < 1e-12
+
+
+@pytest.mark.mpi
+def test_law_moments_are_the_same_on_any_number_of_ranks() -> None:
+    """Slices or the mesh divided: to the rounding of the density's normalisation."""
+    base = [*SMALL, "input.dimension=100", "target.polynomial=z1 + z1^2/2"]
+    slices, problem, _ = setup(*base, comm=WORLD)
+    flows = [slices, MeanFieldFlow(WORLD, problem, slices.discretization, WORLD.size), setup(*base)[0]]
+    *parallel, serial = (law_moments(flow, flow.layout.initial, 6) for flow in flows)
+    assert serial is not None
+    for moments in parallel:
+        assert (moments is None) == (WORLD.rank > 0)
+        if moments is not None:
+            assert max(abs(float(moments.values[key] - serial.values[key])) for key in serial.values) < 1e-14
+
+
+def test_the_rate_approaches_its_limit_like_one_over_d() -> None:
+    """d (lambda(d) / lambda(inf) - 1) is the same at 10^5 and 10^7, to the next term of 1e-5 and the steps' 1e-10 * 10^7."""
+    base = ["discretization.a_nodes=4", "discretization.r_nodes=2", "discretization.cells=4", CHEN_GE, "training.final_time=4.0"]
+
+    def rate(d: str) -> float:
+        flow, problem, _ = setup(*base, f"input.dimension={d}", "discretization.tolerance=1e-12")
+        linear = next_flow(train(flow, [], lambda *_: None, stages=1), problem, 1)
+        assert isinstance(linear, LinearFlow)
+        return linear.rate_on_V
+
+    limit = rate("inf")
+    near, far = (d * (rate(str(d)) / limit - 1) for d in (1e7, 1e5))
+    assert abs(near) > 1 and abs(near / far - 1) < 1e-2
 
 
 def test_a_target_of_variables_that_are_never_found_has_a_null_space() -> None:

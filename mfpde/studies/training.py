@@ -67,7 +67,7 @@ def train(
         except RunError as error:
             if len(problem.stages) == 1:
                 raise
-            raise RunError(f"stage {k + 1}, whose t starts at 0: {error}") from None
+            raise RunError(f"stage {k + 1}, from t = {stage.start:g} on (t counts from there): {error}") from None
     return end
 
 
