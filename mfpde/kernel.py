@@ -98,7 +98,7 @@ def solve_kernel(comm: Any, config: Any, problem: Any, measure: bool = True) -> 
             f"{where}: the last stage has no kernel matrix; allowed: one that trains a alone (xi_w = 0) from reset_a = true "
             'with a polynomial activation, after stages with a density, or training.strategy = "chen-ge"'
         )
-    times = sorted({*config.record_times, *config.snapshot_times})
+    times = config.history_times
     other = _coarse_law(comm, config, last) if measure else None
     with ResultFile(comm, Path(config.output.file)) as file:
         flow = MeanFieldFlow(comm, problem, config.discretization, config.parallel.mesh_ranks)

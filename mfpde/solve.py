@@ -80,7 +80,7 @@ def solve(comm: Any, config: Any, problem: Any) -> Summary:
     from mfpde.studies.training import train
 
     started = time.monotonic()
-    times = sorted({*config.record_times, *config.snapshot_times})
+    times = config.history_times
     with ResultFile(comm, Path(config.output.file)) as file:
         flow = MeanFieldFlow(comm, problem, config.discretization, config.parallel.mesh_ranks)
         recorder = Recorder(file, flow, config)

@@ -396,12 +396,14 @@ def test_the_kernel_command_writes_its_matrix_and_the_history(ranks: int, tmp_pa
 
 def test_solve_runs_stages_and_kernel_refuses_what_has_no_matrix(tmp_path: Path) -> None:
     small = [word for override in SMALL for word in ("--set", override)]
-    done = command("solve", *small, "--set", STAGES, "--output", "out.h5", cwd=tmp_path)
+    snapshots = ["--set", "output.snapshots=[0.0, 0.123, 2.0]"]  # which are records, too
+    done = command("solve", *small, "--set", STAGES, *snapshots, "--output", "out.h5", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     with h5py.File(tmp_path / "out.h5") as file:
         assert file["stages/activation"].asstr()[2] == "(1+u)**2" and file["stages/average"][:].tolist() == [1, 1, 2, 1]
-        assert len(file["slices/M"]) == len(file["history/time"]) and len(file["slices/snapshots"]) == 2
-        assert file["slices/snapshots/0001/time"][()] == 2.0 and file["kernel/matrix"].shape == (7, 7)
+        assert len(file["slices/M"]) == len(file["history/time"]) and len(file["slices/snapshots"]) == 3
+        assert file["history/time"][:][file["stages/first_record"][:]].tolist() == [0.0, 1.0, 2.0, 4.0]
+        assert file["slices/snapshots/0002/time"][()] == 2.0 and file["kernel/matrix"].shape == (7, 7)
     (tmp_path / "plain.toml").write_text("[training]\nfinal_time = 1.0\n")
     bad = command("kernel", "plain.toml", cwd=tmp_path)
     assert bad.returncode == 2 and bad.stderr.count("\n") == 1 and "chen-ge" in bad.stderr

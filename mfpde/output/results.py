@@ -79,7 +79,7 @@ class Recorder:
         self._describe_stages(problem.stages, config)
 
     def _describe_stages(self, stages: tuple[Stage, ...], config: Config) -> None:
-        counts = [len(times) for times in stage_times(stages, config.record_times)]
+        counts = [len(times) for times in stage_times(stages, config.history_times)]
         columns = {
             "start": [stage.start for stage in stages],
             "duration": [stage.duration for stage in stages],

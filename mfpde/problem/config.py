@@ -193,6 +193,11 @@ class Config(_Section, frozen=True):
         return sorted({t for start, end in pairwise(ends) for t in _times(self.output.times, start, end)})
 
     @property
+    def history_times(self) -> list[float]:
+        """Those and the snapshots' times, ascending."""
+        return sorted({*self.record_times, *self.snapshot_times})
+
+    @property
     def snapshot_times(self) -> list[float]:
         """Times of the density snapshots, ascending."""
         return _times(self.output.snapshots, 0.0, self.training.density_time)
