@@ -33,7 +33,7 @@ class Study:
 
     @property
     def rate(self) -> float:
-        """-d log E / dt over the last tenth of the time in which E is above its rounding."""
+        """-d log E / dt over the last tenth of the time in which E is above its rounding; nan if no two records are."""
         end = int(np.flatnonzero(self.loss > ROUNDING * self.loss[0])[-1])
         begin = min(int(np.searchsorted(self.time, 0.9 * self.time[end])), max(end - 1, 0))
         return float(-np.log(self.loss[end] / self.loss[begin]) / (self.time[end] - self.time[begin])) if end else float("nan")
@@ -190,6 +190,7 @@ def report(study: Study, problem: Any, most: int = 12) -> str:
         lines.append(f"{value:14.6e} {uncertainty:12.1e} {known:>8}   {direction(spectrum, k)}")
     if len(spectrum.eigenvalues) > most:
         lines.append(f"{'...':>14} up to {spectrum.eigenvalues[-1]:.6e}")
+    measured = "not measured: the loss is gone before the second record" if np.isnan(study.rate) else f"measured {study.rate:.6e}"
     rows = [
         ("activation", stage.activation.text),
         ("copies", str(stage.average)),
@@ -197,7 +198,7 @@ def report(study: Study, problem: Any, most: int = 12) -> str:
         ("condition number", f"{spectrum.condition:.4g}"),
         ("rate 2 lambda_min", f"{2 * spectrum.eigenvalues[0]:.6e} (on the modes of V alone {2 * on_V.eigenvalues[0]:.6e})"),
         ("learned last", direction(spectrum, 0)),
-        ("for this target", f"{2 * study.linear.rate_on_V:.6e}, measured {study.rate:.6e}"),
+        ("for this target", f"{2 * study.linear.rate_on_V:.6e}, {measured}"),
         ("learned last", direction(on_V, int(np.searchsorted(on_V.eigenvalues, study.linear.rate_on_V)))),
         ("left to V-perp", f"{study.linear.held_back:.4g} of the loss, in slower modes"),
         ("loss", f"{study.loss[0]:.10g} -> {study.loss[-1]:.10g} in time {study.time[-1]:g}"),
