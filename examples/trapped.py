@@ -12,12 +12,12 @@ from mpi4py import MPI
 from strategy_rates import run
 
 TARGET = "z1 + z1*z2*z3"
-CASES = (("inf", 1, 12.0), ("1e4", 4, 18.0), ("1e2", 5, 12.0))
+CASES = (("inf", 1, 12.0), ("1e4", 6, 18.0), ("1e2", 7, 12.0))
 
 
 def main() -> None:
-    coarse = ("discretization.a_nodes=12", "discretization.r_nodes=1")
-    found = [run(TARGET, "gaussian", d, cells, 1e-8, f"training.final_time={T}", *coarse) for d, cells, T in CASES]
+    labels = ("discretization.a_nodes=28", "discretization.r_nodes=1")
+    found = [run(TARGET, "gaussian", d, cells, 1e-8, f"training.final_time={T}", *labels) for d, cells, T in CASES]
     if MPI.COMM_WORLD.rank != 0:
         return
     print("| d | lambda = 0 | smallest other | t = 10^2 | 10^4 | 10^6 | 10^8 |")
