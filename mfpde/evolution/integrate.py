@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from petsc4py import PETSc
 
 from mfpde.errors import RunError
-from mfpde.evolution.dynamics import MeanFieldFlow
+from mfpde.evolution.flow import Flow
 
 Array = NDArray[np.float64]
 
@@ -31,7 +31,7 @@ class Step:
 
 
 def integrate(
-    flow: MeanFieldFlow,
+    flow: Flow,
     times: Sequence[float],
     tolerance: float,
     record: Callable[[Step, Array], None],
@@ -131,7 +131,7 @@ class _Run:
         return Step(ts.getTime(), ts.getStepNumber(), ts.getStepRejections(), ts.getTime() - ts.getPrevTime())
 
 
-def _stepper(flow: MeanFieldFlow, vector: PETSc.Vec, tolerance: float, run: _Run) -> PETSc.TS:
+def _stepper(flow: Flow, vector: PETSc.Vec, tolerance: float, run: _Run) -> PETSc.TS:
     options = PETSc.Options()
     if not options.hasName("ts_adapt_wnormtype"):
         options.setValue("ts_adapt_wnormtype", "infinity")
@@ -152,7 +152,7 @@ def _stepper(flow: MeanFieldFlow, vector: PETSc.Vec, tolerance: float, run: _Run
     return ts
 
 
-def _absolute(flow: MeanFieldFlow, vector: PETSc.Vec, tolerance: float) -> PETSc.Vec:
+def _absolute(flow: Flow, vector: PETSc.Vec, tolerance: float) -> PETSc.Vec:
     """The absolute tolerance of each unknown: looser by exp(|y|^2 / 4) for a and r in the tails.
 
     There they multiply a density of about exp(-|y|^2 / 2), and they are rough where the velocity is tapered.
@@ -167,7 +167,7 @@ def _absolute(flow: MeanFieldFlow, vector: PETSc.Vec, tolerance: float) -> PETSc
     return absolute
 
 
-def _constant(flow: MeanFieldFlow, times: Sequence[float], record: Callable[[Step, Array], None]) -> Step:
+def _constant(flow: Flow, times: Sequence[float], record: Callable[[Step, Array], None]) -> Step:
     for time in times:
         step = Step(time, 0, 0, 0.0)
         record(step, np.zeros(0))

@@ -17,9 +17,11 @@ BINS = 240
 
 
 def plot_loss(result: Path, picture: Path) -> Path:
-    """Draws E(t) and returns the picture's path."""
+    """Draws E(t), with dotted lines where stages begin, and returns the picture's path."""
     with h5py.File(result) as file, _figure(picture, 1) as (_, axes):
         axes[0].semilogy(file["history/time"][:], file["history/loss"][:], lw=2)
+        for start in file["stages/start"][1:]:
+            axes[0].axvline(start, color="k", ls=":", lw=1)
         axes[0].set(xlabel="time $t$", ylabel=r"loss $E(\rho_t)$", title=_title(file))
         axes[0].grid(alpha=0.3, which="both")
     return picture
@@ -39,6 +41,32 @@ def plot_coefficients(result: Path, picture: Path, most: int = 8) -> Path:
         axes[0].set(xlabel="time $t$", ylabel="Hermite coefficient (dashed: target)", title=_title(file))
         axes[0].legend(ncol=2, fontsize="small")
         axes[0].grid(alpha=0.3)
+    return picture
+
+
+def plot_kernel(result: Path, picture: Path) -> Path:
+    """Draws the spectrum of a kernel matrix, and the loss with its exponential bound."""
+    with h5py.File(result) as file, _figure(picture, 2) as (figure, axes):
+        group = file["kernel"]
+        values, uncertainty = group["eigenvalues"][:], np.nan_to_num(group["uncertainty"][:])
+        number, certain = np.arange(1, len(values) + 1), uncertainty < 0.1 * values
+        shown = np.where(values > 1e-28 * values[-1], values, np.nan)  # smaller ones are 0
+        axes[0].vlines(number, np.maximum(shown - uncertainty, 1e-3 * shown), shown + uncertainty, color="C0", lw=1)
+        axes[0].semilogy(number[certain], shown[certain], "o", color="C0", label="certain")
+        axes[0].semilogy(number[~certain], shown[~certain], "o", mfc="none", color="C0", label="uncertain")
+        axes[0].set(xlabel="number", ylabel="eigenvalue of $K$")
+        t, loss, bound = group["time"][:], group["loss"][:], group["bound"][:]
+        axes[1].semilogy(t, loss, lw=2, label=r"$E(\rho_t)$")
+        axes[1].semilogy(t, bound, "k--", lw=1, label=r"$E(\rho_T)\, e^{-2 \lambda_{\min} (t - T)}$")
+        axes[1].semilogy(
+            t, group["target_bound"][:], "C1:", lw=1.5, label=r"the same with the smallest $\lambda$ of this target on $V$"
+        )
+        axes[1].set_ylim(max(1e-16, 0.1 * loss.min()), 2 * loss.max())
+        axes[1].set(xlabel="time $t - T$ of the last stage", ylabel="loss")
+        for axis in axes:
+            axis.grid(alpha=0.3, which="both")
+            axis.legend()
+        figure.suptitle(_title(file), fontsize="medium")
     return picture
 
 

@@ -7,7 +7,7 @@ import difflib
 import json
 import tomllib
 from collections.abc import Sequence
-from itertools import pairwise
+from itertools import accumulate, pairwise, takewhile
 from math import inf, isfinite
 from pathlib import Path
 from types import NoneType
@@ -42,10 +42,62 @@ class Initial(_Section, frozen=True):
     w: Literal["gaussian", "zero"] = "gaussian"
 
 
+class StageSection(_Section, frozen=True):
+    """One stage of a training in several stages.
+
+    Attributes:
+        duration: How long it lasts.
+        xi_a, xi_w: Learning rates; t counts from the start of the stage.
+        activation: Of this stage; the network's if not given.
+        average: At its start, w becomes the average of this many independent copies.
+        reset_a: Whether the outer weights start at 0 again.
+    """
+
+    duration: float
+    xi_a: float | str = 0.0
+    xi_w: float | str = 0.0
+    activation: str | None = None
+    average: int = 1
+    reset_a: bool = False
+
+
 class Training(_Section, frozen=True):
+    """How the network is trained: at once, in stages, or by a strategy that expands to stages.
+
+    Attributes:
+        final_time: Of a training at once; of the stage that trains w in a strategy.
+        xi_a, xi_w: Learning rates of a training at once.
+        stages: Instead of the three.
+        strategy: "chen-ge": train w, average independent copies, train a with a polynomial activation.
+        strategy_copies: How many copies; p if not given.
+        strategy_degree: n of the activation (1 + u)^n; the target's degree if not given.
+        strategy_time: Duration of the stage that trains a.
+    """
+
     final_time: float = 8.0
     xi_a: float | str = 1.0
     xi_w: float | str = 1.0
+    stages: tuple[StageSection, ...] = ()
+    strategy: Literal["chen-ge"] | None = None
+    strategy_copies: int | None = None
+    strategy_degree: int | None = None
+    strategy_time: float | None = None  # STRATEGY_TIME, once there is a strategy
+
+    @property
+    def durations(self) -> tuple[float, ...]:
+        """Of the stages."""
+        if self.stages:
+            return tuple(float(stage.duration) for stage in self.stages)
+        if self.strategy is not None:
+            return self.final_time, STRATEGY_TIME if self.strategy_time is None else self.strategy_time
+        return (self.final_time,)
+
+    @property
+    def density_time(self) -> float:
+        """When copies are averaged for the first time: until then there is a density to take snapshots of."""
+        stages = self.stages if self.strategy is None else (StageSection(self.final_time), StageSection(1.0, average=2))
+        before = takewhile(lambda stage: stage.average == 1, stages)
+        return sum(stage.duration for stage in before) if stages else self.final_time
 
 
 class Discretization(_Section, frozen=True):
@@ -86,7 +138,7 @@ class Output(_Section, frozen=True):
 
     Attributes:
         file: The HDF5 file; the configuration file's stem if not given.
-        times: Number of equally spaced records, or a list of times.
+        times: Number of equally spaced records of each stage, or a list of times.
         snapshots: Number of equally spaced snapshots of the density, or a list of times.
         paraview: Whether snapshots are also written for ParaView.
         plot: Whether the loss is plotted beside the file at the end.
@@ -117,7 +169,11 @@ class Config(_Section, frozen=True):
         for name, section in msgspec.structs.asdict(self).items():
             lines.append(f"[{name}]")
             values = msgspec.structs.asdict(section)
-            lines += [f"{key} = {_toml(value)}" for key, value in values.items() if value is not None]
+            stages = values.pop("stages", ())
+            replaced = REPLACED["stages" if stages else "strategy"] if stages or values.get("strategy") else ()
+            lines += _pairs({key: value for key, value in values.items() if key not in replaced})
+            for stage in stages:
+                lines += [f"[[{name}.stages]]", *_pairs(msgspec.structs.asdict(stage))]
         return "\n".join(lines) + "\n"
 
     @property
@@ -126,14 +182,25 @@ class Config(_Section, frozen=True):
         return float(self.input.dimension)
 
     @property
+    def final_time(self) -> float:
+        """End of the last stage."""
+        return sum(self.training.durations)
+
+    @property
     def record_times(self) -> list[float]:
-        """Times of the records, ascending."""
-        return _times(self.output.times, self.training.final_time)
+        """Times of the records, ascending: a number of them is for each stage."""
+        ends = [0.0, *accumulate(self.training.durations)]
+        return sorted({t for start, end in pairwise(ends) for t in _times(self.output.times, start, end)})
+
+    @property
+    def history_times(self) -> list[float]:
+        """Those and the snapshots' times, ascending."""
+        return sorted({*self.record_times, *self.snapshot_times})
 
     @property
     def snapshot_times(self) -> list[float]:
         """Times of the density snapshots, ascending."""
-        return _times(self.output.snapshots, self.training.final_time)
+        return _times(self.output.snapshots, 0.0, self.training.density_time)
 
 
 def load(path: Path | None, overrides: Sequence[str] = ()) -> Config:
@@ -206,10 +273,26 @@ def _check_names(data: dict[str, Any]) -> None:
             raise InputError(f"unknown section [{name}]{_nearest(name, sections)}; allowed: {', '.join(sections)}")
         if not isinstance(values, dict):
             raise InputError(f"{name}: expected a section [{name}], got {values!r}")
-        keys = [field.name for field in msgspec.structs.fields(sections[name])]
-        for key in values:
-            if key not in keys:
-                raise InputError(f"unknown key {name}.{key}{_nearest(key, keys)}; allowed in [{name}]: {', '.join(keys)}")
+        _check_keys(values, sections[name], name, f"[{name}]")
+    training = data.get("training", {})
+    stages = training.get("stages", [])
+    for i, stage in enumerate(stages if isinstance(stages, list) else []):
+        if isinstance(stage, dict):
+            _check_keys(stage, StageSection, f"training.stages[{i}]", "[[training.stages]]")
+    for chosen in ("stages", "strategy"):
+        unused = [key for key in REPLACED[chosen] if key in training]
+        if training.get(chosen) and unused:
+            raise InputError(f"training.{unused[0]}: has no effect beside training.{chosen}; allowed: one of the two")
+    alone = [key for key in training if key.startswith("strategy_")] if not training.get("strategy") else []
+    if alone:
+        raise InputError(f"training.{alone[0]}: has no effect without training.strategy; allowed: with it")
+
+
+def _check_keys(values: dict[str, Any], section: Any, where: str, title: str) -> None:
+    keys = [field.name for field in msgspec.structs.fields(section)]
+    for key in values:
+        if key not in keys:
+            raise InputError(f"unknown key {where}.{key}{_nearest(key, keys)}; allowed in {title}: {', '.join(keys)}")
 
 
 def _choices(key: str) -> str:
@@ -250,8 +333,13 @@ def _check_ranges(config: Config) -> None:
     d = config.dimension
     if not (d == inf or (d >= 1 and d == int(d))):
         raise InputError(f"input.dimension: {config.input.dimension!r} is no dimension; allowed: a positive integer, or inf")
-    if not (0 < config.training.final_time < inf):
-        raise InputError(f"training.final_time: {config.training.final_time!r}; allowed: a positive number")
+    training = config.training
+    for key in ("final_time", "strategy_time"):
+        if not 0 < (1.0 if getattr(training, key) is None else getattr(training, key)) < inf:
+            raise InputError(f"training.{key}: {getattr(training, key)!r}; allowed: a positive number")
+    for i, stage in enumerate(training.stages):
+        if not 0 < stage.duration < inf:
+            raise InputError(f"training.stages[{i}].duration: {stage.duration!r}; allowed: a positive number")
     if config.parallel.mesh_ranks < 0:
         raise InputError(
             f"parallel.mesh_ranks: {config.parallel.mesh_ranks}; allowed: 0 (automatic) or a divisor of the number of ranks"
@@ -259,7 +347,7 @@ def _check_ranges(config: Config) -> None:
     if not config.output.file.strip():
         raise InputError("output.file: is empty; allowed: the name of an HDF5 file")
     for key, least in (("times", 2), ("snapshots", 0)):
-        _check_times(f"output.{key}", getattr(config.output, key), least, config.training.final_time)
+        _check_times(f"output.{key}", getattr(config.output, key), least, config.final_time)
 
 
 def _check_times(key: str, value: int | list[float], least: int, final_time: float) -> None:
@@ -269,13 +357,17 @@ def _check_times(key: str, value: int | list[float], least: int, final_time: flo
         return
     ascending = all(a < b for a, b in pairwise(value))
     if not ascending or not all(isfinite(t) and 0 <= t <= final_time for t in value) or (least and not value):
-        raise InputError(f"{key}: {value!r}; allowed: ascending times from 0 to training.final_time = {final_time:g}")
+        raise InputError(f"{key}: {value!r}; allowed: ascending times from 0 to the end of training, t = {final_time:g}")
 
 
-def _times(value: int | list[float], final_time: float) -> list[float]:
+def _times(value: int | list[float], start: float, end: float) -> list[float]:
     if not isinstance(value, int):
         return [float(t) for t in value]
-    return [final_time] if value == 1 else np.linspace(0.0, final_time, value).tolist()
+    return [end] if value == 1 else np.linspace(start, end, value).tolist()
+
+
+def _pairs(values: dict[str, Any]) -> list[str]:
+    return [f"{key} = {_toml(value)}" for key, value in values.items() if value is not None]
 
 
 def _toml(value: Any) -> str:
@@ -286,3 +378,12 @@ def _toml(value: Any) -> str:
     if isinstance(value, list):
         return "[" + ", ".join(_toml(x) for x in value) + "]"
     return repr(value)
+
+
+# Keys of [training] that stages, or a strategy, take the place of.
+REPLACED = {
+    "stages": ("final_time", "xi_a", "xi_w", "strategy", "strategy_copies", "strategy_degree", "strategy_time"),
+    "strategy": ("xi_a", "xi_w"),
+}
+# What training a alone needs: it is slow, and as it is linear, a long time costs little.
+STRATEGY_TIME = 1000.0

@@ -4,6 +4,7 @@ import ast
 import difflib
 import re
 from collections.abc import Sequence
+from fractions import Fraction
 from functools import reduce
 from typing import Any
 
@@ -114,3 +115,11 @@ def source(expression: Any, module: str) -> str:
     settings = {"fully_qualified_modules": False, "allow_unknown_functions": True}
     printer = SciPyPrinter(settings) if module == "numpy" else PythonCodePrinter(settings)
     return re.sub(r"\s+", " ", printer.doprint(expression))
+
+
+def exact_number(value: Any) -> Fraction:
+    """A SymPy number, exact if rational; an irrational one is rounded to 40 digits first."""
+    import sympy
+
+    exact = value if value.is_Rational else sympy.Rational(sympy.N(value, 40))
+    return Fraction(int(exact.p), int(exact.q))

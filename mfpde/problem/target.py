@@ -51,7 +51,7 @@ def parse_target(polynomial: str, subspace_dimension: int | None = None) -> Targ
     """
     import sympy
 
-    from mfpde.problem.expressions import parse
+    from mfpde.problem.expressions import exact_number, parse
 
     key = "target.polynomial"
     used = largest_index(polynomial)
@@ -67,7 +67,7 @@ def parse_target(polynomial: str, subspace_dimension: int | None = None) -> Targ
     variables = [sympy.Symbol(name, real=True) for name in names[:p]]
     try:
         raw = sympy.Poly(expression, *variables)
-        terms = [(powers, _number(value)) for powers, value in raw.terms()]
+        terms = [(powers, exact_number(value)) for powers, value in raw.terms()]
     except (sympy.PolynomialError, TypeError):
         raise InputError(f"{key}: {polynomial!r} is not a polynomial; allowed: polynomials in {', '.join(names[:p])}") from None
     hermite: dict[tuple[int, ...], Fraction] = {}
@@ -86,11 +86,3 @@ def parse_target(polynomial: str, subspace_dimension: int | None = None) -> Targ
 def largest_index(polynomial: str) -> int:
     """The largest i of the variables z_i in a polynomial's text; 0 if there are none."""
     return max((int(i) for i in re.findall(r"\bz(\d+)\b", str(polynomial))), default=0)
-
-
-def _number(value) -> Fraction:  # type: ignore[no-untyped-def]
-    """Exact for rationals; an irrational coefficient is rounded to 40 digits first."""
-    import sympy
-
-    exact = value if value.is_Rational else sympy.Rational(sympy.N(value, 40))
-    return Fraction(int(exact.p), int(exact.q))
