@@ -28,6 +28,7 @@ NAMES = {
     "step": "heaviside(u)",
     **{name: f"{name}(u)" for name in ["tanh", "sigmoid", "erf", "gelu", "softplus", "sin", "cos", "exp"]},
 }
+KEY = "network.activation"
 # The Gaussian's tail beyond this is 1e-32: nothing that grows like exp(u) shows.
 REACH = 12.0
 POINTS = 20
@@ -132,21 +133,31 @@ def parse_activation(text: str) -> Activation:
     """
     import sympy
 
-    from mfpde.problem.expressions import FUNCTIONS, parse, source
+    from mfpde.problem.expressions import FUNCTIONS, source
 
-    key = "network.activation"
     u = sympy.Symbol("u", real=True)
+    expression = activation_expression(text)
+    kinks = _kinks(expression, u)
+    taylor = None if any(abs(k) < 0.5 for k in kinks) else _taylor(expression, u)
+    activation = Activation(str(text), source(expression, "numpy"), kinks, taylor)
+    _check_finite(activation, KEY, FUNCTIONS)
+    return activation
+
+
+def activation_expression(text: str) -> Any:
+    """sigma as a SymPy expression in the real symbol u.
+
+    Raises:
+        InputError: If it is neither a known name nor an expression in u.
+    """
+    from mfpde.problem.expressions import parse
+
     name = str(text).strip()
     if name.isidentifier() and name not in NAMES and name not in ("u", "pi", "e"):
         near = difflib.get_close_matches(name, NAMES, 1)
         hint = f" (did you mean {near[0]!r}?)" if near else ""
-        raise InputError(f"{key}: unknown activation {name!r}{hint}; allowed: {', '.join(NAMES)}, or an expression in u")
-    expression = parse(NAMES.get(name, text), ["u"], key)
-    kinks = _kinks(expression, u)
-    taylor = None if any(abs(k) < 0.5 for k in kinks) else _taylor(expression, u)
-    activation = Activation(str(text), source(expression, "numpy"), kinks, taylor)
-    _check_finite(activation, key, FUNCTIONS)
-    return activation
+        raise InputError(f"{KEY}: unknown activation {name!r}{hint}; allowed: {', '.join(NAMES)}, or an expression in u")
+    return parse(NAMES.get(name, text), ["u"], KEY)
 
 
 def _check_finite(activation: Activation, key: str, functions: list[str]) -> None:

@@ -1,0 +1,199 @@
+"""The Taylor flow: the first motion of a neuron, as an exact power series in t.
+
+    d/dt w = a grad F(w),  w(a, 0) = 0,    F(w) = E_z[h*(z) sigma(w.z)] = sum_n psi_n(|w|^2) Q_n(w),          (1)
+    psi_n(S) = sum_j sigma_{n+2j} S^j / (2^j j!),     grad F = sum_n psi_n grad Q_n + (sum_n psi_{n+2} Q_n) w,  (2)
+
+with sigma_n = sigma^(n)(0) and Q of `reflective` (at w = v, u = 0 its formulas 1 and 2).  So w(a, t) = sum_k W_k (a t)^k: the
+coefficient of t^k is the monomial W_k a^k.  Assumption 4.1 asks that W_1..W_s span V for some s.
+
+For a start at N(0, I/d), d = infinity, the complement of V adds its N(0, r^2), r(0) = 1, to w.z.  The same formulas hold with
+sigma_n = kappa_n(0, 1) = sqrt(n!) c_n(1), Hermite coefficients, defined for sigma with kinks and jumps too, with
+S = |w|^2 + r^2 - 1, and
+
+    d/dt r^2 = 2 a r^2 sum_n psi_{n+2} Q_n(w).                                                              (3)
+
+Invariant subspaces.  If grad Q_n(U) lies in U for all n with psi_n != 0, then so does (2): the flow stays in U.  This is the U
+of `reflective` for a network without bias, so span W lies in it, and equality for some s is the end of the search.
+
+Almost all sigma.  W_k is a polynomial in sigma_1, sigma_2, ...: if W_1..W_s have rank m at one choice of rational numbers, they
+have rank >= m at all sigma but those on an algebraic hypersurface.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from math import factorial
+from typing import Any
+
+from mfpde.studies.derivatives import DIGITS, Derivatives
+from mfpde.studies.polynomials import Polynomial, Powers, degree, derivative, homogeneous
+from mfpde.studies.subspaces import Span
+
+# Of the rank decisions with rounded sigma_n, which carry 60 digits.
+THRESHOLD = 1e-25
+
+
+@dataclass(frozen=True)
+class TaylorFlow:
+    """The span of the first Taylor coefficients.
+
+    Attributes:
+        label: Of sigma and the start.
+        coefficients: W_1..W_s, or as far as was computed.
+        dimensions: Dimension of the span of W_1..W_k, k = 1, 2, ...
+        span: Of all of them.
+        invariant: A subspace that the flow cannot leave (U).
+        exact: Whether the arithmetic was.
+        smallest_kept, largest_dropped: Margin of the rank decisions, if not.
+    """
+
+    label: str
+    coefficients: tuple[tuple[Any, ...], ...]
+    dimensions: tuple[int, ...]
+    span: Span
+    invariant: Span
+    exact: bool
+    smallest_kept: float
+    largest_dropped: float
+
+    @property
+    def order(self) -> int | None:
+        """The smallest s at which the span fills the invariant subspace; None if it has not."""
+        full = self.invariant.dimension
+        if self.span.dimension < full:
+            return None
+        return next((k for k, m in enumerate(self.dimensions, 1) if m == full), 0)
+
+
+def taylor_flow(q: Polynomial, invariant: Span, sigma: Derivatives, order: int) -> TaylorFlow:
+    """Taylor coefficients until they span `invariant`, at most to `order`.
+
+    Args:
+        q: Heat transform of h*.
+        invariant: U, see `reflective`, for the degrees that sigma sees; the flow stays in it.
+        sigma: At least order + deg h* + 3 numbers.
+        order: Largest power of t.
+    """
+    import mpmath
+
+    p = invariant.p
+    threshold = invariant.threshold if sigma.exact else max(THRESHOLD, invariant.threshold)
+    with mpmath.workdps(DIGITS):
+        if not sigma.exact:
+            q = {a: mpmath.mpf(c.numerator) / c.denominator for a, c in q.items()}
+        program = _Program(q, p, sigma)
+        span = Span(p, threshold)
+        coefficients: list[tuple[Any, ...]] = []
+        dimensions: list[int] = []
+        while len(coefficients) < order and span.dimension < invariant.dimension:
+            vector = program.next_coefficient()
+            if not sigma.exact:
+                vector = [mpmath.mpmathify(x) for x in vector]
+            coefficients.append(tuple(vector))
+            span.add(vector)
+            dimensions.append(span.dimension)
+    exact = sigma.exact and threshold == 0
+    found = tuple(coefficients), tuple(dimensions), span, invariant, exact
+    return TaylorFlow(sigma.label, *found, span.smallest_kept, span.largest_dropped)
+
+
+class _Series:
+    """A power series in t whose coefficients become known one by one."""
+
+    def __init__(self) -> None:
+        self.c: list[Any] = []
+
+    def extend(self, k: int) -> None:
+        """Appends the coefficient of t^k; those of its parts must be there."""
+
+
+class _Product(_Series):
+    def __init__(self, left: _Series, right: _Series) -> None:
+        super().__init__()
+        self.left, self.right = left, right
+
+    def extend(self, k: int) -> None:
+        a, b = self.left.c, self.right.c
+        self.c.append(sum((a[i] * b[k - i] for i in range(k + 1) if a[i] and b[k - i]), start=Fraction(0)))
+
+
+class _Sum(_Series):
+    def __init__(self, terms: Sequence[tuple[Any, _Series]]) -> None:
+        super().__init__()
+        self.terms = terms
+
+    def extend(self, k: int) -> None:
+        self.c.append(sum((factor * part.c[k] for factor, part in self.terms if part.c[k]), start=Fraction(0)))
+
+
+class _One(_Series):
+    def extend(self, k: int) -> None:
+        self.c.append(Fraction(int(k == 0)))
+
+
+class _Program:
+    """Formulas (2) and (3) as a list of series, each a sum or product of earlier ones.
+
+    Coefficient k of the right-hand side needs W_1..W_k only, so it costs O(k) per product: no series is computed twice.
+    """
+
+    def __init__(self, q: Polynomial, p: int, sigma: Derivatives) -> None:
+        self._sigma = sigma.values
+        self._order: list[_Series] = []
+        self._one = self._new(_One())
+        self._w = [_Series() for _ in range(p)]
+        self._r = _Series()  # r^2 - 1
+        self._known: dict[Powers, _Series] = {(0,) * p: self._one}
+        squares = [self._new(_Product(w, w)) for w in self._w]
+        one = Fraction(1)
+        excess = self._new(_Sum([(one, x) for x in squares] + [(one, self._r)] * sigma.complement))
+        self._radial = [self._one, excess]
+        self._excess = excess
+        self._complement = sigma.complement
+        parts = [(n, homogeneous(q, n)) for n in range(degree(q) + 1)]
+        parts = [(n, part) for n, part in parts if part]
+        curvature = [(one, self._new(_Product(self._psi(n + 2), self._polynomial(part)))) for n, part in parts]
+        total = self._new(_Sum(curvature))
+        self._rates = []
+        for i in range(p):
+            slopes = [(n, derivative(part, i)) for n, part in parts]
+            terms = [(one, self._new(_Product(self._psi(n), self._polynomial(slope)))) for n, slope in slopes if slope]
+            self._rates.append(self._new(_Sum([*terms, (one, self._new(_Product(total, self._w[i])))])))
+        bent = self._new(_Product(self._r, total)) if sigma.complement else total
+        self._radius_rate = self._new(_Sum([(2 * one, total), (2 * one, bent)]))
+        for state in (*self._w, self._r):
+            state.c.append(Fraction(0))
+        self._k = 0
+
+    def next_coefficient(self) -> list[Any]:
+        """W_1, then W_2, ..."""
+        k = self._k
+        for series in self._order:
+            series.extend(k)
+        for state, rate in zip((*self._w, self._r), (*self._rates, self._radius_rate), strict=True):
+            state.c.append(rate.c[k] / (k + 1))
+        self._k += 1
+        return [w.c[k + 1] for w in self._w]
+
+    def _new(self, series: _Series) -> _Series:
+        self._order.append(series)
+        return series
+
+    def _psi(self, n: int) -> _Series:
+        terms: list[tuple[Any, _Series]] = []
+        for j in range((len(self._sigma) - 1 - n) // 2 + 1):
+            if self._sigma[n + 2 * j]:
+                while len(self._radial) <= j:
+                    self._radial.append(self._new(_Product(self._radial[-1], self._excess)))
+                terms.append((self._sigma[n + 2 * j] / (2**j * factorial(j)), self._radial[j]))
+        return self._new(_Sum(terms))
+
+    def _polynomial(self, f: Polynomial) -> _Series:
+        return self._new(_Sum([(c, self._monomial(a)) for a, c in f.items()]))
+
+    def _monomial(self, powers: Powers) -> _Series:
+        if powers not in self._known:
+            i = next(i for i, n in enumerate(powers) if n)
+            lower = self._monomial((*powers[:i], powers[i] - 1, *powers[i + 1 :]))
+            self._known[powers] = self._new(_Product(self._w[i], lower))
+        return self._known[powers]
