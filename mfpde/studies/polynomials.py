@@ -63,11 +63,6 @@ def homogeneous(f: Polynomial, n: int) -> dict[Powers, Any]:
     return {powers: c for powers, c in f.items() if sum(powers) == n}
 
 
-def evaluate(f: Polynomial, point: Vector) -> Any:
-    """f at a point."""
-    return sum((c * prod(x**n for x, n in zip(point, powers, strict=True)) for powers, c in f.items()), start=Fraction(0))
-
-
 def substitute(f: Polynomial, columns: Sequence[Vector]) -> dict[Powers, Any]:
     """f(sum_j y_j columns[j]) as a polynomial in y; there must be at least one column."""
     m = len(columns)
@@ -121,5 +116,8 @@ def text(f: Polynomial, name: str = "z", digits: int = 12) -> str:
 
 def number(c: Any, digits: int = 12) -> str:
     """A number as a short fraction, or rounded."""
-    short = isinstance(c, int | Fraction) and Fraction(c).denominator < 10**6 and bool(abs(c) < 10**9)
-    return str(c) if short else f"{float(c):.{digits}g}"
+    if isinstance(c, int | Fraction):
+        exact = Fraction(c)
+        if exact.denominator < 10**6 and abs(exact.numerator) < 10**9:
+            return str(exact)
+    return f"{float(c):.{digits}g}"

@@ -19,7 +19,7 @@ Almost all sigma.  W_k is a polynomial in sigma_1, sigma_2, ...: if W_1..W_s hav
 have rank >= m at all sigma but those on an algebraic hypersurface.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from math import factorial
@@ -74,27 +74,38 @@ def taylor_flow(q: Polynomial, invariant: Span, sigma: Derivatives, order: int) 
         sigma: At least order + deg h* + 3 numbers.
         order: Largest power of t.
     """
-    import mpmath
-
     p = invariant.p
     threshold = invariant.threshold if sigma.exact else max(THRESHOLD, invariant.threshold)
-    with mpmath.workdps(DIGITS):
-        if not sigma.exact:
-            q = {a: mpmath.mpf(c.numerator) / c.denominator for a, c in q.items()}
-        program = _Program(q, p, sigma)
-        span = Span(p, threshold)
-        coefficients: list[tuple[Any, ...]] = []
-        dimensions: list[int] = []
-        while len(coefficients) < order and span.dimension < invariant.dimension:
-            vector = program.next_coefficient()
-            if not sigma.exact:
-                vector = [mpmath.mpmathify(x) for x in vector]
-            coefficients.append(tuple(vector))
-            span.add(vector)
-            dimensions.append(span.dimension)
+    span = Span(p, threshold)
+    coefficients: list[tuple[Any, ...]] = []
+    dimensions: list[int] = []
+    series = taylor_coefficients(q, p, sigma)
+    while len(coefficients) < order and span.dimension < invariant.dimension:
+        coefficients.append(next(series))
+        span.add(coefficients[-1])
+        dimensions.append(span.dimension)
     exact = sigma.exact and threshold == 0
     found = tuple(coefficients), tuple(dimensions), span, invariant, exact
     return TaylorFlow(sigma.label, *found, span.smallest_kept, span.largest_dropped)
+
+
+def taylor_coefficients(q: Polynomial, p: int, sigma: Derivatives) -> Iterator[tuple[Any, ...]]:
+    """W_1, W_2, ...: fractions, or numbers of `DIGITS` digits where sigma_n is rounded.
+
+    W_k is right while there are sigma_n up to n = k + deg h* + 1.
+    """
+    if sigma.exact:
+        program = _Program(q, p, sigma)
+        while True:
+            yield tuple(program.next_coefficient())
+    import mpmath
+
+    with mpmath.workdps(DIGITS):
+        program = _Program({a: mpmath.mpf(c.numerator) / c.denominator for a, c in q.items()}, p, sigma)
+    while True:
+        with mpmath.workdps(DIGITS):
+            vector = tuple(map(mpmath.mpmathify, program.next_coefficient()))
+        yield vector
 
 
 class _Series:
@@ -146,10 +157,9 @@ class _Program:
         self._known: dict[Powers, _Series] = {(0,) * p: self._one}
         squares = [self._new(_Product(w, w)) for w in self._w]
         one = Fraction(1)
-        excess = self._new(_Sum([(one, x) for x in squares] + [(one, self._r)] * sigma.complement))
-        self._radial = [self._one, excess]
-        self._excess = excess
-        self._complement = sigma.complement
+        radius = [self._r] if sigma.complement else []
+        self._excess = self._new(_Sum([(one, x) for x in (*squares, *radius)]))
+        self._radial = [self._one, self._excess]  # powers of S
         parts = [(n, homogeneous(q, n)) for n in range(degree(q) + 1)]
         parts = [(n, part) for n, part in parts if part]
         curvature = [(one, self._new(_Product(self._psi(n + 2), self._polynomial(part)))) for n, part in parts]
@@ -159,9 +169,11 @@ class _Program:
             slopes = [(n, derivative(part, i)) for n, part in parts]
             terms = [(one, self._new(_Product(self._psi(n), self._polynomial(slope)))) for n, slope in slopes if slope]
             self._rates.append(self._new(_Sum([*terms, (one, self._new(_Product(total, self._w[i])))])))
-        bent = self._new(_Product(self._r, total)) if sigma.complement else total
-        self._radius_rate = self._new(_Sum([(2 * one, total), (2 * one, bent)]))
-        for state in (*self._w, self._r):
+        self._states = self._w
+        if sigma.complement:
+            self._states = [*self._w, self._r]
+            self._rates.append(self._new(_Sum([(2 * one, total), (2 * one, self._new(_Product(self._r, total)))])))
+        for state in self._states:
             state.c.append(Fraction(0))
         self._k = 0
 
@@ -170,7 +182,7 @@ class _Program:
         k = self._k
         for series in self._order:
             series.extend(k)
-        for state, rate in zip((*self._w, self._r), (*self._rates, self._radius_rate), strict=True):
+        for state, rate in zip(self._states, self._rates, strict=True):
             state.c.append(rate.c[k] / (k + 1))
         self._k += 1
         return [w.c[k + 1] for w in self._w]

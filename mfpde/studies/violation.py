@@ -55,7 +55,7 @@ def quadrature_check(
     """
     rng = np.random.default_rng(seed)
     u_basis, s_basis = _orthonormal(learned), _orthonormal(reflective)
-    m, n = len(u_basis), len(s_basis)
+    m = len(u_basis)
     h = raw_monomials(q)
     norm = sqrt(float(squared_norm(q))) or 1.0
     worst = np.zeros(2)
@@ -72,9 +72,9 @@ def quadrature_check(
             frame[:, 0] = direction / s
             weights = _pairings(activation, u, s, degree(q) + 1)
         f = _conditional(h, degree(q), frame[:m].T @ u_basis, s_basis, np.vstack((u_basis, s_basis)))
-        average = weights @ f[: len(weights)] / (norm * np.abs(weights).max())
+        average = weights @ f[: len(weights)] / (norm * (np.abs(weights).max() or 1.0))
         worst = np.maximum(worst, [np.abs(average[m:]).max(initial=0.0), np.abs(average[:m]).max(initial=0.0)])
-    return QuadratureCheck(samples, float(worst[0]), float(worst[1])) if n or m else QuadratureCheck(samples, 0.0, 0.0)
+    return QuadratureCheck(samples, float(worst[0]), float(worst[1]))
 
 
 def _orthonormal(space: Span) -> Array:
