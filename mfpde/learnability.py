@@ -12,6 +12,7 @@ from mfpde.errors import InputError
 from mfpde.problem.activation import parse_activation
 from mfpde.problem.target import parse_target
 from mfpde.studies.derivatives import GENERIC
+from mfpde.studies.gap import FAMILIES
 from mfpde.studies.learnability import (
     LARGEST_P,
     ORDER,
@@ -25,6 +26,7 @@ from mfpde.studies.learnability import (
 )
 from mfpde.studies.polynomials import heat_transform, number, raw_monomials, squared_norm, text
 from mfpde.studies.reflective import escape_law
+from mfpde.studies.search import search, summary
 from mfpde.studies.subspaces import Span, orthogonal_basis
 
 __all__ = ["Report", "learnability", "main", "render"]
@@ -42,10 +44,22 @@ def main() -> int:
     parser.add_argument("--directions", metavar="ROWS", help='z_i as rows in R^d, e.g. "1, 0, 1; 0, 1, 1": V is found')
     parser.add_argument("--subspace", metavar="FORMS", help='test this S, e.g. "z2, z1 - z3"')
     parser.add_argument("--order", type=int, default=ORDER, help=f"largest order of the Taylor flow (default {ORDER})")
+    parser.add_argument("--search", metavar="FAMILIES", help=f"search for gaps instead: {', '.join(FAMILIES)}, or all")
+    parser.add_argument("--candidates", type=int, default=500, help="targets of each family (default 500)")
+    parser.add_argument("--seed", type=int, default=0, help="of the families")
+    parser.add_argument("--output", type=Path, default=Path("gap.h5"), help="of the search; resumed if it is there")
     return run_command(parser, _command)
 
 
 def _command(comm: Any, arguments: argparse.Namespace) -> None:
+    if arguments.search:
+        if not 1 <= arguments.candidates <= 10**6:
+            raise InputError(f"--candidates: {arguments.candidates}; allowed: 1 to 1000000")
+        families = list(FAMILIES) if arguments.search == "all" else [name.strip() for name in arguments.search.split(",")]
+        rows = search(comm, arguments.output, families, arguments.candidates, arguments.seed)
+        if comm.rank == 0:
+            print(f"{summary(rows, arguments.seed)}\n\nfile  {arguments.output}", flush=True)
+        return
     text = on_first(comm, lambda: _report(arguments))
     if comm.rank == 0:
         print(text, flush=True)
