@@ -143,11 +143,7 @@ def _write(path: Path, rows: dict[str, Rows], seed: int) -> None:
             columns = ["dimension_v", "dimension_u", *(f"{part} ({sigma.label})" for sigma in SIGMAS for part in PER_SIGMA)]
             for name, table in rows.items():
                 data = file.create_dataset(f"{name}/rows", data=table)
-                data.attrs["columns"] = [
-                    "dimension_v",
-                    "dimension_u",
-                    *(f"{part} ({sigma.label})" for sigma in SIGMAS for part in PER_SIGMA),
-                ]
+                data.attrs["columns"] = columns
         os.replace(new, path)
     except OSError as error:
         raise InputError(f"--output: cannot write {str(path)!r}: {error.strerror or error}; allowed: a writable place") from None
