@@ -1,9 +1,11 @@
 """Reflective subspaces, staircases, Taylor flows and their proofs, against independent evaluations."""
 
 import random
+import subprocess
+import sys
 from fractions import Fraction
 from itertools import islice, product
-from math import factorial
+from math import factorial, sqrt
 from pathlib import Path
 
 import h5py
@@ -12,7 +14,10 @@ import pytest
 from mpi4py import MPI
 
 from mfpde.errors import InputError
+from mfpde.features.modes import hermite_modes
 from mfpde.problem.activation import parse_activation
+from mfpde.problem.config import load
+from mfpde.problem.problem import build_problem
 from mfpde.problem.target import Target, hermite_target, parse_target
 from mfpde.studies import gap
 from mfpde.studies.certificate import InvariantIdeal, invariant_ideal, verify
@@ -20,6 +25,8 @@ from mfpde.studies.derivatives import Derivatives, derivatives_at_zero, generic_
 from mfpde.studies.gap import LATE_FOR_ALL, late_target, parabola_target
 from mfpde.studies.learnability import learnability, parse_directions, parse_subspace, target_along, violation_of
 from mfpde.studies.polynomials import heat_transform, raw_monomials, squared_norm, substitute, text
+from mfpde.studies.predictions import departure_time, follow_labels, predicted_times
+from mfpde.studies.references import characteristics, normal_rule
 from mfpde.studies.reflective import THRESHOLD, Reflection, first_violation, reflection
 from mfpde.studies.search import count, search, summary
 from mfpde.studies.subspaces import Span, dot, minus, orthogonal_basis, projector
@@ -360,3 +367,42 @@ def test_bad_directions_are_one_line(text: str) -> None:
     with pytest.raises(InputError, match="--directions") as error:
         target_along("z1 + z1*z2", *parse_directions(text))
     assert "\n" not in str(error.value)
+
+
+def test_prediction_meets_the_dynamics() -> None:
+    """d = inf: the neurons stay in U and the rate is a kappa_2; finite d: departures at the times of the linearised rate."""
+    few = ["initial.a=rademacher", "discretization.r_nodes=1", "target.polynomial=z1*z2", "training.final_time=36.0"]
+    dimensions, times = [1e4, 1e5, 1e6], np.linspace(0, 36, 361)
+    config = load(None, [*few, "input.dimension=inf"])
+    labels = follow_labels(MPI.COMM_SELF, build_problem(config), config.discretization, times.tolist(), np.eye(2))
+    kappa = sqrt(2) * parse_activation("tanh(u + 0.5)").hermite(np.ones(1), 2)[0, 2]
+    assert labels.v.max() == 0 and np.abs(labels.loss - 0.5).max() < 1e-14
+    assert np.abs(labels.rate - abs(kappa)).max() < 1e-7  # differences: 1e-4 squared
+    found = []
+    for d in dimensions:
+        problem = build_problem(load(None, [*few, f"input.dimension={int(d)}"]))
+        curve = characteristics(problem, hermite_modes(2, 6, 2, d), times.tolist(), normal_rule(1, 12), 1e-8)
+        found.append(departure_time(times, curve.loss, labels.loss, 0.01))
+    slope = np.polyfit(np.log(dimensions), found, 1)[0]
+    # Corrections to the linear phase are of relative order DROP / E = 2%, and cancel between the d but for 1/d.
+    assert abs(slope * 2 * abs(kappa) - 1) < 1e-3
+    assert np.abs(predicted_times(labels, dimensions, 2, found[2]) - found).max() < 0.02
+
+
+def test_the_command_line_reports_and_refuses(tmp_path: Path) -> None:
+    def run(*words: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run([sys.executable, "-m", "mfpde.learnability", *words], capture_output=True, text=True, cwd=tmp_path)
+
+    (tmp_path / "case.toml").write_text('[target]\npolynomial = "z1 + z1*z2*z3"\n')
+    good = run("case.toml", "--subspace", "z2, z3", "--order", "6")
+    assert good.returncode == 0 and "bound        E >= 1/2" in good.stdout and "Definition 3.3: reflective" in good.stdout
+    for words, said in (
+        (["--polynomial", "z1*z12"], "z12"),
+        (["--polynomial", "z1", "--activation", "rellu"], "'relu'"),
+        (["case.toml", "--subspace", "z9"], "--subspace"),
+        (["--order", "0"], "--order"),
+        (["--search", "sprase"], "sparse"),
+        (["none.toml"], "none.toml"),
+    ):
+        bad = run(*words)
+        assert bad.returncode == 2 and bad.stderr.count("\n") == 1 and said in bad.stderr, bad.stderr
