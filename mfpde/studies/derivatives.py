@@ -3,6 +3,7 @@
 import random
 from dataclasses import dataclass
 from fractions import Fraction
+from functools import cache
 from itertools import pairwise
 from typing import Any
 
@@ -87,7 +88,7 @@ def hermite_derivatives(activation: Activation, count: int) -> Derivatives:
     with mpmath.workdps(DIGITS):
         f = sympy.lambdify(u, _smooth(activation), "mpmath")
         panels = sorted({*range(-REACH, REACH + 1), *(mpmath.mpf(k) for k in activation.kinks if abs(k) < REACH)})
-        rule = mpmath.calculus.quadrature.GaussLegendre(mpmath.mp).calc_nodes(5, mpmath.mp.prec)
+        rule = _gauss_legendre(mpmath.mp.prec)
         total = [mpmath.mpf(0)] * count
         for low, high in pairwise(panels):
             half, middle = mpmath.mpf(high - low) / 2, mpmath.mpf(high + low) / 2
@@ -98,6 +99,14 @@ def hermite_derivatives(activation: Activation, count: int) -> Derivatives:
                     total[n] += now
                     before, now = now, g * now - n * before
         return Derivatives(f"{activation.text}, w = N(0, I/d), d = inf", tuple(total), False, complement=True)
+
+
+@cache
+def _gauss_legendre(bits: int) -> list[tuple[Any, Any]]:
+    """Nodes and weights on [-1, 1], about 100 of them: ample for a panel of width 1."""
+    import mpmath
+
+    return list(mpmath.calculus.quadrature.GaussLegendre(mpmath.mp).calc_nodes(5, bits))
 
 
 def _smooth(activation: Activation) -> Any:

@@ -14,7 +14,9 @@ The flow's span lies in U (`taylor_flow`), and U = V iff h* is not reflective fo
 2. For almost all sigma the parabola would have to be a trajectory for all sigma_n at once.  `search` looks for that.
 3. Filling late.  For h* = z1 + z1 z2 + z3 R(z1, z2), the rate of w_3 at w_3 = 0 is linear in the m coefficients of R, so
    some R != 0 makes its first m - 1 Taylor coefficients vanish: s grows like deg(h*)^2 / 2, and stays finite (`late_target`).
-4. Filling late for almost all sigma.  Two terms of W_4 may carry the same monomial of the sigma_n and cancel whatever these
+4. Symmetry is no gap: if a group G of orthogonal maps fixes h*, so it does Q, and grad Q_n(v) is fixed by G for v fixed by G.
+   Then U lies in the fixed space, and h* is reflective with respect to its complement.
+5. Filling late for almost all sigma.  Two terms of W_4 may carry the same monomial of the sigma_n and cancel whatever these
    are: in `LATE_FOR_ALL`, z4 is reached by grad Q_3(e_1, grad Q_2(e_1)) and by grad Q_2(grad Q_3(e_1, e_1)), both with
    sigma_1^2 sigma_2 sigma_3, and s = 6 instead of 4.
 
@@ -186,13 +188,15 @@ def sparse(index: int, seed: int) -> Heat:
 
 
 def symmetric(index: int, seed: int) -> Heat:
-    """A sparse target summed over a group of permutations: of two variables, cyclic, or all."""
+    """A sparse target summed over a group of permutations (of two variables, cyclic, or all); every other one with one more
+    term that breaks the symmetry."""
     draw = random.Random(f"symmetric {seed} {index}")
     group = draw.choice(([(0, 1, 2), (0, 2, 1)], [(0, 1, 2), (1, 2, 0), (2, 0, 1)], list(permutations(range(3)))))
     out: Heat = {}
     for order in group:
         out = plus(out, {tuple(a[i] for i in order): c for a, c in sparse(index, seed).items()})
-    return out
+    broken = draw.choice([a for a in product(range(3), repeat=3) if 1 <= sum(a) <= 3])
+    return plus(out, {broken: Fraction(1)}) if index % 2 else out
 
 
 def rotated(index: int, seed: int) -> Heat:
@@ -207,7 +211,7 @@ def rotated(index: int, seed: int) -> Heat:
 
 def cancelling(index: int, seed: int) -> Heat:
     """z1 + a z1 z2 + b He_3(z1) + c z1 He_2(z2) + z3 (z2 + e He_2(z1)), over a grid of coefficients; `seed` shifts it."""
-    grid = list(product((1, 2), range(-7, 8), (-1, 0, 1), (-2, -1, 1, 2)))
+    grid = list(product((1, 2), range(-10, 11), (-2, -1, 0, 1, 2), (-4, -3, -2, -1, 1, 2, 3, 4)))
     a, b, c, e = grid[(index + seed) % len(grid)]
     coefficients = {X: Fraction(1), (1, 1, 0): Fraction(a), (3, 0, 0): Fraction(b, 6), (1, 2, 0): Fraction(c, 2)}
     return plus({m: x for m, x in coefficients.items() if x}, {(0, 1, 1): Fraction(1), (2, 0, 1): Fraction(e, 2)})
