@@ -50,11 +50,11 @@ CASES = [
 # h* of leap 2, and a time by which it has left the plateau for all d.
 LEAVING = [("z1*z2", 65), ("z1 + z2^2 - 1", 30), ("z1 + z1*z2*z3", 32)]
 DIMENSIONS = [10.0**k for k in range(2, 9)]
-LEAP_3, DIMENSIONS_3 = ("z1^3 - 3*z1", 500), [10.0**k for k in (3, 4, 5)]
+LEAP_3, DIMENSIONS_3 = ("z1^3 - 3*z1", 450), [10.0**k for k in (4, 5, 6)]
 # Two labels of a and one of r.
 FEW = ("initial.a=rademacher", "discretization.r_nodes=1")
 # The plateau is left when the loss is this far below that at d = inf.
-DROP = 0.05
+DROP, DROP_3 = 0.05, 0.01
 # A label has reached a direction if it has moved this share of the largest |v| along it.
 REACHED = 1e-4
 
@@ -72,19 +72,16 @@ def main() -> None:
         found, predicted, labels = leaving(polynomial, time, DIMENSIONS)
         slopes = [np.polyfit(np.log(DIMENSIONS), t, 1)[0] for t in (found, predicted)]
         times = "".join(f"{f'{t:.2f}, {s:.2f}':>16}" for t, s in zip(found, predicted, strict=True))
-        print(
-            f"{polynomial:<16}{times}{f'{slopes[0]:.4f}, {slopes[1]:.4f}':>22}{1 / (2 * labels.rate[-1].max()):>12.4f}",
-            flush=True,
-        )
+        last = 1 / (2 * labels.rate[-1].max())
+        print(f"{polynomial:<16}{times}{f'{slopes[0]:.4f}, {slopes[1]:.4f}':>22}{last:>12.4f}", flush=True)
         curves.append((polynomial, found, predicted))
     polynomial, time = LEAVING[1]
     density, exact = departure_time(*finite_elements(polynomial, time, DIMENSIONS[2]), DROP), curves[1][1][2]
     print(f"{polynomial} at d = 10^4 by the finite-element density: {density:.4f}, along characteristics: {exact:.4f}")
-    found = departures(*LEAP_3, DIMENSIONS_3)[0]
-    exponent = np.polyfit(np.log(DIMENSIONS_3), np.log(found), 1)[0]
-    print(
-        f"\nleap 3, {LEAP_3[0]}: t = {', '.join(f'{t:.1f}' for t in found)} for d = 1e3, 1e4, 1e5: exponent {exponent:.3f} (1/2)"
-    )
+    found = departures(*LEAP_3, DIMENSIONS_3, DROP_3)[0]
+    exponents = ", ".join(f"{x:.3f}" for x in np.diff(np.log10(found)))
+    print(f"\nleap 3, {LEAP_3[0]}: t = {', '.join(f'{t:.1f}' for t in found)} for d = 1e4, 1e5, 1e6")
+    print(f"its exponents from one d to the next: {exponents} (predicted for d -> inf: 1/2)")
     if len(sys.argv) > 1:
         draw(Path(sys.argv[1]), curves)
 

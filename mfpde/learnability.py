@@ -146,13 +146,14 @@ def _flow(flow: Flow, full: int, name: str) -> list[str]:
     if order is not None and most == full:
         verdict = f"fills V at s = {order}"
     elif order is not None:
-        verdict = f"fills {space(taylor.span, name)} at s = {order}, and stays there: grad Q_n(U) lies in U"
+        spanned = forms(orthogonal_basis(taylor.span), name) or "0"
+        verdict = f"spans {spanned} at s = {order} and stays there, as grad Q_n(U) lies in U"
     elif flow.ideal is not None:
         zero = " = ".join(text(g, "w") for g in flow.ideal.generators)
         verdict = f"stays in dimension {found} of {most}: proof by the invariant ideal of 0 = {zero}"
     else:
         verdict = f"dimension {found} of {most} up to s = {len(taylor.coefficients)}, undecided beyond"
-    margin = f" [ranks kept {taylor.smallest_kept:.1e}, dropped {taylor.largest_dropped:.1e}]"
+    margin = f"  [ranks: kept {taylor.smallest_kept:.0e}, dropped {taylor.largest_dropped:.0e}]"
     lines = [f"  {taylor.label}: {verdict}{'' if taylor.exact or not taylor.coefficients else margin}"]
     for k, w in enumerate(taylor.coefficients[:SHOWN], 1):
         if taylor.label != GENERIC:
