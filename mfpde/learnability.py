@@ -89,7 +89,8 @@ def _report(arguments: argparse.Namespace) -> str:
 def render(report: Report, name: str = "z") -> str:
     """The report as text; `name` is that of the coordinates."""
     sections = [_head(report, name), _reflection(report, name, definition=True)]
-    if report.visibility.definition != report.visibility.flow:
+    seen = report.visibility
+    if any((n in seen.definition) != (n in seen.flow) for n in map(sum, heat_transform(report.target))):
         sections.append(_reflection(report, name, definition=False))
     flows = [line for flow in report.flows for line in _flow(flow, report.definition.v.dimension, name)]
     sections.append("Taylor flow  dw/dt = a E[h* sigma'(w.z) z],  w = sum_k W_k (a t)^k\n" + "\n".join(flows))

@@ -268,10 +268,12 @@ def test_some_targets_fill_late_for_all_activations() -> None:
     assert reflection(LATE_FOR_ALL, 4, range(4)).learned.dimension == 4
 
 
-def test_the_uncancelled_order_bounds_the_order_from_below() -> None:
+def test_for_almost_all_activations_the_flow_fills_u_and_never_before_the_uncancelled_order() -> None:
+    """Theorem 3, and the lower bound by weights, on a sample of all families."""
     for name, family in gap.FAMILIES.items():
         for i in range(12):
             found = gap.examine(family(i, 1), 3)
+            assert found.spans[0][0] == found.spans[0][2] == found.dimension_u, (name, i)
             for span, order, invariant, uncancelled, _ in found.spans:
                 assert span <= invariant <= found.dimension_v, (name, i)
                 assert span < invariant or order >= uncancelled, (name, i)

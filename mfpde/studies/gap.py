@@ -11,7 +11,7 @@ The flow's span lies in U (`taylor_flow`), and U = V iff h* is not reflective fo
    c x (2 A' + mu x A) = (1 + 4 c^2 x^2)(2 c x + mu b k c x^3) for A = x + b x^3.  It starts at 0, so the flow stays in the plane
    z = 0 for ever, while Q_2 holds z y and the chain x, x y, y z leaves no S.  `parabola_target` gives h*, with rational
    coefficients, for every rational c != 0: a family of certified gaps.
-2. For almost all sigma the parabola would have to be a trajectory for all sigma_n at once.  `search` looks for that.
+2. For almost all sigma it is: Theorem 3 of `taylor_flow`.  `search` looks for a counterexample.
 3. Filling late.  For h* = z1 + z1 z2 + z3 R(z1, z2), the rate of w_3 at w_3 = 0 is linear in the m coefficients of R, so
    some R != 0 makes its first m - 1 Taylor coefficients vanish: s grows like deg(h*)^2 / 2, and stays finite (`late_target`).
 4. Symmetry is no gap: if a group G of orthogonal maps fixes h*, so it does Q, and grad Q_n(v) is fixed by G for v fixed by G.

@@ -113,6 +113,8 @@ def _open(path: Path, families: Sequence[str], candidates: int, seed: int) -> di
     for name in families:
         if name not in FAMILIES:
             raise InputError(f"--search: unknown family {name!r}; allowed: {', '.join(FAMILIES)}, or all")
+    if not path.parent.is_dir():
+        raise InputError(f"--output: {str(path)!r} has no directory {str(path.parent)!r}; allowed: a name in an existing one")
     found: dict[str, Rows] = {}
     if path.exists():
         try:
