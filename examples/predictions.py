@@ -2,8 +2,8 @@
 """Run as `.venv/bin/python examples/predictions.py [FIGURE.png]`; two minutes on a free core.
 
 Part one runs the solver at d = inf (the moving frame alone) on ten targets.  Part two takes targets of isotropic leap 2 to
-finite d: along characteristics, with the finite-element density for one of them, and one of leap 3 for comparison.  There
-a_0 = +-1 (Rademacher): all labels have one rate, and the linearised prediction is sharp.
+finite d: along characteristics, with the finite-element density for one of them, and one of leap 3 for comparison.  With
+a_0 = +-1 (Rademacher) all labels have one rate, and the linearised prediction is sharp.
 """
 
 import sys
@@ -47,12 +47,15 @@ CASES = [
     (TURNED, "tanh", 1000),
     (PARABOLA, "sin(u) + cos(u)", 300),
 ]
-# h* of leap 2, and a time by which it has left the plateau for all d.
-LEAVING = [("z1*z2", 65), ("z1 + z2^2 - 1", 30), ("z1 + z1*z2*z3", 32)]
+# h* of leap 2, a time by which it has left the plateau for all d, and the law of a_0.
+LEAVING = [
+    ("z1*z2", 65, "rademacher"),
+    ("z1 + z2^2 - 1", 30, "rademacher"),
+    ("z1 + z2^2 - 1", 30, "uniform(-1, 1)"),
+    ("z1 + z1*z2*z3", 32, "rademacher"),
+]
 DIMENSIONS = [10.0**k for k in range(2, 9)]
-LEAP_3, DIMENSIONS_3 = ("z1^3 - 3*z1", 450), [10.0**k for k in (4, 5, 6)]
-# Two labels of a and one of r.
-FEW = ("initial.a=rademacher", "discretization.r_nodes=1")
+LEAP_3, DIMENSIONS_3 = ("z1^3 - 3*z1", 450, "rademacher"), [10.0**k for k in (4, 5, 6)]
 # The plateau is left when the loss is this far below that at d = inf.
 DROP, DROP_3 = 0.05, 0.01
 # A label has reached a direction if it has moved this share of the largest |v| along it.
@@ -65,18 +68,22 @@ def main() -> None:
     print(f"{'h*':<32}{'sigma':<17}{'S':>4}{'S nb':>6}{'reached':>9}{'bound':>8}{'E(T)':>10}  verdict")
     for polynomial, activation, time in CASES:
         print(plateau(polynomial, activation, time), flush=True)
-    print(f"\nTime to leave the plateau by {DROP}, sigma = {TANH}, a_0 = +-1: measured, predicted from d = 10^8\n")
-    print(f"{'h*':<16}" + "".join(f"{f'd = {d:.0e}':>16}" for d in DIMENSIONS) + f"{'slope in log d':>22}{'1/(2 rate)':>12}")
+    print(f"\nTime to leave the plateau by {DROP}, sigma = {TANH}: measured, predicted from d = 10^8\n")
+    print(
+        f"{'h*':<16}{'a_0':<16}"
+        + "".join(f"{f'd = {d:.0e}':>16}" for d in DIMENSIONS)
+        + f"{'slope in log d':>22}{'1/(2 rate)':>12}"
+    )
     curves = []
-    for polynomial, time in LEAVING:
-        found, predicted, labels = leaving(polynomial, time, DIMENSIONS)
+    for polynomial, time, law in LEAVING:
+        found, predicted, labels = leaving(polynomial, time, law, DIMENSIONS)
         slopes = [np.polyfit(np.log(DIMENSIONS), t, 1)[0] for t in (found, predicted)]
         times = "".join(f"{f'{t:.2f}, {s:.2f}':>16}" for t, s in zip(found, predicted, strict=True))
         last = 1 / (2 * labels.rate[-1].max())
-        print(f"{polynomial:<16}{times}{f'{slopes[0]:.4f}, {slopes[1]:.4f}':>22}{last:>12.4f}", flush=True)
-        curves.append((polynomial, found, predicted))
-    polynomial, time = LEAVING[1]
-    density, exact = departure_time(*finite_elements(polynomial, time, DIMENSIONS[2]), DROP), curves[1][1][2]
+        print(f"{polynomial:<16}{law:<16}{times}{f'{slopes[0]:.4f}, {slopes[1]:.4f}':>22}{last:>12.4f}", flush=True)
+        curves.append((f"{polynomial}, $a_0$ {law}", found, predicted))
+    polynomial, time, law = LEAVING[1]
+    density, exact = departure_time(*finite_elements(polynomial, time, law, DIMENSIONS[2]), DROP), curves[1][1][2]
     print(f"{polynomial} at d = 10^4 by the finite-element density: {density:.4f}, along characteristics: {exact:.4f}")
     found = departures(*LEAP_3, DIMENSIONS_3, DROP_3)[0]
     exponents = ", ".join(f"{x:.3f}" for x in np.diff(np.log10(found)))
@@ -106,19 +113,20 @@ def plateau(polynomial: str, activation: str, time: float) -> str:
     return f"{name:<32}{activation:<17}{sizes}{number(part.visible_bound):>8}{loss:>10.5f}  {verdict if agrees else 'DISAGREES'}"
 
 
-def leaving(polynomial: str, time: float, dimensions: list[float]) -> tuple[Array, Array, Labels]:
+def leaving(polynomial: str, time: float, law: str, dimensions: list[float]) -> tuple[Array, Array, Labels]:
     """Times at which the loss leaves the plateau, and those predicted from the last of them."""
-    found, labels = departures(polynomial, time, dimensions)
+    found, labels = departures(polynomial, time, law, dimensions)
     return found, predicted_times(labels, dimensions, len(found) - 1, found[-1]), labels
 
 
-def departures(polynomial: str, time: float, dimensions: list[float], drop: float = DROP) -> tuple[Array, Labels]:
+def departures(polynomial: str, time: float, law: str, dimensions: list[float], drop: float = DROP) -> tuple[Array, Labels]:
     """Times at which the loss leaves the plateau, along characteristics; the labels at d = inf."""
     times = np.linspace(0, time, 10 * int(time) + 1)
-    labels = infinite(configuration(polynomial, TANH, time, inf, *FEW), predict(polynomial, TANH), times)
+    few = labelled(law)
+    labels = infinite(configuration(polynomial, TANH, time, inf, *few), predict(polynomial, TANH), times)
     found = []
     for d in dimensions:
-        problem = build_problem(configuration(polynomial, TANH, time, d, *FEW))
+        problem = build_problem(configuration(polynomial, TANH, time, d, *few))
         # At leap 3 the neurons leave one after another, the outermost first: panels follow that.
         rule = {1: normal_rule(32, 6), 2: normal_rule(1, 24), 3: normal_rule(1, 16)}[problem.p]
         curve = characteristics(problem, hermite_modes(problem.p, 6, 2, d), times.tolist(), rule, 1e-9)
@@ -126,17 +134,23 @@ def departures(polynomial: str, time: float, dimensions: list[float], drop: floa
     return np.array(found), labels
 
 
-def finite_elements(polynomial: str, time: float, d: float) -> tuple[Array, Array, Array]:
+def finite_elements(polynomial: str, time: float, law: str, d: float) -> tuple[Array, Array, Array]:
     """Times, loss and the loss at d = inf by the finite-element density."""
     times = np.linspace(0, time, 10 * int(time) + 1)
-    limit = infinite(configuration(polynomial, TANH, time, inf, *FEW), predict(polynomial, TANH), times).loss
+    few = labelled(law)
+    limit = infinite(configuration(polynomial, TANH, time, inf, *few), predict(polynomial, TANH), times).loss
     with TemporaryDirectory() as directory:
         path = Path(directory) / "density.h5"
         more = (f"output.file={path}", f"output.times={len(times)}", "output.snapshots=0")
-        config = configuration(polynomial, TANH, time, d, *FEW, *more)
+        config = configuration(polynomial, TANH, time, d, *few, *more)
         solve(MPI.COMM_SELF, config, build_problem(config))
         with h5py.File(path) as file:
             return times, file["history/loss"][:], limit
+
+
+def labelled(law: str) -> tuple[str, ...]:
+    """A law of a with 12 labels (2 for two points), and one label of r."""
+    return f"initial.a={law}", "discretization.a_nodes=12", "discretization.r_nodes=1"
 
 
 def predict(polynomial: str, activation: str) -> Report:

@@ -54,17 +54,13 @@ class Visibility:
 
 def visibility(activation: Activation, largest: int) -> Visibility:
     """The degrees 0..`largest` that an activation sees: exact for polynomials, by its Hermite coefficients otherwise."""
-    import sympy
-
     degrees = range(largest + 1)
-    u = sympy.Symbol("u", real=True)
-    expression = sympy.expand(activation_expression(activation.text))
-    if expression.is_polynomial(u):
-        terms = [k for (k,), c in sympy.Poly(expression, u).terms() if c]
-        top = max(terms, default=0)
-        definition = tuple(n for n in degrees if any(k >= n for k in terms))
-        flow = tuple(n for n in degrees if any(k >= n and (k - n) % 2 == 0 for k in terms))
-        return Visibility(activation.text, top, definition, flow, np.inf, 0.0)
+    found = _powers(activation)
+    if found is not None:
+        powers, smallest, residual = found
+        definition = tuple(n for n in degrees if any(k >= n for k in powers))
+        flow = tuple(n for n in degrees if any(k >= n and (k - n) % 2 == 0 for k in powers))
+        return Visibility(activation.text, max(powers, default=0), definition, flow, smallest, residual)
     scales = np.array(SCALES)
     g, weight = np.polynomial.hermite_e.hermegauss(80)
     norm = np.sqrt(activation(scales[:, None] * g) ** 2 @ weight / weight.sum())
@@ -74,3 +70,31 @@ def visibility(activation: Activation, largest: int) -> Visibility:
     return Visibility(
         activation.text, None, tuple(degrees), flow, float(min(size[list(flow)], default=np.inf)), float(max(unseen, default=0.0))
     )
+
+
+def _powers(activation: Activation) -> tuple[list[int], float, float] | None:
+    """The powers of u in sigma if it is a polynomial, and the margin of that; None if it is not.
+
+    Exact where the expression is one; max(u, 0) + min(u, 0) is found by a fit that also holds far outside its interval.
+    """
+    import sympy
+
+    u = sympy.Symbol("u", real=True)
+    expression = sympy.expand(activation_expression(activation.text))
+    if expression.is_polynomial(u):
+        return [k for (k,), c in sympy.Poly(expression, u).terms() if c], np.inf, 0.0
+    near, far = np.linspace(-2.0, 2.0, 201), np.linspace(-12.0, 12.0, 201)
+    fit = np.polynomial.Chebyshev.fit(near, activation(near), HIGHEST, domain=[-2.0, 2.0])
+    # A degree beyond the data's rounding error would spoil the extrapolation: cut it off first.
+    fit = fit.trim(INVISIBLE * np.abs(fit.coef).max())
+    value = activation(far)
+    residual = float(np.abs(fit(far) - value).max() / (np.abs(value).max() or 1.0))
+    if residual > FITTED:
+        return None
+    size = np.abs(fit.convert(kind=np.polynomial.Polynomial).coef)
+    powers = np.flatnonzero(size > FITTED * size.max())
+    return powers.tolist(), float(size[powers].min() / size.max()), residual
+
+
+# Largest degree of a polynomial in disguise, and the relative error that still counts as one.
+HIGHEST, FITTED = 10, 1e-8
