@@ -27,8 +27,9 @@ from mfpde.solve import solve
 from mfpde.studies.gap import parabola_target
 from mfpde.studies.learnability import Report, learnability
 from mfpde.studies.polynomials import number, raw_monomials, text
-from mfpde.studies.predictions import Labels, departure_time, follow_labels, orthonormal, predicted_times
+from mfpde.studies.predictions import Labels, departure_time, follow_labels, predicted_times
 from mfpde.studies.references import characteristics, normal_rule
+from mfpde.studies.subspaces import orthonormal_basis
 
 Array = NDArray[np.float64]
 TANH = "tanh(u + 0.5)"
@@ -100,7 +101,7 @@ def plateau(polynomial: str, activation: str, time: float) -> str:
     labels = infinite(config, report, np.linspace(0, time, 101))
     part, size = report.no_bias, np.abs(labels.v).max()
     reached = int((np.linalg.svd(labels.v[-1], compute_uv=False) > REACHED * size).sum()) if size else 0
-    outside = np.abs(labels.v @ orthonormal(part.reflective).T).max(initial=0.0)
+    outside = np.abs(labels.v @ orthonormal_basis(part.reflective).T).max(initial=0.0)
     bound, loss = float(part.visible_bound), labels.loss[-1]
     if report.trapped:
         verdict = f"trapped, as predicted: |v_S| <= {outside:.0e}, E - bound = {loss - bound:.1e}"
@@ -167,7 +168,7 @@ def configuration(polynomial: str, activation: str, time: float, d: float, *more
 
 def infinite(config: Config, report: Report, times: Array) -> Labels:
     """The labels at d = inf."""
-    across = orthonormal(report.no_bias.reflective)
+    across = orthonormal_basis(report.no_bias.reflective)
     return follow_labels(MPI.COMM_SELF, build_problem(config), config.discretization, times.tolist(), across)
 
 

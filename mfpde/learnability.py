@@ -134,9 +134,10 @@ def _reflection(report: Report, name: str, *, definition: bool) -> str:
     if part.hidden.dimension:
         rows.append(("never", space(part.hidden, name)))
     leap = part.isotropic_leap
+    largest = f"largest average {check.reflective:.1e} in S, {check.learned:.1e} in U, {check.samples} random points"
     rows += [
         ("leap", f"{'none' if leap is None else leap} (isotropic); all of V: {escape_law(leap)}"),
-        ("quadrature", f"largest average {check.reflective:.1e} in S, {check.learned:.1e} in U, {check.samples} random points"),
+        ("quadrature", largest if check.samples else "not done: too many variables for a tensor grid"),
     ]
     return f"{title}\n{_rows(rows, 2)}"
 

@@ -26,7 +26,6 @@ from mfpde.evolution.integrate import Step, integrate
 from mfpde.features.features import Neurons
 from mfpde.problem.config import Discretization
 from mfpde.problem.problem import Problem
-from mfpde.studies.subspaces import Span, orthogonal_basis
 
 Array = NDArray[np.float64]
 
@@ -48,12 +47,6 @@ class Labels:
     v: Array
     rate: Array
     weight: Array
-
-
-def orthonormal(space: Span) -> Array:
-    """Rows of an orthonormal basis, shape (dimension, p)."""
-    rows = np.array([[float(x) for x in b] for b in orthogonal_basis(space)]).reshape(space.dimension, space.p)
-    return np.asarray(rows / np.linalg.norm(rows, axis=1, keepdims=True) if len(rows) else rows)
 
 
 def follow_labels(comm: Any, problem: Problem, discretization: Discretization, times: Sequence[float], across: Array) -> Labels:

@@ -5,6 +5,9 @@ from fractions import Fraction
 from math import gcd, inf, lcm
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 Vector = Sequence[Any]
 
 
@@ -107,6 +110,12 @@ def orthogonal_basis(space: Span) -> list[list[Any]]:
             vector = [x - factor * y for x, y in zip(vector, b, strict=True)]
         basis.append(whole(vector) if not space.threshold else vector)
     return basis
+
+
+def orthonormal_basis(space: Span) -> NDArray[np.float64]:
+    """Rows of an orthonormal basis, shape (dimension, p)."""
+    rows = np.array([[float(x) for x in b] for b in orthogonal_basis(space)]).reshape(space.dimension, space.p)
+    return np.asarray(rows / np.linalg.norm(rows, axis=1, keepdims=True) if len(rows) else rows)
 
 
 def whole(vector: Vector) -> list[Any]:

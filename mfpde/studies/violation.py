@@ -19,10 +19,12 @@ from numpy.typing import NDArray
 
 from mfpde.problem.activation import Activation
 from mfpde.studies.polynomials import Polynomial, degree, raw_monomials, squared_norm
-from mfpde.studies.subspaces import Span, orthogonal_basis
+from mfpde.studies.subspaces import Span, orthonormal_basis
 
 Array = NDArray[np.float64]
 REACH = 12.0
+# Grid points of all samples together: some seconds.
+LARGEST_GRID = 4_000_000
 
 
 @dataclass(frozen=True)
@@ -30,7 +32,7 @@ class QuadratureCheck:
     """Largest averages over the samples, relative to |h*| and to max_k |E[he_k(G) sigma'(u + s G)]|.
 
     Attributes:
-        samples: How many (u, v).
+        samples: How many (u, v); 0 if the grid would have been too large.
         reflective: Of the components in S: round-off, if h* is reflective.
         learned: Of the components in U, for comparison.
     """
@@ -54,8 +56,11 @@ def quadrature_check(
         seed: Of the random numbers.
     """
     rng = np.random.default_rng(seed)
-    u_basis, s_basis = _orthonormal(learned), _orthonormal(reflective)
+    u_basis, s_basis = orthonormal_basis(learned), orthonormal_basis(reflective)
     m = len(u_basis)
+    # Points of the tensor grid: a few thousand for p = 3.
+    points = (degree(q) + 2) ** (m + len(s_basis) + (not shift))
+    samples = min(samples, LARGEST_GRID // points)
     h = raw_monomials(q)
     norm = sqrt(float(squared_norm(q))) or 1.0
     worst = np.zeros(2)
@@ -75,12 +80,6 @@ def quadrature_check(
         average = weights @ f[: len(weights)] / (norm * (np.abs(weights).max() or 1.0))
         worst = np.maximum(worst, [np.abs(average[m:]).max(initial=0.0), np.abs(average[:m]).max(initial=0.0)])
     return QuadratureCheck(samples, float(worst[0]), float(worst[1]))
-
-
-def _orthonormal(space: Span) -> Array:
-    """Rows of an orthonormal basis, shape (dimension, p)."""
-    rows = np.array([[float(x) for x in b] for b in orthogonal_basis(space)]).reshape(space.dimension, space.p)
-    return np.asarray(rows / np.linalg.norm(rows, axis=1, keepdims=True) if len(rows) else rows)
 
 
 def _conditional(h: Polynomial, top: int, frame: Array, s_basis: Array, outputs: Array) -> Array:
