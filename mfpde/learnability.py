@@ -1,6 +1,7 @@
 """Says what a network can learn of a polynomial, before any run: `python -m mfpde.learnability CONFIG.toml`."""
 
 import argparse
+import signal
 import sys
 from collections.abc import Sequence
 from math import inf
@@ -60,9 +61,10 @@ def _command(comm: Any, arguments: argparse.Namespace) -> None:
         if comm.rank == 0:
             print(f"{summary(rows, arguments.seed)}\n\nfile  {arguments.output}", flush=True)
         return
-    text = on_first(comm, lambda: _report(arguments))
+    said = on_first(comm, lambda: _report(arguments))
     if comm.rank == 0:
-        print(text, flush=True)
+        signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # the reader of our output, such as head, may leave
+        print(said, flush=True)
 
 
 def _report(arguments: argparse.Namespace) -> str:

@@ -56,15 +56,18 @@ class Span:
         """Joins a vector; whether the subspace has grown."""
         self._scale = max(self._scale, float(max(map(abs, vector), default=0)))
         left = self.residual(vector)
+        free = [i for i in range(self.p) if i not in self._rows]
+        if not free:
+            return False
         if self.threshold:
-            pivot = max(range(self.p), key=lambda i: abs(left[i]))
+            pivot = max(free, key=lambda i: abs(left[i]))
             size = float(abs(left[pivot])) / (self._scale or 1.0)
             if size <= self.threshold:
                 self.largest_dropped = max(self.largest_dropped, size)
                 return False
             self.smallest_kept = min(self.smallest_kept, size)
         else:
-            pivot = next((i for i in range(self.p) if left[i]), self.p)
+            pivot = next((i for i in free if left[i]), self.p)
             if pivot == self.p:
                 return False
         head = left[pivot]

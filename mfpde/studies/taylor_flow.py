@@ -48,6 +48,7 @@ phi = 0 and M = T there.  Thus grad Q_n(T) lies in T for all n, T contains U, an
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
+from itertools import islice
 from math import factorial
 from typing import Any
 
@@ -100,16 +101,20 @@ def taylor_flow(q: Polynomial, invariant: Span, sigma: Derivatives, order: int) 
         sigma: At least order + deg h* + 3 numbers.
         order: Largest power of t.
     """
+    import mpmath
+
     p = invariant.p
     threshold = invariant.threshold if sigma.exact else max(THRESHOLD, invariant.threshold)
     span = Span(p, threshold)
     coefficients: list[tuple[Any, ...]] = []
     dimensions: list[int] = []
-    series = taylor_coefficients(q, p, sigma)
-    while len(coefficients) < order and span.dimension < invariant.dimension:
-        coefficients.append(next(series))
-        span.add(coefficients[-1])
-        dimensions.append(span.dimension)
+    with mpmath.workdps(DIGITS):
+        for vector in islice(taylor_coefficients(q, p, sigma), order if invariant.dimension else 0):
+            coefficients.append(vector)
+            span.add(vector)
+            dimensions.append(span.dimension)
+            if span.dimension == invariant.dimension:
+                break
     exact = sigma.exact and threshold == 0
     found = tuple(coefficients), tuple(dimensions), span, invariant, exact
     return TaylorFlow(sigma.label, *found, span.smallest_kept, span.largest_dropped)
@@ -126,7 +131,7 @@ def taylor_coefficients(q: Polynomial, p: int, sigma: Derivatives) -> Iterator[t
             yield tuple(program.next_coefficient())
     import mpmath
 
-    with mpmath.workdps(DIGITS):
+    with mpmath.workdps(DIGITS):  # left at every yield: the caller's digits are its own
         program = _Program({a: mpmath.mpf(c.numerator) / c.denominator for a, c in q.items()}, p, sigma)
     while True:
         with mpmath.workdps(DIGITS):
