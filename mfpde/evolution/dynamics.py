@@ -77,6 +77,7 @@ class MeanFieldFlow:
         cells_here = 1 if self.mesh is None else self.mesh.cells
         self._beta = np.zeros((local, p, cells_here, len(self.weight[0])))
         self._local_weight = self.label_weight[self.grid.slices.start : self.grid.slices.stop]
+        self._drift = np.zeros((local, p)), np.zeros((local, p, p))
         self.fastest = 0.0
 
     def _mesh(self) -> ReferenceMesh:
@@ -129,11 +130,7 @@ class MeanFieldFlow:
         try:
             moments, by_slice, mass = self.features.moments(self._neurons(state), self._local_weight)
         except RunError as error:
-            reach = np.abs(state.M).max(axis=1) + np.abs(self.frames(state)).max(axis=(1, 2))
-            furthest = int(reach.argmax()) if len(reach) else 0
-            mine = (float(reach.max(initial=-1.0)), self.grid.slices.start + furthest)
-            _, index = self.grid.comm.allreduce(mine, op=MPI.MAXLOC)
-            raise RunError(f"{error} (at t = {time:.6g}{self._name(index)})") from None
+            raise RunError(f"{error} (at t = {time:.6g}{self._furthest(state.M, self.frames(state))})") from None
         if not np.isfinite(moments).all():
             bad = self.grid.slices.start + np.flatnonzero(~np.isfinite(by_slice).all(axis=1))
             index = self.grid.comm.allreduce(int(bad[0]) if len(bad) else len(self.labels), op=MPI.MIN)
@@ -145,6 +142,16 @@ class MeanFieldFlow:
             f"values are no longer finite at t = {time:.6g}{self._name(index)}: lower discretization.tolerance or the "
             "learning rates, or take more cells"
         )
+
+    def fastest_slice(self) -> str:
+        """Collective. Names the slice whose frame moved fastest in the last evaluation."""
+        return self._furthest(*self._drift)
+
+    def _furthest(self, M: Array, L: Array) -> str:
+        """Collective. Names the slice in which |M| + |L| is largest (or their derivatives)."""
+        size = np.abs(M).max(axis=1) + np.abs(L).max(axis=(1, 2))
+        mine = (float(size.max(initial=-1.0)), self.grid.slices.start + (int(size.argmax()) if len(size) else 0))
+        return self._name(self.grid.comm.allreduce(mine, op=MPI.MAXLOC)[1])
 
     def _name(self, index: int) -> str:
         return "" if index == len(self.labels) else " in slice {} (a_0 = {:.4g}, r_0 = {:.4g})".format(index, *self.labels[index])
@@ -162,11 +169,11 @@ class MeanFieldFlow:
         if "M" not in rate:
             return
         if self.transport is None:
-            rate["M"][...] = dv[:, :, 0]
+            rate["M"][...] = self._drift[0][...] = dv[:, :, 0]
             return
         if self.grid.mesh_comm.size > 1:
             self.grid.mesh_comm.Allreduce(MPI.IN_PLACE, fit)
-        dM, dL = frame_velocity(fit, p)
+        self._drift = dM, dL = frame_velocity(fit, p)
         rate["M"][...] = dM
         rate["Lambda"][...] = dL / self.scale
         inverse = np.linalg.inv(self.scale * state.Lambda)
@@ -200,6 +207,11 @@ class MeanFieldFlow:
         a reference cell."""
         fastest = self.grid.comm.allreduce(self.fastest, op=MPI.MAX)
         return CFL / ((2 * self.discretization.degree + 1) * fastest) if fastest > 0 else inf
+
+    def unit_of_time(self, time: float) -> float:
+        """1 / max(xi_a, xi_w) at `time`: what the flow needs for a change of order 1; inf where nothing moves."""
+        fastest = max(self.problem.xi_a(time), self.problem.xi_w(time))
+        return 1 / fastest if fastest > 0 else inf
 
     def frames(self, state: State) -> Array:
         """L of each slice, shape (slices, p, p); 0 for a point start."""

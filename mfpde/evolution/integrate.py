@@ -93,11 +93,13 @@ class _Run:
     def before_step(self, ts: PETSc.TS) -> None:
         """Shortens the step that the error estimate proposes: first by the Courant number, then to meet the record."""
         step = min(ts.getTimeStep(), self.flow.largest_step())
-        if ts.getStepNumber() > STARTING and step < SMALLEST_STEP * self.times[-1]:
+        tiny = step < TINY_STEP * self.flow.unit_of_time(ts.getTime())
+        most = MOST_TINY_STEPS if tiny else MOST_STEPS
+        if ts.getStepNumber() > STARTING and self.times[-1] - ts.getTime() > most * step:
             self.error = RunError(
-                f"the time step fell to {step:.2g} at t = {ts.getTime():.6g}: the learning rates have become too fast, or "
-                "the density too thin for the mesh (see /history/fold, /history/negative); take more cells, or an earlier "
-                "training.final_time"
+                f"the time step fell to {step:.2g} at t = {ts.getTime():.6g}{self.flow.fastest_slice()}: the neurons have "
+                "become too fast, or the density too thin for the mesh (see /history/fold, /history/negative); lower the "
+                "learning rates, take more cells, or an earlier training.final_time"
             )
             raise self.error
         remaining = self.times[self.next] - ts.getTime()
@@ -189,7 +191,8 @@ class _array:
 
 # The first step as a share of the whole time; the error estimate corrects it at once.
 FIRST_STEP = 1e-4
-# After the first few steps, one shorter than this share of the whole time means that the run has come to a halt.
-STARTING, SMALLEST_STEP = 20, 1e-5
+# After the first few steps, one of which so many more would be needed means that the run has come to a halt: fewer if
+# it is shorter than a share of the flow's unit of time, as when structures of the density shrink below the cells.
+STARTING, MOST_STEPS, TINY_STEP, MOST_TINY_STEPS = 20, 1_000_000, 1e-4, 20_000
 # Largest factor on the absolute tolerance in the tails.
 LOOSEST = 1e4

@@ -61,8 +61,7 @@ def parse_target(polynomial: str, subspace_dimension: int | None = None, largest
     from mfpde.problem.expressions import parse
 
     key = "target.polynomial"
-    indices = [int(i) for i in re.findall(r"\bz(\d+)\b", str(polynomial))]
-    used = max(indices, default=0)
+    used = largest_index(polynomial)
     if used > largest_p:
         raise InputError(f"{key}: z{used} makes p = {used}; allowed: variables z1 to z{largest_p}")
     names = [f"z{i + 1}" for i in range(largest_p)]
@@ -95,6 +94,11 @@ def hermite_target(polynomial: str, p: int, raw: Mapping[tuple[int, ...], Fracti
     scaled = [float(c) * sqrt(prod(factorial(n) for n in alpha)) for alpha, c in exact.items()]
     indices = np.array([*exact], dtype=np.int64).reshape(len(exact), p)
     return Target(polynomial, p, indices, np.array(scaled, dtype=float), tuple(exact.values()), rational)
+
+
+def largest_index(polynomial: str) -> int:
+    """The largest i of the variables z_i in a polynomial's text; 0 if there are none."""
+    return max((int(i) for i in re.findall(r"\bz(\d+)\b", str(polynomial))), default=0)
 
 
 def rational_number(value: Any) -> Fraction:
