@@ -5,6 +5,8 @@ For two kinds of sigma the flow is, up to a positive change of time, a polynomia
     sigma'' = mu sigma:  psi_n = sigma_n exp(mu |w|^2 / 2),  G = grad P + mu P w,  P = sum_n sigma_n Q_n;         (1)
     sigma a polynomial:  G = grad F itself, a finite sum.                                                   (2)
 
+A start at N(0, I/d) changes only the factor in (1), and with it the time: the same G serves it.
+
 A linear form l vanishes on the whole trajectory from 0 iff l, G l, G^2 l, ... (G f = G.grad f) all vanish at 0.  The ideals
 they generate ascend, so they stop growing: if g_1..g_m, all 0 at 0, contain the forms and G g_i lies in the ideal
 (g_1..g_m), then every G^k l does, and the flow stays in their common zeros.  g_1..g_m are the proof; checking it is division
@@ -64,7 +66,7 @@ def invariant_ideal(q: Polynomial, sigma: Derivatives, span: Span) -> InvariantI
     fresh = generators
     for _ in range(ROUNDS):
         remainders = [_remainder(lie_derivative(field, g), generators, p) for g in fresh]
-        fresh = [r for r in remainders if r]
+        fresh = [dict(zip(r, whole(list(r.values())), strict=True)) for r in remainders if r]
         if not fresh:
             return InvariantIdeal(tuple(generators), field)
         if any((0,) * p in r for r in fresh):

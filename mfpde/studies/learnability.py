@@ -1,7 +1,7 @@
 """Can this network learn this polynomial, which part of it, and how fast: all exact answers in one report."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from typing import Any
 
@@ -80,9 +80,15 @@ def learnability(target: Target, activation: Activation, order: int = ORDER, oth
     count = order + target.degree + 3
     every = reflection(q, target.p, range(target.degree + 1), threshold)
     flows = [_flow(q, every.learned, generic_derivatives(count), order)]
-    for sigma in (derivatives_at_zero(activation, count), hermite_derivatives(activation, count)):
-        if sigma is not None:
-            flows.append(_flow(q, no_bias.learned, sigma, order))
+    at_zero, spread = (
+        derivatives_at_zero(activation, count),
+        _flow(q, no_bias.learned, hermite_derivatives(activation, count), order),
+    )
+    if at_zero is not None:
+        flows.append(_flow(q, no_bias.learned, at_zero, order))
+        if at_zero.ratio is not None and spread.taylor.span.dimension == flows[-1].taylor.span.dimension:
+            spread = replace(spread, ideal=flows[-1].ideal)  # the same trajectory, at another speed
+    flows.append(spread)
     for name in others:
         if name.replace(" ", "") != activation.text.replace(" ", ""):
             other = parse_activation(name)
