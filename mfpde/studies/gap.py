@@ -2,18 +2,20 @@
 
 The flow's span lies in U (`taylor_flow`), and U = V iff h* is not reflective for any S.  Is it all of U?
 
-1. Not always.  Let sigma'' = mu sigma, for instance sin u + cos u, which satisfies Assumptions 3.1 and 4.2.  The flow is that of
-   G = grad P + mu P w, P = sum_n sigma_n Q_n (`certificate`).  With w = (x, y, z), k = 1/(4 c^2), and
+1. Not always.  Let sigma'' = mu sigma, mu != 0, sigma(0) sigma'(0) != 0, for instance sin u + cos u, which satisfies
+   Assumptions 3.1 and 4.2.  The flow is that of G = grad P + mu P w, P = sum_n sigma_n Q_n (`certificate`).  With
+   w = (x, y, z), k = 1/(4 c^2), mu k != 6, and
 
        P = x + b x^3 + (y - c x^2)(2 c x + mu b k x y) + z (y - c x^2),      b = (2 - mu k) / (k (6 - mu k)),        (1)
 
    the parabola z = 0, y = c x^2 is a trajectory: G_z = y - c x^2 = 0 on it, and G_y = 2 c x G_x there is the identity
    c x (2 A' + mu x A) = (1 + 4 c^2 x^2)(2 c x + mu b k c x^3) for A = x + b x^3.  It starts at 0, so the flow stays in the plane
    z = 0 for ever, while Q_2 holds z y and the chain x, x y, y z leaves no S.  `parabola_target` gives h*, with rational
-   coefficients, for every rational c != 0: a family of certified gaps.
+   coefficients, for every such rational c != 0: a family of certified gaps.
 2. For almost all sigma it is: Theorem 3 of `taylor_flow`.  `search` looks for a counterexample.
 3. Filling late.  For h* = z1 + z1 z2 + z3 R(z1, z2), the rate of w_3 at w_3 = 0 is linear in the m coefficients of R, so
-   some R != 0 makes its first m - 1 Taylor coefficients vanish: s grows like deg(h*)^2 / 2, and stays finite (`late_target`).
+   some R != 0 makes its first m - 1 Taylor coefficients vanish: s >= m, about deg(h*)^2 / 2 (`late_target`).  That s stays
+   finite is measured, not proven: s = 3, 7, 11, 17 for degrees 2 to 5 (m = 2, 5, 9, 14) and sin u + cos u.
 4. Symmetry is no gap: if a group G of orthogonal maps fixes h*, so it does Q, and grad Q_n(v) is fixed by G for v fixed by G.
    Then U lies in the fixed space, and h* is reflective with respect to its complement.
 5. Filling late for almost all sigma.  Two terms of W_4 may carry the same monomial of the sigma_n and cancel whatever these

@@ -11,15 +11,17 @@ Theorem 1.  Let S be a subspace of V and U its complement in V.  h* is reflectiv
 3.3) iff grad Q_n(v) is orthogonal to S for all v in U and n in N = {n : sigma^(n) != 0}.
 Proof.  For v = s e in U with |e| = 1, the S-part of (2) is sum_n kappa_n(u, s) s^{n-1} grad_S Q_n(e), and kappa_n = 0 for n
 outside N.  Were it 0 for all u and s but not term by term, let n be the first degree in N with grad_S Q_n(e) != 0, divide by
-s^{n-1} and let s -> 0: kappa_n(., s) -> sigma^(n) as distributions, so sigma^(n) = 0, and n is not in N.              []
-Nothing is asked of sigma but growth below exp(u^2/16): ReLU and steps are included.  In the words of the definition: g
-ranges over all polynomials of z_U, or over those of degree < deg sigma, since E[h* g(z_U) z] for g = :(b_1.z)..(b_k.z):
-is, up to U, the derivative of grad Q_{k+1} along b_1..b_k.
+s^{n-1} and let s -> 0: kappa_n(., s) -> sigma^(n) as distributions, so sigma^(n) = 0, and n is not in N.  If U = {0}, only
+v = 0 counts, and (2) is sigma'(u) grad Q_1.                                                                          []
+Nothing is asked of sigma but growth below exp(u^2/16), which gives kappa_n for small s (s^2 < 8), and that suffices: ReLU and
+steps are included, for steps with Definition 3.3 read as distributions in u.  In the words of the definition: g ranges
+over all polynomials of z_U, or over those of degree < deg sigma, since E[h* g(z_U) z] for g = :(b_1.z)..(b_k.z): is, up to
+U, the derivative of grad Q_{k+1} along b_1..b_k.
 
 Theorem 1'.  With u replaced by r G, G ~ N(0, 1) independent, and "for all u" by "for all r" (what a network without bias
 sees: its shift is w_{V perp}.x), the same holds with N = {n : kappa_n(0, .) != 0}.
 Proof.  With s^2 = |v|^2 + r^2 the S-part is sum_n kappa_n(0, s) |v|^{n-1} grad_S Q_n(e), at fixed s a polynomial in
-|v| <= s: it vanishes iff every term does.                                                                            []
+|v| <= s: it vanishes iff every term does.  Small s suffice again, since kappa_n(0, s) is analytic in s > 0.          []
 
 Theorem 2.  Start from U = {0} and add the span of grad Q_n(v), v in U, n in N, until nothing is added.  Then S = V minus U
 is the largest subspace with respect to which h* is reflective.
@@ -30,8 +32,9 @@ Leaps.  In U + S, let Q_n(u + x) = sum_j Q_{n,j}(u, x) by degree j in x in S.  T
 with a Q_{n,j} != 0, and it adds the smallest subspace W of S with Q_{n,j}(u, .) a form on W for all u and n: the span of the
 coefficient vectors of grad_x Q_{n,j}.  j = 1 is the step of Theorem 2.  The isotropic leap is the largest leap needed until
 U = V: it is > l iff some S != 0 has Q_{n,j} = 0 for all j = 1..l, and such an S survives all steps of leap <= l (as in the
-proof of Theorem 2).  Neurons start at distance d^(-1/2) from U and move by x' ~ |x|^{j-1}: they leave it after a time of order
-1 for j = 1, log d for j = 2, d^{(j-2)/2} for j >= 3.
+proof of Theorem 2).  Times, by scaling and not proven: (2) also holds (sum_n kappa_{n+2} Q_n) x, linear in x for every j, but
+it rescales all of w, w_{V perp} too.  So y = x / |w_{V perp}| starts at order d^(-1/2) and moves by y' ~ |y|^{j-1}: neurons
+leave U after a time of order 1 for j = 1, log d for j = 2, d^{(j-2)/2} for j >= 3.
 """
 
 from collections.abc import Iterator, Sequence

@@ -13,36 +13,42 @@ S = |w|^2 + r^2 - 1, and
     d/dt r^2 = 2 a r^2 sum_n psi_{n+2} Q_n(w).                                                              (3)
 
 Invariant subspaces.  If grad Q_n(U) lies in U for all n with psi_n != 0, then so does (2): the flow stays in U.  This is the U
-of `reflective` for a network without bias, so span W lies in it, and equality for some s is the end of the search.
+of `reflective` for a network without bias, so span W lies in it, and equality for some s is the end of the search.  At w = 0
+the two U agree for analytic sigma; for one that is only smooth, psi_n may vanish as a series where kappa_n(0, .) does not, and
+span W lies in the smaller U of the psi_n.
 
 Almost all sigma.  W_k is a polynomial in sigma_1, sigma_2, ...: if W_1..W_s have rank m at one choice of rational numbers, they
 have rank >= m at all sigma but those on an algebraic hypersurface.
 
-Theorem 3.  For (sigma_1, sigma_2, ...) outside a proper algebraic set the W_k span U, the least subspace with grad Q_n(U) in U
-for all n.  So for almost all sigma Assumption 4.1 holds if and only if h* is reflective for no S.
+Theorem 3.  For (sigma_1, sigma_2, ...) outside a proper algebraic set the W_k of (1) span U, the least subspace with grad Q_n(U)
+in U for all n.  The set depends on h* and involves finitely many sigma_n; let it hold those with sigma_n = 0 for some
+1 <= n <= deg h*.  So for almost all sigma Assumption 4.1 holds if and only if h* is reflective for no S.  For the start at
+N(0, I/d), equation (3), this is not proven: there ranks are only computed.
 Proof.  Let q = grad Q_1 != 0 (else U = {0}).  In (2), w' = sum_n psi_n V_n(w) with V_n = grad Q_n + Q_{n-2}(w) w and psi_{n+2} =
 2 dpsi_n/dS; as sigma runs over the polynomials, psi_1 and psi_2 run over all pairs of polynomials in S.
-(a) Let k be the largest dimension of a span, n* the largest n with Q_n(w(t)) not 0 for all polynomials sigma (n* >= 1, since
-Q_1 = |q|^2 sigma_1 a t + ..), and let a generic polynomial sigma attain both, with span X.  For small t > 0, S grows with t,
-Q_{n*} != 0, and w on [0, t] spans X.  Continue psi_1, psi_2 beyond S(t) as any smooth functions, and the trajectory as long as S
-grows and Q_{n*} != 0.  It stays in X, and Q_n = 0 on it for n > n*: else polynomials close to psi_1, psi_2 would have a span of
-dimension k + 1, or Q_n != 0.  Call a polynomial trivial if it vanishes on all trajectories so continued, from all small t > 0:
-such are the forms l that vanish on X, and Q_n for n > n*.
+(a) Let k be the largest dimension of a span, n* the largest n with Q_n(w(t)) not identically 0 in t for some polynomial sigma
+(n* >= 1, since Q_1 = |q|^2 sigma_1 a t + ..).  Both are non-vanishing of polynomials in finitely many sigma_n, so one polynomial
+sigma has both; let X be its span.  For small t > 0, S' > 0, Q_{n*} != 0, and w on [0, t] spans X.  Continue psi_1, psi_2 beyond
+S(t) as any smooth functions, and the trajectory as long as S' > 0 and Q_{n*} != 0.  It stays in X, and Q_n = 0 on it for n > n*:
+else approximate psi_1, psi_2 by polynomials with enough derivatives on [0, S_max]; by Gronwall w is close, independence and
+Q_n != 0 are open conditions, and there would be a span of dimension k + 1, or Q_n != 0.  Call a polynomial trivial if it
+vanishes on all trajectories so continued, from all small t > 0: such are the forms l that vanish on X, and Q_n for n > n*.
 (b) Let m be the largest index with V_m not 0 on these trajectories.  If f is trivial, 0 = f' = sum_{n <= m} psi_n V_n f, where
-psi_m may be changed by c within a short interval of S, all psi_n below and w by as little as one likes (what happens to psi_n,
-n > m, meets V_n = 0): V_m f is trivial.  For m > n* use f = Q_m: |grad Q_m|^2 + m Q_{m-2} Q_m, hence grad Q_m, is trivial.  If
-m > n* + 2 that is V_m = 0; if m < n* + 2, then V_{n*+2} = 0 and its product with w gives Q_{n*} = 0.  So m = n* + 2, and
-V_m = Q_{n*}(w) w is radial there.
-(c) If f is trivial, so is V_n f for every n.  To change psi_{m-2j} by c, j >= 1: raise psi_m by A ~ c / d^j on an interval of
-length d of S, with A Q_{n*} > 0.  Then psi_{m-2i} changes by about A d^i, so A V_m dominates the velocity, dw/dS stays bounded
-and w moves by O(d); at its end sum_n psi_n V_n f = 0 has V_{m-2i} f = 0 for i < j (induction), and at i = j the change c
-alone survives d -> 0: V_{m-2j} f = 0.  For the other parity raise psi_{m-1} by c / d^j and at the same time psi_m by
-1 / d^{j+1}, which again dominates.
-(d) So l and all V_{n_1} .. V_{n_i} l vanish at w(t) and, t -> 0, at 0: l vanishes on the orbit M of 0 under the V_n, an analytic
-manifold to which they are tangent.  Let n' be the largest n with Q_n != 0 somewhere on M (n' >= 1, as M leaves 0 along q).
-V_{n'+2} Q_{n'+2} = 0 on M gives grad Q_{n'+2} = 0 as in (b), so w is tangent to M where Q_{n'} != 0, and by continuity
-everywhere.  Near 0, M is the graph of a smooth phi over its tangent space T, with phi(x) = phi'(x) x and phi'(0) = 0, so
-phi = 0 and M = T there.  Thus grad Q_n(T) lies in T for all n, T contains U, and l vanishes on U: X contains U.          []
+psi_m may be changed by c within a short interval of S, all psi_n below and w by as little as one likes: c small, so S' > 0
+persists; while it does, V_n = 0 for n > m, so the velocity is bounded.  Thus V_m f is trivial.  For m > n* use f = Q_m:
+|grad Q_m|^2 + m Q_{m-2} Q_m, hence grad Q_m, is trivial.  If m > n* + 2 that is V_m = 0; if m < n* + 2, then V_{n*+2} = 0 and
+its product with w gives Q_{n*} = 0.  So m = n* + 2, and V_m = Q_{n*}(w) w is radial there.
+(c) If f is trivial, so is V_n f for every n.  To change psi_{m-2j} by c, j >= 1, c of the sign of Q_{n*}: raise psi_m by a smooth
+increasing profile, from 0 to A ~ c / d^j on an interval of length d of S.  Its i-fold integral, the change of psi_{m-2i}, is
+at most d^i times the profile, so S' > 0 throughout, dw/dS stays bounded and w moves by O(d); at its end sum_n psi_n V_n f = 0
+has V_{m-2i} f = 0 for i < j (induction), and at i = j the change c alone survives d -> 0: V_{m-2j} f = 0.  For the other parity
+raise psi_{m-1} by c / d^j and at the same time psi_m by 1 / d^{j+1} (in the sign of Q_{n*}), which again dominates;
+V_{m-2i} f = 0 is already known.
+(d) So l and all V_{n_1} .. V_{n_i} l vanish at w(t) and, t -> 0, at 0: l vanishes on the orbit M of 0 under the V_n, by Nagano's
+theorem an analytic manifold whose tangent spaces are spanned by the V_n and their brackets.  V_n is homogeneous of degree n - 1,
+so M is invariant under w -> lambda w, lambda > 0.  Near 0, M is the graph of a smooth phi over its tangent space T, phi'(0) = 0,
+and phi(lambda x) = lambda phi(x), lambda <= 1: phi = 0 and M = T there.  V_n(w) and w in T give grad Q_n(w) in T: grad Q_n(T)
+lies in T for all n, T contains U, and l vanishes on U: X contains U.                                                     []
 """
 
 from collections.abc import Iterator, Sequence
