@@ -18,7 +18,7 @@ BINS = 240
 
 def plot_loss(result: Path, picture: Path) -> Path:
     """Draws E(t), with dotted lines where stages begin, and returns the picture's path."""
-    with h5py.File(result) as file, _figure(picture, 1) as (_, axes):
+    with h5py.File(result) as file, figure(picture, 1) as (_, axes):
         axes[0].semilogy(file["history/time"][:], file["history/loss"][:], lw=2)
         for start in file["stages/start"][1:]:
             axes[0].axvline(start, color="k", ls=":", lw=1)
@@ -29,7 +29,7 @@ def plot_loss(result: Path, picture: Path) -> Path:
 
 def plot_coefficients(result: Path, picture: Path, most: int = 8) -> Path:
     """Draws the largest Hermite coefficients m_i(t) with the target's as dashed lines."""
-    with h5py.File(result) as file, _figure(picture, 1) as (_, axes):
+    with h5py.File(result) as file, figure(picture, 1) as (_, axes):
         t, m, h = file["history/time"][:], file["history/coefficients"][:], file["target/coefficients"][:]
         alpha, radial = file["modes/alpha"][:], file["modes/radial"][:]
         size = np.maximum(np.abs(m).max(axis=0), np.abs(h))
@@ -46,7 +46,7 @@ def plot_coefficients(result: Path, picture: Path, most: int = 8) -> Path:
 
 def plot_kernel(result: Path, picture: Path) -> Path:
     """Draws the spectrum of a kernel matrix, and the loss with its exponential bound."""
-    with h5py.File(result) as file, _figure(picture, 2) as (figure, axes):
+    with h5py.File(result) as file, figure(picture, 2) as (drawing, axes):
         group = file["kernel"]
         values, uncertainty = group["eigenvalues"][:], np.nan_to_num(group["uncertainty"][:])
         number, certain = np.arange(1, len(values) + 1), uncertainty < 0.1 * values
@@ -66,7 +66,7 @@ def plot_kernel(result: Path, picture: Path) -> Path:
         for axis in axes:
             axis.grid(alpha=0.3, which="both")
             axis.legend()
-        figure.suptitle(_title(file), fontsize="medium")
+        drawing.suptitle(_title(file), fontsize="medium")
     return picture
 
 
@@ -82,7 +82,7 @@ def plot_density(result: Path, picture: Path, snapshot: int = -1) -> Path | None
         p = group["M"].shape[1]
         pairs: list[tuple[int, ...]] = [(i, j) for i in range(p) for j in range(i + 1, p)] or [(0,)]
         grids = _histograms(file, group, pairs)
-        with _figure(picture, len(pairs)) as (figure, axes):
+        with figure(picture, len(pairs)) as (drawing, axes):
             for axis, pair, grid in zip(axes, pairs, grids, strict=True):
                 if len(pair) == 1:
                     axis.plot((grid.edges[0][1:] + grid.edges[0][:-1]) / 2, grid.density, lw=1.5)
@@ -96,8 +96,8 @@ def plot_density(result: Path, picture: Path, snapshot: int = -1) -> Path | None
                     )
                     axis.set(xlabel=f"$v_{i}$", ylabel=f"$v_{j}$")
                     axis.set_facecolor("black")
-                    figure.colorbar(image, ax=axis, label=rf"density of $(v_{i}, v_{j})$")
-            figure.suptitle(f"{_title(file)}, $t = {group['time'][()]:g}$", fontsize="medium")
+                    drawing.colorbar(image, ax=axis, label=rf"density of $(v_{i}, v_{j})$")
+            drawing.suptitle(f"{_title(file)}, $t = {group['time'][()]:g}$", fontsize="medium")
     return picture
 
 
@@ -148,8 +148,8 @@ def _interpolation(n: int, fine: int) -> Array:
     return np.asarray(vandermonde(centres, n - 1) @ np.linalg.inv(vandermonde(x, n - 1)))
 
 
-class _figure:
-    """A figure with `panels` axes, saved when the block ends."""
+class figure:
+    """A figure with `panels` axes, saved to `picture` when the block ends."""
 
     def __init__(self, picture: Path, panels: int) -> None:
         from matplotlib.backends.backend_agg import FigureCanvasAgg

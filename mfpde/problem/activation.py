@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mfpde.errors import InputError
-from mfpde.problem.expressions import exact_number
+from mfpde.problem.expressions import rational_number
 
 Array = NDArray[np.float64]
 
@@ -30,6 +30,7 @@ NAMES = {
     "step": "heaviside(u)",
     **{name: f"{name}(u)" for name in ["tanh", "sigmoid", "erf", "gelu", "softplus", "sin", "cos", "exp"]},
 }
+KEY = "network.activation"
 # The Gaussian's tail beyond this is 1e-32: nothing that grows like exp(u) shows.
 REACH = 12.0
 POINTS = 20
@@ -128,7 +129,7 @@ def _namespace() -> dict[str, Any]:
     return {**vars(special), **vars(np), "__builtins__": {}, "softplus": lambda x: np.logaddexp(0.0, x)}
 
 
-def parse_activation(text: str, key: str = "network.activation") -> Activation:
+def parse_activation(text: str, key: str = KEY) -> Activation:
     """The activation given by a name or an expression in u.
 
     Args:
@@ -140,20 +141,31 @@ def parse_activation(text: str, key: str = "network.activation") -> Activation:
     """
     import sympy
 
-    from mfpde.problem.expressions import FUNCTIONS, parse, source
+    from mfpde.problem.expressions import FUNCTIONS, source
 
     u = sympy.Symbol("u", real=True)
-    name = str(text).strip()
-    if name.isidentifier() and name not in NAMES and name not in ("u", "pi", "e"):
-        near = difflib.get_close_matches(name, NAMES, 1)
-        hint = f" (did you mean {near[0]!r}?)" if near else ""
-        raise InputError(f"{key}: unknown activation {name!r}{hint}; allowed: {', '.join(NAMES)}, or an expression in u")
-    expression = parse(NAMES.get(name, text), ["u"], key)
+    expression = activation_expression(text, key)
     kinks = _kinks(expression, u)
     taylor = None if any(abs(k) < 0.5 for k in kinks) else _taylor(expression, u)
     activation = Activation(str(text), source(expression, "numpy"), kinks, taylor, _polynomial(expression, u))
     _check_finite(activation, key, FUNCTIONS)
     return activation
+
+
+def activation_expression(text: str, key: str = KEY) -> Any:
+    """sigma as a SymPy expression in the real symbol u.
+
+    Raises:
+        InputError: If it is neither a known name nor an expression in u.
+    """
+    from mfpde.problem.expressions import parse
+
+    name = str(text).strip()
+    if name.isidentifier() and name not in NAMES and name not in ("u", "pi", "e"):
+        near = difflib.get_close_matches(name, NAMES, 1)
+        hint = f" (did you mean {near[0]!r}?)" if near else ""
+        raise InputError(f"{key}: unknown activation {name!r}{hint}; allowed: {', '.join(NAMES)}, or an expression in u")
+    return parse(NAMES.get(name, text), ["u"], key)
 
 
 def _check_finite(activation: Activation, key: str, functions: list[str]) -> None:
@@ -180,7 +192,7 @@ def _polynomial(expression: Any, u: Any) -> tuple[Fraction, ...] | None:
     if not expression.is_polynomial(u):
         return None
     ascending = reversed(sympy.Poly(expression, u).all_coeffs())
-    return tuple(exact_number(value) for value in ascending)
+    return tuple(rational_number(value) for value in ascending)
 
 
 def _kinks(expression: Any, u: Any) -> tuple[float, ...]:

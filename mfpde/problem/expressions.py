@@ -117,8 +117,12 @@ def source(expression: Any, module: str) -> str:
     return re.sub(r"\s+", " ", printer.doprint(expression))
 
 
-def exact_number(value: Any) -> Fraction:
-    """A SymPy number, exact if rational; an irrational one is rounded to 40 digits first."""
+def rational_number(value: Any) -> Fraction:
+    """A SymPy number as a fraction: exact for rationals; an irrational one is rounded to 40 digits first.
+
+    Raises:
+        TypeError: If it is not a real number.
+    """
     import sympy
 
     exact = value if value.is_Rational else sympy.Rational(sympy.N(value, 40))
