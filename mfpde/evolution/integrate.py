@@ -190,7 +190,7 @@ class _array:
 
 
 # The first step as a share of the whole time; the error estimate corrects it at once.
-FIRST_STEP = 1e-4
+FIRST_STEP = 1e-3
 # After the first few steps, one of which so many more would be needed means that the run has come to a halt: fewer if
 # it is shorter than a share of the flow's unit of time, as when structures of the density shrink below the cells.
 STARTING, MOST_STEPS, TINY_STEP, MOST_TINY_STEPS = 20, 1_000_000, 1e-4, 20_000

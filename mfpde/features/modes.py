@@ -66,10 +66,14 @@ class Modes:
         2 (j + 1) e_{(alpha, j + 1)}: the coefficients of mu_i in Psi's polynomial of degree k_i, in its derivative by
         v_q (which belongs to degree k_i + 1), and in its derivative by r divided by r (degree k_i + 2).
         """
-        e = np.append(self.normalization * residual, 0.0)
-        by_v = (self.alpha + 1) * e[self.up_v]
-        by_r = 2.0 * (self.radial + 1) * e[self.up_r]
-        return np.column_stack((e[:-1], by_v, by_r))
+        n, p = self.alpha.shape
+        e = np.zeros(n + 1)
+        np.multiply(self.normalization, residual, out=e[:n])
+        out = np.empty((n, p + 2))
+        out[:, 0] = e[:n]
+        np.multiply(self.alpha + 1, e[self.up_v], out=out[:, 1 : p + 1])
+        np.multiply(2 * (self.radial + 1), e[self.up_r], out=out[:, p + 1])
+        return out
 
 
 def hermite_modes(p: int, hermite_degree: int, radial_degree: int, d: float) -> Modes:

@@ -24,9 +24,9 @@ def frame_velocity(fit: Array, p: int) -> tuple[Array, Array]:
         M' and L', shapes (slices, p) and (slices, p, p).
     """
     mean = fit[:, 1:] / fit[:, :1]
-    y, v, yy, vy = np.split(mean, [p, 2 * p, 2 * p + p * p], axis=1)
-    covariance = yy.reshape(-1, p, p) - y[:, :, None] * y[:, None, :]
-    mixed = vy.reshape(-1, p, p) - v[:, :, None] * y[:, None, :]
+    y, v, second = mean[:, :p], mean[:, p : 2 * p], mean[:, 2 * p :].reshape(-1, 2, p, p)
+    covariance = second[:, 0] - y[:, :, None] * y[:, None, :]
+    mixed = second[:, 1] - v[:, :, None] * y[:, None, :]
     dL = np.linalg.solve(covariance, mixed.swapaxes(1, 2)).swapaxes(1, 2)  # covariance is symmetric
     return v - (dL @ y[:, :, None])[:, :, 0], dL
 
