@@ -131,16 +131,19 @@ def choose_v_rule(problem: Problem, features: Features, times: Sequence[float], 
     """Collective. The rule of each component of sqrt(d) v_0 with about `points` nodes.
 
     One Gauss-Hermite rule is best below SLOW nodes whatever it leaves, and above them while it converges fast: a trial
-    run with SLOW / 2 of them says so, by a neglected term below the tolerance.  Otherwise panels.
+    run with SLOW / 2 of them says so, by a neglected term below the tolerance.  Otherwise panels, and for more than
+    MANY nodes, where Hermite polynomials overflow.
     """
     if points < SLOW or not spread(problem):
         return normal_rule(1, points)
+    if points > MANY:
+        return normal_rule(points // PANEL_POINTS, PANEL_POINTS)
     trial = run_gauss(problem, features, times, normal_rule(1, SLOW // 2), tolerance)
     return normal_rule(1, points) if trial.neglected <= tolerance else normal_rule(points // PANEL_POINTS, PANEL_POINTS)
 
 
 # Measured on h* = z1 + z1^2/2 and z1 + z1 z2 with d from 10 to 10^4: from here on panels beat a rule that converges slowly.
-SLOW = 48
+SLOW, MANY = 48, 128
 
 
 def _neglected(flow: ParticleFlow, theta: Array, axes: list[Rule], first: int) -> float:
