@@ -55,3 +55,20 @@ def quadratic_loss(problem, times, start=None):  # type: ignore[no-untyped-def]
     solution = solve_ivp(rates, (0, times[-1]), start.ravel(), "DOP853", times, rtol=1e-12, atol=1e-12)
     parts = [residual(y.reshape(2, d, d)) for y in solution.y.T]
     return np.array([np.trace(Q @ Q) + excess**2 / 2 for Q, excess in parts])
+
+
+def erf_loss(a, w):  # type: ignore[no-untyped-def]
+    """E for f = mean_i a_i erf(w_i.x) and f* = x_1: kernel (2/pi) asin(2 w.w' / sqrt((1 + 2|w|^2)(1 + 2|w'|^2))), and
+    E[x_1 erf(w.x)] = 2 w_1 / sqrt(pi (1 + 2|w|^2))."""
+    norm = 1 + 2 * (w**2).sum(axis=1)
+    kernel = 2 / np.pi * np.arcsin(2 * w @ w.T / np.sqrt(np.outer(norm, norm)))
+    towards = 2 * w[:, 0] / np.sqrt(np.pi * norm)
+    n = len(a)
+    return 0.5 * (a @ kernel @ a / n**2 - 2 * a @ towards / n + 1)
+
+
+def relu_kernel(w, other):  # type: ignore[no-untyped-def]
+    """E[relu(w.x) relu(w'.x)] = |w||w'| (sin t + (pi - t) cos t) / (2 pi), t the angle: the arc-cosine kernel."""
+    size = np.linalg.norm(w) * np.linalg.norm(other)
+    angle = np.arccos(w @ other / size)
+    return size * (np.sin(angle) + (np.pi - angle) * np.cos(angle)) / (2 * np.pi)

@@ -13,8 +13,10 @@ from mfpde.features.modes import Modes
 from mfpde.problem.config import Config
 from mfpde.problem.problem import Problem
 from mfpde.studies.integrate import integrate
+from mfpde.studies.network import NetworkFlow, initial_network
 from mfpde.studies.particles import ParticleFlow, choose_v_rule, run_gauss
 from mfpde.studies.sampling import random_particles, sobol_particles, spread
+from mfpde.studies.sgd import Sgd
 
 Array = NDArray[np.float64]
 Record = Callable[[float, float, Array], None]
@@ -97,4 +99,51 @@ def _sampled(comm: MPI.Intracomm, config: Config, problem: Problem, features: Fe
     return run
 
 
-METHODS: dict[str, Callable[[MPI.Intracomm, Config, Problem, Modes], Run]] = {"reduced": _reduced}
+def _network(comm: MPI.Intracomm, config: Config, problem: Problem, modes: Modes) -> Run:
+    features = Features(comm, modes, problem.activation)
+    numbers = config.particles
+    first, last = (numbers.particles * k // comm.size for k in (comm.rank, comm.rank + 1))
+
+    def run(repeat: int, record: Record) -> Outcome:
+        start = initial_network(problem, config.initial.a, numbers.particles, (numbers.seed, repeat), first, last)
+        flow = NetworkFlow(problem, features, *start)
+        end = flow.start
+
+        def measure(time: float, theta: Array) -> None:
+            nonlocal end
+            end = theta
+            record(time, *flow.measure(theta))
+
+        steps = integrate(flow, config.record_times, config.discretization.tolerance, measure)
+        return _neurons(comm, problem, steps, *flow.neurons(end))
+
+    return run
+
+
+def _sgd(comm: MPI.Intracomm, config: Config, problem: Problem, modes: Modes) -> Run:
+    features = Features(comm, modes, problem.activation)
+    numbers = config.particles
+    first, last = (numbers.particles * k // comm.size for k in (comm.rank, comm.rank + 1))
+
+    def run(repeat: int, record: Record) -> Outcome:
+        seed = (numbers.seed, repeat)
+        start = initial_network(problem, config.initial.a, numbers.particles, seed, first, last)
+        training = Sgd(problem, features, *start, numbers.batch, numbers.step, seed)
+        steps = training.run(config.record_times, record)
+        return _neurons(comm, problem, steps, training.a, training.w)
+
+    return run
+
+
+def _neurons(comm: MPI.Intracomm, problem: Problem, steps: int, a: Array, w: Array) -> Outcome:
+    """What is kept of neurons in R^d: a, w in V, and the radius in V-perp."""
+    v, rest = w[:, : problem.p], w[:, problem.p :]
+    fields = final_state(comm, a=a, v=v, r=np.sqrt((rest**2).sum(axis=1)))
+    return Outcome(comm.allreduce(len(a)), steps, fields)
+
+
+METHODS: dict[str, Callable[[MPI.Intracomm, Config, Problem, Modes], Run]] = {
+    "reduced": _reduced,
+    "network": _network,
+    "sgd": _sgd,
+}

@@ -79,7 +79,7 @@ def random_particles(problem: Problem, law: str, count: int, seed: tuple[int, in
         first, last: Which ones.
     """
     blocks = range(first // BLOCK, -(-last // BLOCK))
-    drawn = [_generator(seed, block).random((BLOCK, problem.p + 2)) for block in blocks]
+    drawn = [generator(seed, block).random((BLOCK, problem.p + 2)) for block in blocks]
     cube = np.concatenate([np.empty((0, problem.p + 2)), *drawn])[first - blocks.start * BLOCK :][: last - first]
     return _quantiles(problem, law, count, cube)
 
@@ -88,7 +88,7 @@ def sobol_particles(problem: Problem, law: str, count: int, seed: tuple[int, int
     """The particles [first, last) of `count` = 2^m scrambled Sobol' points; arguments as for `random_particles`."""
     from scipy.stats.qmc import Sobol
 
-    points = Sobol(problem.p + 2, scramble=True, seed=_generator(seed, 0))
+    points = Sobol(problem.p + 2, scramble=True, seed=generator(seed, 0))
     if first:
         points.fast_forward(first)
     # The sampler wants to be asked for 2^m points; they are corners of a grid of 2^-30, moved to the centres of its cells.
@@ -106,7 +106,8 @@ def scale_of_v(problem: Problem) -> float:
     return 1 / sqrt(problem.d) if spread(problem) else 0.0
 
 
-def _generator(seed: tuple[int, int], block: int) -> np.random.Generator:
+def generator(seed: tuple[int, int], block: int) -> np.random.Generator:
+    """The random numbers of one block of one repetition; seed is (seed, repetition)."""
     return np.random.default_rng(np.random.SeedSequence(seed[0], spawn_key=(seed[1], block)))
 
 
