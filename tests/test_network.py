@@ -97,14 +97,15 @@ def test_initial_neurons_are_gaussian_up_to_a_rotation_of_the_complement() -> No
     diagonal, off = grams[:, range(9), range(9)], grams[:, *np.tril_indices(9, -1)]
     assert np.abs(diagonal.mean(axis=0) - 4 / 6).max() < 5 * sqrt(2 * 4 / 36 / 300)
     assert np.abs(off.mean(axis=0)).max() < 5 * sqrt(4 / 36 / 300)
-    assert np.abs((off**2).mean(axis=0) - 4 / 36).max() < 5 * sqrt(2.5) * 4 / 36 / sqrt(300) * 1.5
+    # The square of the off-diagonal (mean 4/36) has a standard deviation of about twice its mean.
+    assert np.abs((off**2).mean(axis=0) - 4 / 36).max() < 5 * 2 * 4 / 36 / sqrt(300)
     whole, part = (initial_network(problem, "uniform(-1, 1)", 150, (2, 1), *span) for span in ((0, 150), (70, 140)))
     assert np.array_equal(part[0], whole[0][70:140]) and np.array_equal(part[1], whole[1][70:140])
 
 
 def test_the_network_tends_to_the_mean_field_loss_as_one_over_the_square_root_of_n() -> None:
     """12 repeats know each root mean square to 20%, so the order from a factor 16 to 0.1; to two standard deviations."""
-    config, problem, features = setup("input.dimension=20")
+    config, problem, features = setup("input.dimension=20", "training.final_time=2.0")
     exact = gauss_loss(config, problem, features, 1, 16)
 
     def error(n: int) -> float:
@@ -112,13 +113,13 @@ def test_the_network_tends_to_the_mean_field_loss_as_one_over_the_square_root_of
         runs = np.array([network_loss(problem, features, config.record_times, start, 1e-5) for start in starts])
         return float(np.sqrt(((runs - exact) ** 2).mean(axis=0).max()))
 
-    assert abs(np.log(error(24) / error(384)) / np.log(16) - 0.5) < 0.2
+    assert abs(np.log(error(16) / error(256)) / np.log(16) - 0.5) < 0.2
 
 
 @pytest.mark.parametrize("d", [3, 4])
 def test_the_modes_at_samples_are_orthonormal_and_pair_with_neurons_as_the_features_do(d: int) -> None:
     """Gauss-Hermite quadrature over x: exact for the modes, spectral for tanh."""
-    modes = hermite_modes(2 if d == 3 else 1, 5, 2, float(d)) if d == 3 else hermite_modes(2, 5, 2, 4.0)
+    modes = hermite_modes(2, 5, 2, float(d))
     features = Features(SELF, modes, parse_activation("tanh(u + 0.5)"))
     points, w = np.polynomial.hermite_e.hermegauss(40 if d == 3 else 20)
     x = np.stack([g.ravel() for g in np.meshgrid(*[points] * d, indexing="ij")], axis=1)
@@ -152,7 +153,7 @@ def test_a_step_of_sgd_is_a_step_down_the_population_gradient_on_average() -> No
 
 
 def test_sgd_records_the_population_loss() -> None:
-    """The part in the modes is exact; the rest is a mean over 4096 samples, known to 2-3% of itself."""
+    """The part in the modes is exact; the rest is a mean over 1024 samples, known to 5% of itself."""
     _, problem, features = setup(
         "network.activation=erf", "input.dimension=5", "target.polynomial=z1", "target.subspace_dimension=2"
     )
@@ -160,7 +161,7 @@ def test_sgd_records_the_population_loss() -> None:
     loss, moments = Sgd(problem, features, a, w, 1, 0.1, (0, 0)).measure()
     inside = 0.5 * ((moments - features.modes.target_coefficients(problem.target)) ** 2).sum()
     exact = erf_loss(a, w)
-    assert abs(loss - exact) < 0.15 * (exact - inside) < 0.01 * exact
+    assert abs(loss - exact) < 0.2 * (exact - inside) < 0.01 * exact
 
 
 def test_the_density_lies_in_the_confidence_band_of_sgd() -> None:
@@ -186,7 +187,6 @@ def test_the_density_lies_in_the_confidence_band_of_sgd() -> None:
         training.run(config.record_times, lambda time, value, moments: loss.append(value))  # noqa: B023
         runs.append(loss)
     mean, error = np.mean(runs, axis=0), np.std(runs, axis=0, ddof=1) / sqrt(12)
-    print(mean - np.array(density), error)
     assert (np.abs(mean - density) < student.ppf(0.9995, 11) * error).all()
     assert (error < 0.02 * np.array(density)).all()  # the band says something
 

@@ -16,8 +16,19 @@ typedef double lanes __attribute__((vector_size(8 * LANES)));
 static inline lanes load(const double *x, int64_t count)
 {
     lanes value = {0};
-    memcpy(&value, x, (size_t)(count < LANES ? count : LANES) * sizeof *x);
+    if (count >= LANES)
+        memcpy(&value, x, sizeof value);
+    else
+        memcpy(&value, x, (size_t)count * sizeof *x);
     return value;
+}
+
+static inline void store(double *x, lanes value, int64_t count)
+{
+    if (count >= LANES)
+        memcpy(x, &value, sizeof value);
+    else
+        memcpy(x, &value, (size_t)count * sizeof *x);
 }
 
 /* q is (rows, columns), g is (K + 1, columns) with rows `stride` apart, G and power are (rows, K + 1). */
@@ -40,7 +51,7 @@ void pair_sums(int64_t rows, int64_t columns, double *q, const double *G, const 
                 total[k] += term * x;
                 y *= x;
             }
-            memcpy(row + j, &slope, (size_t)(count < LANES ? count : LANES) * sizeof *row);
+            store(row + j, slope, count);
         }
         for (int k = 0; k <= K; k++)
             for (int l = 0; l < LANES; l++)

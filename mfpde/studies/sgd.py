@@ -29,8 +29,8 @@ from mfpde.studies.sampling import generator
 
 Array = NDArray[np.float64]
 
-# Test samples for the part of the loss outside the modes, and how many are handled at a time.
-TEST, CHUNK = 4096, 256
+# Test samples for the part of the loss outside the modes.
+TEST = 1024
 # Keys of the random streams beside those of the initial neurons, which count blocks upwards from 0.
 SAMPLES, TESTS = 2**40, 2**41
 
@@ -81,6 +81,8 @@ class Sgd:
         self.w = np.zeros((len(a), d))
         self.w[:, : w.shape[1]] = w
         self.slope = derivative(problem.activation)
+        self._test = generator(seed, TESTS).standard_normal((TEST, d))
+        self._modes_at_test = modes_at(features.modes, problem.d, self._test)
 
     def run(self, times: Sequence[float], record: Callable[[float, float, Array], None]) -> int:
         """Collective. Steps to the last of `times`; records at the steps nearest to them. Returns the number of steps.
@@ -117,17 +119,14 @@ class Sgd:
 
     def measure(self) -> tuple[float, Array]:
         """Collective. The population loss (see the module), and the moments over the modes."""
-        modes, d = self.features.modes, int(self.problem.d)
+        modes = self.features.modes
         reduced = NetworkFlow.reduced(self.a, self.w, self.total, self.problem.p)
         moments = self.features.moments(reduced, np.ones(1))[0]
         residual = moments - modes.target_coefficients(self.problem.target)
-        draw, rest = generator(self.seed, TESTS), 0.0
-        for _ in range(TEST // CHUNK):
-            x = draw.standard_normal((CHUNK, d))
-            f = self.a @ self.problem.activation(self.w @ x.T) / self.total
-            self.comm.Allreduce(MPI.IN_PLACE, f)
-            rest += float(((f - modes_at(modes, self.problem.d, x) @ moments) ** 2).sum())
-        return 0.5 * (float(residual @ residual) + rest / TEST), moments
+        f = self.a @ self.problem.activation(self.w @ self._test.T) / self.total
+        self.comm.Allreduce(MPI.IN_PLACE, f)
+        rest = float(((f - self._modes_at_test @ moments) ** 2).mean())
+        return 0.5 * (float(residual @ residual) + rest), moments
 
 
 def check_sgd(problem: Problem) -> None:
