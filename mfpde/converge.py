@@ -47,7 +47,6 @@ def _command(comm: Any, arguments: argparse.Namespace) -> None:
     from mfpde.studies.converge import VARIED, refine
     from mfpde.studies.history import read_history
 
-    base = load_problem(comm, arguments)[0]
     on_first(comm, lambda: _check(arguments))
     varied = VARIED[arguments.vary]
     values = refine(arguments.values, varied.falling)
@@ -62,7 +61,7 @@ def _command(comm: Any, arguments: argparse.Namespace) -> None:
 
     # Everything is read and checked before anything runs.
     members = [member(value, f"{arguments.vary}_{value}.h5", program) for value in values]
-    reference = _reference(arguments.reference, members, base, member)
+    reference = _reference(arguments.reference, members[-1], member)
     on_first(comm, lambda: _make_folder(output))
     for one in [*members, *([reference] if isinstance(reference, _Member) else [])]:
         _run(comm, one)
@@ -97,7 +96,7 @@ def _check(arguments: argparse.Namespace) -> None:
         )
 
 
-def _reference(name: str, members: list[_Member], base: Any, member: Callable[..., _Member]) -> _Member | Path | None:
+def _reference(name: str, finest: _Member, member: Callable[..., _Member]) -> _Member | Path | None:
     """None for the finest member, a path, or a further member."""
     from mfpde.studies.converge import reference_overrides
     from mfpde.studies.sampling import spread
@@ -106,15 +105,9 @@ def _reference(name: str, members: list[_Member], base: Any, member: Callable[..
         return None
     if name not in ("characteristics", "network"):
         return Path(name)
-    finest = members[-1]
     problem = finest.problem
     labels = len(problem.a_rule.nodes) * len(problem.r_rule.nodes)
     overrides = reference_overrides(name, labels, problem.p, spread(problem))
-    if finest.program == "solve":
-        # What the density is discretised by does not enter: one reference for all studies of these.
-        overrides += [f"discretization.{key}={getattr(base.discretization, key)}" for key in ("cells", "degree", "half_width")]
-    else:
-        overrides += [f"particles.{key}={getattr(base.particles, key)}" for key in ("step", "batch")]
     return member(finest.value, f"{name}.h5", "particles", *overrides)
 
 

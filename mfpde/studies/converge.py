@@ -55,12 +55,15 @@ EXACT = {1: 256, 2: 96, 3: 24}
 
 
 def reference_overrides(name: str, labels: int, p: int, spread: bool) -> list[str]:
-    """What turns a member's configuration into a named reference, to be run as particles."""
+    """What turns a member's configuration into a named reference, to be run as particles.
+
+    Keys that do not enter are the same whatever is varied, so that a longer study keeps its reference.
+    """
     if name == "network":
-        return ["particles.method=network"]
+        return ["particles.method=network", "particles.step=1.0", "particles.batch=1"]
     count = labels * (EXACT[p] ** p if spread else 1)
-    reduced = ["particles.method=reduced", "particles.sampling=gauss", "particles.repeats=1"]
-    return [*reduced, f"particles.particles={count}", "discretization.tolerance=1e-11"]
+    reduced = ["particles.method=reduced", "particles.sampling=gauss", "particles.repeats=1", f"particles.particles={count}"]
+    return [*reduced, *(f"discretization.{key}=1" for key in ("cells", "degree", "half_width")), "discretization.tolerance=1e-11"]
 
 
 @dataclass(frozen=True)
