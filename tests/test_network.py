@@ -211,7 +211,8 @@ def test_networks_and_sgd_give_the_same_curve_on_any_number_of_ranks() -> None:
 
 @pytest.mark.parametrize("method", ["network", "sgd"])
 def test_the_command_line_runs_full_networks(method: str, tmp_path: Path) -> None:
-    words = [f"particles.method={method}", "particles.particles=20", "particles.repeats=2", "training.final_time=0.5"]
+    small = ["input.dimension=30", "training.final_time=0.5", "output.times=3"]
+    words = [f"particles.method={method}", "particles.particles=20", "particles.repeats=2", *small]
     done = command("particles", *(x for word in words for x in ("--set", word)), "--output", "out.h5", ranks=2, cwd=tmp_path)
     assert done.returncode == 0 and "2 repeats" in done.stdout, done.stderr
 

@@ -164,6 +164,8 @@ def test_the_command_line_writes_the_mean_and_band_of_its_repeats(ranks: int, tm
         assert history["coefficients"].shape == (4, len(file["modes/radial"])) and file["particles/v"].shape == (100, 2)
         assert file.attrs["complete"] and "[particles]" in file.attrs["config"]
     assert sorted(path.name for path in tmp_path.iterdir()) == ["out.h5", "out_loss.png"]
+    shown = command("inspect", "out.h5", cwd=tmp_path)
+    assert shown.returncode == 0 and "repeats: 5" in shown.stdout, shown.stderr
 
 
 @pytest.mark.parametrize(

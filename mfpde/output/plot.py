@@ -20,6 +20,9 @@ def plot_loss(result: Path, picture: Path) -> Path:
     """Draws E(t) and returns the picture's path."""
     with h5py.File(result) as file, _figure(picture, 1) as (_, axes):
         axes[0].semilogy(file["history/time"][:], file["history/loss"][:], lw=2)
+        if "history/loss_low" in file:  # the confidence band of repeated particle runs
+            band = (np.maximum(file[f"history/loss_{end}"][:], 1e-300) for end in ("low", "high"))
+            axes[0].fill_between(file["history/time"][:], *band, alpha=0.3, lw=0)
         axes[0].set(xlabel="time $t$", ylabel=r"loss $E(\rho_t)$", title=_title(file))
         axes[0].grid(alpha=0.3, which="both")
     return picture
