@@ -14,10 +14,12 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
+import mfpde  # noqa: F401  (first: one thread for linear algebra, or CPU seconds mean nothing)
+
+# isort: split
 import numpy as np
 from mpi4py import MPI
 
-import mfpde  # noqa: F401  (threads, before numpy)
 from mfpde.evolution import dynamics
 from mfpde.evolution.dynamics import MeanFieldFlow
 from mfpde.evolution.integrate import integrate as integrate_density
