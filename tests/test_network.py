@@ -3,11 +3,11 @@
 from math import sqrt
 from pathlib import Path
 
+import h5py
 import numpy as np
 import pytest
 from closed_forms import erf_loss, quadratic_loss, relu_kernel
 from mpi4py import MPI
-from test_output import command
 from test_particles import QUADRATIC, gauss_loss, setup
 
 from mfpde.errors import InputError
@@ -15,6 +15,7 @@ from mfpde.evolution.dynamics import MeanFieldFlow
 from mfpde.evolution.integrate import integrate as integrate_density
 from mfpde.features.features import Features
 from mfpde.features.modes import hermite_modes
+from mfpde.particles import particles
 from mfpde.problem.activation import NAMES, derivative, parse_activation
 from mfpde.problem.config import load
 from mfpde.problem.problem import Problem
@@ -210,11 +211,13 @@ def test_networks_and_sgd_give_the_same_curve_on_any_number_of_ranks() -> None:
 
 
 @pytest.mark.parametrize("method", ["network", "sgd"])
-def test_the_command_line_runs_full_networks(method: str, tmp_path: Path) -> None:
-    small = ["input.dimension=30", "training.final_time=0.5", "output.times=3"]
-    words = [f"particles.method={method}", "particles.particles=20", "particles.repeats=2", *small]
-    done = command("particles", *(x for word in words for x in ("--set", word)), "--output", "out.h5", ranks=2, cwd=tmp_path)
-    assert done.returncode == 0 and "2 repeats" in done.stdout, done.stderr
+def test_full_networks_run_from_a_configuration(method: str, tmp_path: Path) -> None:
+    small = ["particles.particles=20", "particles.repeats=2", "input.dimension=30", "training.final_time=0.5"]
+    config, problem, _ = setup(*small, f"particles.method={method}", f"output.file={tmp_path / 'out.h5'}")
+    summary = particles(SELF, config, problem)
+    assert summary.particles == 20 and 0 < summary.loss < summary.first_loss and summary.band > 0
+    with h5py.File(tmp_path / "out.h5") as file:
+        assert file["particles/v"].shape == (20, 2) and len(file["repeats"]) == 2 and file.attrs["complete"]
 
 
 def test_sgd_refuses_what_it_cannot_sample() -> None:
