@@ -69,7 +69,7 @@ def draw_study(axis: Any, values: Array, errors: Array, line: Fit, falling: bool
         dense = np.geomspace(values.min(), values.max(), 100)
         axis.loglog(dense, line(dense, falling), "-", lw=1, label=str(line))
         axis.legend()
-    axis.minorticks_off()
+    axis.xaxis.minorticks_off()
     axis.set_xticks(values, [f"{value:g}" for value in values], fontsize="small")
     axis.set(xlabel=name, ylabel="error of $E(t)$")
     axis.grid(alpha=0.3, which="both")
