@@ -82,9 +82,11 @@ def _check(arguments: argparse.Namespace) -> None:
         raise InputError(f"--vary: unknown {arguments.vary!r}{hint}; allowed: {', '.join(VARIED)}")
     for value in arguments.values:
         try:
-            float(value)
+            positive = float(value) > 0
         except ValueError:
-            raise InputError(f"--values: {value!r} is no number; allowed: numbers, for dimension also inf") from None
+            positive = False
+        if not positive:
+            raise InputError(f"--values: {value!r}; allowed: positive numbers, for dimension also inf")
     if len({float(value) for value in arguments.values}) < 2:
         raise InputError("--values: allowed: at least two different ones")
     named = VARIED[arguments.vary].references

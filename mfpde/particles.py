@@ -67,12 +67,15 @@ def particles(comm: Any, config: Any, problem: Any) -> Summary:
         InputError: On all ranks, if the method does not fit the problem or the result cannot be written.
         RunError: On all ranks, if a run cannot go on; the file keeps the records up to then.
     """
+    from mfpde.errors import InputError
     from mfpde.features.modes import hermite_modes
     from mfpde.output.hdf5 import ResultFile
     from mfpde.output.progress import Progress
     from mfpde.output.repeats import RepeatRecorder
     from mfpde.studies.methods import METHODS
 
+    if len(problem.stages) > 1:
+        raise InputError("training.stages: particles train in one stage; allowed: no stages, and no training.strategy")
     started = time.monotonic()
     numbers = config.discretization
     modes = hermite_modes(problem.p, numbers.hermite_degree, numbers.radial_degree, problem.d)

@@ -74,24 +74,24 @@ def solve(comm: Any, config: Any, problem: Any) -> Summary:
         RunError: On all ranks, if the run cannot go on; the file keeps the records up to then.
     """
     from mfpde.evolution.dynamics import MeanFieldFlow
-    from mfpde.evolution.integrate import integrate
     from mfpde.output.hdf5 import ResultFile
     from mfpde.output.progress import Progress
     from mfpde.output.results import Recorder
+    from mfpde.studies.training import train
 
     started = time.monotonic()
-    times = sorted({*config.record_times, *config.snapshot_times})
+    times = config.history_times
     with ResultFile(comm, Path(config.output.file)) as file:
         flow = MeanFieldFlow(comm, problem, config.discretization, config.parallel.mesh_ranks)
         recorder = Recorder(file, flow, config)
         with Progress(comm.rank, times[-1]) as bar:
-            end = integrate(
+            end = train(
                 flow,
                 times,
-                config.discretization.tolerance,
                 recorder.record,
+                recorder.enter,
                 lambda step: bar.update(step.time, recorder.loss, step.steps),
-            )
+            ).step
         unknowns = flow.unknowns
     return Summary(
         time=end.time,

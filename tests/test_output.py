@@ -80,11 +80,12 @@ def test_a_file_that_another_run_writes_is_refused(tmp_path: Path) -> None:
         ResultFile(MPI.COMM_SELF, tmp_path / "out.h5")
 
 
-def test_a_full_disk_is_one_line_and_leaves_the_last_result(tmp_path: Path) -> None:
+@pytest.mark.parametrize("limit", [200_000, 230_000])
+def test_a_full_disk_is_one_line_and_leaves_the_last_result(limit: int, tmp_path: Path) -> None:
     """A limit on the size of files stands for the disk: the run ends, and what was published stays whole."""
     code = (
         "import mfpde; from mpi4py import MPI; import resource, signal, sys; signal.signal(signal.SIGXFSZ, signal.SIG_IGN);"
-        "resource.setrlimit(resource.RLIMIT_FSIZE, (200000, 200000));"
+        f"resource.setrlimit(resource.RLIMIT_FSIZE, ({limit}, {limit}));"
         "sys.argv = ['solve', '--output', 'out.h5', '--set', 'discretization.a_nodes=4', '--set', 'output.snapshots=20'];"
         "from mfpde.solve import main; sys.exit(main())"
     )

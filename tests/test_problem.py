@@ -8,7 +8,7 @@ import pytest
 
 from mfpde.errors import InputError
 from mfpde.problem.activation import parse_activation
-from mfpde.problem.config import Config, load
+from mfpde.problem.config import load
 from mfpde.problem.initial import law_of_a, law_of_r
 from mfpde.problem.problem import build_problem
 from mfpde.problem.schedule import parse_schedule
@@ -77,9 +77,17 @@ def test_schedule_evaluates_its_expression() -> None:
 
 
 def test_the_shipped_example_is_the_default_and_survives_a_round_trip(tmp_path: Path) -> None:
-    assert load(ROOT / "examples" / "staircase.toml") == Config()
-    (tmp_path / "again.toml").write_text(Config().to_toml())
-    assert load(tmp_path / "again.toml") == Config()
+    default = load(None)
+    assert load(ROOT / "examples" / "staircase.toml") == default
+    (tmp_path / "again.toml").write_text(default.to_toml())
+    assert load(tmp_path / "again.toml") == default
+
+
+def test_what_is_not_given_is_chosen_from_p_and_d() -> None:
+    small, large = (load(None, [f"input.dimension={d}", "discretization.a_nodes=7"]).discretization for d in (10, 10**4))
+    assert small.cells > large.cells > 0 and small.r_nodes > large.r_nodes > 0 and small.a_nodes == large.a_nodes == 7
+    alike = [load(None, [f"input.dimension={d}"]).discretization for d in ("1e4", "1e8", "inf")]
+    assert alike[0] == alike[1] == alike[2]
 
 
 @pytest.mark.parametrize("example", sorted((ROOT / "examples").glob("*.toml")), ids=lambda path: path.stem)
@@ -110,8 +118,9 @@ def test_every_example_is_valid(example: Path) -> None:
         ("input.dimension=10.5", ["input.dimension", "integer"]),
         ("initial.a=uniform(0, 1)", ["initial.a", "symmetric"]),
         ("initial.a=cauchy", ["initial.a", "uniform"]),
-        ("initial.w=gauss", ["initial.w", "gauss"]),
-        ("discretization.cells=0", ["discretization.cells", "1"]),
+        ("initial.w=gauss", ["initial.w", "allowed: 'gaussian', 'zero'"]),
+        ("input.dimension='many'", ["input.dimension", "'inf'"]),
+        ("discretization.cells=-1", ["discretization.cells", "automatic"]),
         ("output.times=[3.0, 1.0]", ["output.times", "ascending"]),
         ("nonsense", ["--set", "section.key"]),
     ],

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from petsc4py import PETSc
 
 from mfpde.errors import RunError
-from mfpde.evolution.dynamics import MeanFieldFlow
+from mfpde.evolution.flow import Flow
 
 Array = NDArray[np.float64]
 
@@ -31,7 +31,7 @@ class Step:
 
 
 def integrate(
-    flow: MeanFieldFlow,
+    flow: Flow,
     times: Sequence[float],
     tolerance: float,
     record: Callable[[Step, Array], None],
@@ -93,11 +93,13 @@ class _Run:
     def before_step(self, ts: PETSc.TS) -> None:
         """Shortens the step that the error estimate proposes: first by the Courant number, then to meet the record."""
         step = min(ts.getTimeStep(), self.flow.largest_step())
-        if ts.getStepNumber() > STARTING and step < SMALLEST_STEP * self.times[-1]:
+        tiny = step < TINY_STEP * self.flow.unit_of_time(ts.getTime())
+        most = MOST_TINY_STEPS if tiny else MOST_STEPS
+        if ts.getStepNumber() > STARTING and self.times[-1] - ts.getTime() > most * step:
             self.error = RunError(
-                f"the time step fell to {step:.2g} at t = {ts.getTime():.6g}: the learning rates have become too fast, or "
-                "the density too thin for the mesh (see /history/fold, /history/negative); take more cells, or an earlier "
-                "training.final_time"
+                f"the time step fell to {step:.2g} at t = {ts.getTime():.6g}{self.flow.fastest_slice()}: the neurons have "
+                "become too fast, or the density too thin for the mesh (see /history/fold, /history/negative); lower the "
+                "learning rates, take more cells, or an earlier training.final_time"
             )
             raise self.error
         remaining = self.times[self.next] - ts.getTime()
@@ -129,7 +131,7 @@ class _Run:
         return Step(ts.getTime(), ts.getStepNumber(), ts.getStepRejections(), ts.getTime() - ts.getPrevTime())
 
 
-def _stepper(flow: MeanFieldFlow, vector: PETSc.Vec, tolerance: float, run: _Run) -> PETSc.TS:
+def _stepper(flow: Flow, vector: PETSc.Vec, tolerance: float, run: _Run) -> PETSc.TS:
     options = PETSc.Options()
     if not options.hasName("ts_adapt_wnormtype"):
         options.setValue("ts_adapt_wnormtype", "infinity")
@@ -150,7 +152,7 @@ def _stepper(flow: MeanFieldFlow, vector: PETSc.Vec, tolerance: float, run: _Run
     return ts
 
 
-def _absolute(flow: MeanFieldFlow, vector: PETSc.Vec, tolerance: float) -> PETSc.Vec:
+def _absolute(flow: Flow, vector: PETSc.Vec, tolerance: float) -> PETSc.Vec:
     """The absolute tolerance of each unknown: looser by exp(|y|^2 / 4) for a and r in the tails.
 
     There they multiply a density of about exp(-|y|^2 / 2), and they are rough where the velocity is tapered.
@@ -165,7 +167,7 @@ def _absolute(flow: MeanFieldFlow, vector: PETSc.Vec, tolerance: float) -> PETSc
     return absolute
 
 
-def _constant(flow: MeanFieldFlow, times: Sequence[float], record: Callable[[Step, Array], None]) -> Step:
+def _constant(flow: Flow, times: Sequence[float], record: Callable[[Step, Array], None]) -> Step:
     for time in times:
         step = Step(time, 0, 0, 0.0)
         record(step, np.zeros(0))
@@ -189,7 +191,8 @@ class _array:
 
 # The first step as a share of the whole time; the error estimate corrects it at once.
 FIRST_STEP = 1e-4
-# After the first few steps, one shorter than this share of the whole time means that the run has come to a halt.
-STARTING, SMALLEST_STEP = 20, 1e-5
+# After the first few steps, one of which so many more would be needed means that the run has come to a halt: fewer if
+# it is shorter than a share of the flow's unit of time, as when structures of the density shrink below the cells.
+STARTING, MOST_STEPS, TINY_STEP, MOST_TINY_STEPS = 20, 1_000_000, 1e-4, 20_000
 # Largest factor on the absolute tolerance in the tails.
 LOOSEST = 1e4

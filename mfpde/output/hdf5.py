@@ -25,6 +25,8 @@ from mfpde.errors import InputError, RunError
 
 # Copying the file may take this share of the run's time.
 PUBLISH_SHARE = 0.05
+# Bytes that HDF5 may need for metadata beside the data of an action; rows of the history in a chunk.
+ROOM, CHUNK = 1 << 16, 64
 
 
 class ResultFile:
@@ -114,7 +116,7 @@ class ResultFile:
         def write(file: h5py.File) -> None:
             file.create_dataset(path, data=array).attrs.update(attributes)
 
-        self._on_first(lambda: self._with_file(write))
+        self._on_first(lambda: self._with_file(write, array.nbytes))
 
     def record(self, values: Mapping[str, Any]) -> None:
         """Collective. Appends one row to each of the named datasets, and publishes if that costs little."""
@@ -132,7 +134,8 @@ class ResultFile:
 
     def _publish(self) -> None:
         start = time.monotonic()
-        self._with_file(self._append)
+        # Datasets grow by whole chunks.
+        self._with_file(self._append, sum((len(rows) + CHUNK) * rows[0].nbytes for rows in self._records.values()))
         shutil.copyfile(self._work, self._copy)
         with self._copy.open("rb+") as file:
             os.fsync(file.fileno())
@@ -140,9 +143,22 @@ class ResultFile:
         self._published = time.monotonic()
         self._cost = self._published - start
 
-    def _with_file(self, action: Callable[[h5py.File], Any]) -> Any:
+    def _with_file(self, action: Callable[[h5py.File], Any], size: int = 0) -> Any:
+        """Runs `action`, which adds about `size` bytes, on the working file.
+
+        A full disk must be found before: HDF5 crashes on a file whose metadata it can no longer write.
+        """
+        self._check_room(size + ROOM)
         with h5py.File(self._work, "a") as file:
             return action(file)
+
+    def _check_room(self, size: int) -> None:
+        present = self._work.stat().st_size
+        with self._work.open("rb+") as file:
+            try:
+                os.posix_fallocate(file.fileno(), present, size)
+            finally:
+                os.ftruncate(file.fileno(), present)
 
     def _append(self, file: h5py.File) -> None:
         for path, rows in self._records.items():
@@ -152,7 +168,7 @@ class ResultFile:
                 file[path].resize(old + len(new), axis=0)
                 file[path][old:] = new
             else:
-                file.create_dataset(path, data=new, maxshape=(None, *new.shape[1:]), chunks=(64, *new.shape[1:]))
+                file.create_dataset(path, data=new, maxshape=(None, *new.shape[1:]), chunks=(CHUNK, *new.shape[1:]))
         self._records.clear()
 
     def field(self, path: str, shape: tuple[int, ...], index: NDArray[np.int64], values: NDArray[np.float64]) -> None:
@@ -169,7 +185,7 @@ class ResultFile:
         natural = PETSc.Vec().createMPI(int(np.prod(shape)), comm=self.comm)
         natural.setValues(index.ravel().astype(PETSc.IntType), values.ravel())
         natural.assemble()
-        offset = self._on_first(lambda: self._with_file(lambda file: _reserve(file, path, shape)))
+        offset = self._on_first(lambda: self._with_file(lambda file: _reserve(file, path, shape), 8 * int(np.prod(shape))))
         handle = MPI.File.Open(self.comm, str(self._work), MPI.MODE_WRONLY)
         block = natural.getArray(readonly=True)
         status = MPI.Status()

@@ -17,12 +17,14 @@ BINS = 240
 
 
 def plot_loss(result: Path, picture: Path) -> Path:
-    """Draws E(t) and returns the picture's path."""
-    with h5py.File(result) as file, _figure(picture, 1) as (_, axes):
+    """Draws E(t), with dotted lines where stages begin, and returns the picture's path."""
+    with h5py.File(result) as file, figure(picture, 1) as (_, axes):
         axes[0].semilogy(file["history/time"][:], file["history/loss"][:], lw=2)
         if "history/loss_low" in file:  # the confidence band of repeated particle runs
             band = (np.maximum(file[f"history/loss_{end}"][:], 1e-300) for end in ("low", "high"))
             axes[0].fill_between(file["history/time"][:], *band, alpha=0.3, lw=0)
+        for start in file["stages/start"][1:] if "stages" in file else ():
+            axes[0].axvline(start, color="k", ls=":", lw=1)
         axes[0].set(xlabel="time $t$", ylabel=r"loss $E(\rho_t)$", title=_title(file))
         axes[0].grid(alpha=0.3, which="both")
     return picture
@@ -30,7 +32,7 @@ def plot_loss(result: Path, picture: Path) -> Path:
 
 def plot_coefficients(result: Path, picture: Path, most: int = 8) -> Path:
     """Draws the largest Hermite coefficients m_i(t) with the target's as dashed lines."""
-    with h5py.File(result) as file, _figure(picture, 1) as (_, axes):
+    with h5py.File(result) as file, figure(picture, 1) as (_, axes):
         t, m, h = file["history/time"][:], file["history/coefficients"][:], file["target/coefficients"][:]
         alpha, radial = file["modes/alpha"][:], file["modes/radial"][:]
         size = np.maximum(np.abs(m).max(axis=0), np.abs(h))
@@ -42,6 +44,32 @@ def plot_coefficients(result: Path, picture: Path, most: int = 8) -> Path:
         axes[0].set(xlabel="time $t$", ylabel="Hermite coefficient (dashed: target)", title=_title(file))
         axes[0].legend(ncol=2, fontsize="small")
         axes[0].grid(alpha=0.3)
+    return picture
+
+
+def plot_kernel(result: Path, picture: Path) -> Path:
+    """Draws the spectrum of a kernel matrix, and the loss with its exponential bound."""
+    with h5py.File(result) as file, figure(picture, 2) as (drawing, axes):
+        group = file["kernel"]
+        values, uncertainty = group["eigenvalues"][:], np.nan_to_num(group["uncertainty"][:])
+        number, certain = np.arange(1, len(values) + 1), uncertainty < 0.1 * values
+        shown = np.where(values > 1e-28 * values[-1], values, np.nan)  # smaller ones are 0
+        axes[0].vlines(number, np.maximum(shown - uncertainty, 1e-3 * shown), shown + uncertainty, color="C0", lw=1)
+        axes[0].semilogy(number[certain], shown[certain], "o", color="C0", label="certain")
+        axes[0].semilogy(number[~certain], shown[~certain], "o", mfc="none", color="C0", label="uncertain")
+        axes[0].set(xlabel="number", ylabel="eigenvalue of $K$")
+        t, loss, bound = group["time"][:], group["loss"][:], group["bound"][:]
+        axes[1].semilogy(t, loss, lw=2, label=r"$E(\rho_t)$")
+        axes[1].semilogy(t, bound, "k--", lw=1, label=r"$E(\rho_T)\, e^{-2 \lambda_{\min} (t - T)}$")
+        axes[1].semilogy(
+            t, group["target_bound"][:], "C1:", lw=1.5, label=r"the same with the smallest $\lambda$ of this target on $V$"
+        )
+        axes[1].set_ylim(max(1e-16, 0.1 * loss.min()), 2 * loss.max())
+        axes[1].set(xlabel="time $t - T$ of the last stage", ylabel="loss")
+        for axis in axes:
+            axis.grid(alpha=0.3, which="both")
+            axis.legend()
+        drawing.suptitle(_title(file), fontsize="medium")
     return picture
 
 
@@ -57,7 +85,7 @@ def plot_density(result: Path, picture: Path, snapshot: int = -1) -> Path | None
         p = group["M"].shape[1]
         pairs: list[tuple[int, ...]] = [(i, j) for i in range(p) for j in range(i + 1, p)] or [(0,)]
         grids = _histograms(file, group, pairs)
-        with _figure(picture, len(pairs)) as (figure, axes):
+        with figure(picture, len(pairs)) as (drawing, axes):
             for axis, pair, grid in zip(axes, pairs, grids, strict=True):
                 if len(pair) == 1:
                     axis.plot((grid.edges[0][1:] + grid.edges[0][:-1]) / 2, grid.density, lw=1.5)
@@ -71,8 +99,8 @@ def plot_density(result: Path, picture: Path, snapshot: int = -1) -> Path | None
                     )
                     axis.set(xlabel=f"$v_{i}$", ylabel=f"$v_{j}$")
                     axis.set_facecolor("black")
-                    figure.colorbar(image, ax=axis, label=rf"density of $(v_{i}, v_{j})$")
-            figure.suptitle(f"{_title(file)}, $t = {group['time'][()]:g}$", fontsize="medium")
+                    drawing.colorbar(image, ax=axis, label=rf"density of $(v_{i}, v_{j})$")
+            drawing.suptitle(f"{_title(file)}, $t = {group['time'][()]:g}$", fontsize="medium")
     return picture
 
 
@@ -123,8 +151,8 @@ def _interpolation(n: int, fine: int) -> Array:
     return np.asarray(vandermonde(centres, n - 1) @ np.linalg.inv(vandermonde(x, n - 1)))
 
 
-class _figure:
-    """A figure with `panels` axes, saved when the block ends."""
+class figure:
+    """A figure with `panels` axes, saved to `picture` when the block ends."""
 
     def __init__(self, picture: Path, panels: int) -> None:
         from matplotlib.backends.backend_agg import FigureCanvasAgg

@@ -32,6 +32,13 @@ class Progress:
             self._bar.update(time - self._bar.n)
 
 
+def counter(rank: int, total: int, unit: str) -> Any:
+    """A bar that counts to `total` on rank 0, with `update(n)`; a context manager, silent if not a terminal."""
+    from tqdm import tqdm
+
+    return tqdm(total=total, unit=f" {unit}", ncols=LENGTH, mininterval=0.2, disable=rank > 0 or not _on_terminal())
+
+
 def _on_terminal() -> bool:
     """Whether standard error ends at a terminal, also through the pipe of the launcher that started this rank."""
     if sys.stderr.isatty():

@@ -2,7 +2,10 @@
 
 import time
 from dataclasses import asdict
+from itertools import accumulate
+from typing import Any
 
+import h5py
 import numpy as np
 from numpy.typing import NDArray
 
@@ -14,6 +17,9 @@ from mfpde.evolution.state import State
 from mfpde.output.hdf5 import ResultFile
 from mfpde.output.paraview import write_snapshot
 from mfpde.problem.config import Config
+from mfpde.problem.stages import Stage, stage_times
+from mfpde.studies.kernel import Spectrum
+from mfpde.studies.linear import LinearFlow
 
 Array = NDArray[np.float64]
 
@@ -30,15 +36,17 @@ class Recorder:
 
     def __init__(self, file: ResultFile, flow: MeanFieldFlow, config: Config) -> None:
         self.file = file
-        self.flow = flow
+        self.flow: MeanFieldFlow = flow
         self.started = time.monotonic()
         self.loss = self.first_loss = float("nan")
         self.mass_error = 0.0
+        self._last: tuple[Indicators, Array, Array, Array] | None = None
         self.warned: dict[str, str] = {}
         self._snapshots = config.snapshot_times
         self._taken = 0
+        self._has_kernel = False
         self._paraview = config.output.paraview
-        self._slack = 1e-9 * config.training.final_time
+        self._slack = 1e-9 * config.final_time
         self._describe(config)
 
     def _describe(self, config: Config) -> None:
@@ -68,6 +76,26 @@ class Recorder:
         self.file.field("/slices/y", (cells[1], nodes, p), components, y if first else np.empty(0))
         self.file.field("/slices/y_weight", (cells[1], nodes), index, flow.weight if first else np.empty(0))
         self.file.attributes({"degree": config.discretization.degree if flow.mesh is not None else 0})
+        self._describe_stages(problem.stages, config)
+
+    def _describe_stages(self, stages: tuple[Stage, ...], config: Config) -> None:
+        counts = [len(times) for times in stage_times(stages, config.history_times)]
+        columns = {
+            "start": [stage.start for stage in stages],
+            "duration": [stage.duration for stage in stages],
+            "average": [stage.average for stage in stages],
+            "reset_a": [int(stage.reset_a) for stage in stages],
+            # Its first row of the history; the row before has the same time, and belongs to the stage before.
+            "first_record": [0, *accumulate(counts[:-1])],
+        }
+        for name, values in columns.items():
+            self.file.dataset(f"/stages/{name}", np.array(values))
+        texts: dict[str, list[str]] = {
+            "xi_a": [stage.xi_a.text for stage in stages],
+            "xi_w": [stage.xi_w.text for stage in stages],
+        }
+        for name, words in {**texts, "activation": [stage.activation.text for stage in stages]}.items():
+            self.file.dataset(f"/stages/{name}", np.array(words, dtype=h5py.string_dtype()))
 
     def _cells(self) -> tuple[NDArray[np.int64], int]:
         """Natural numbers of this rank's cells, and how many there are in all."""
@@ -78,23 +106,60 @@ class Recorder:
             mesh.p
         ).size_global
 
-    def record(self, step: Step, vector: Array) -> None:
+    def enter(self, flow: MeanFieldFlow | LinearFlow) -> None:
+        """Collective. The records that follow are of another stage."""
+        if isinstance(flow, LinearFlow):
+            self.kernel(flow.spectrum)
+        elif not flow.averaged:
+            self.flow = flow
+
+    def kernel(self, spectrum: Spectrum) -> None:
+        """Collective. Writes a kernel matrix with its modes and eigen-decomposition, once a run."""
+        if self._has_kernel:
+            return
+        self._has_kernel = True
+        arrays: dict[str, NDArray[Any]] = {
+            "matrix": spectrum.matrix,
+            "eigenvalues": spectrum.eigenvalues,
+            "vectors": spectrum.vectors,
+            "uncertainty": spectrum.uncertainty,
+            "alpha": spectrum.modes.alpha,
+            "radial": spectrum.modes.radial,
+        }
+        for name, array in arrays.items():
+            self.file.dataset(f"/kernel/{name}", array)
+
+    def record_moments(self, step: Step, moments: Array) -> None:
+        """Collective. One row of the history where there is no density: w stays as it was."""
+        if self._last is None:
+            p, slices = self.flow.problem.p, len(self.flow.label_weight)
+            zero = Indicators(0.0, 0.0, 0.0, 0.0, 0.0)
+            self._last = zero, np.ones(slices), np.zeros((slices, p)), np.zeros((slices, p, p))
+        self._row(step, moments, *self._last)
+
+    def record(self, flow: MeanFieldFlow | LinearFlow, step: Step, vector: Array) -> None:
         """Collective. One row of the history; a snapshot when one is due."""
-        flow = self.flow
+        if isinstance(flow, LinearFlow) or flow.averaged:
+            self.record_moments(step, flow.moments(vector, step.time))
+            return
         state = flow.layout.views(vector)
         evaluation = flow.evaluate(state, step.time)
-        self.loss = 0.5 * float(((evaluation.moments - flow.target) ** 2).sum())
+        self._last = (indicators(flow, state, evaluation), *self._by_slice(state, evaluation.mass))
+        self._row(step, evaluation.moments, *self._last)
+        while self._taken < len(self._snapshots) and step.time >= self._snapshots[self._taken] - self._slack:
+            self._snapshot(step.time, state, *self._last[2:])
+
+    def _row(self, step: Step, moments: Array, values: Indicators, mass: Array, M: Array, L: Array) -> None:
+        self.loss = 0.5 * float(((moments - self.flow.target) ** 2).sum())
         if self.first_loss != self.first_loss:
             self.first_loss = self.loss
-        values = indicators(flow, state, evaluation)
-        mass, M, L = self._by_slice(state, evaluation.mass)
         self.mass_error = max(self.mass_error, float(np.abs(mass - 1.0).max()))
         self.file.record(
             {
                 "/history/time": step.time,
                 "/history/loss": self.loss,
-                "/history/mass": float(flow.label_weight @ mass),
-                "/history/coefficients": evaluation.moments,
+                "/history/mass": float(self.flow.label_weight @ mass),
+                "/history/coefficients": moments,
                 **{f"/history/{name}": value for name, value in asdict(values).items()},
                 "/history/steps": step.steps,
                 "/history/wall_time": time.monotonic() - self.started,
@@ -103,8 +168,6 @@ class Recorder:
             }
         )
         self._warn(values, step.time)
-        while self._taken < len(self._snapshots) and step.time >= self._snapshots[self._taken] - self._slack:
-            self._snapshot(step.time, state, M, L)
 
     def _warn(self, values: Indicators, when: float) -> None:
         for name, advice in warnings(values).items():

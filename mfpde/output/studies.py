@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mfpde.output.plot import _figure
+from mfpde.output.plot import figure
 from mfpde.studies.converge import Fit
 from mfpde.studies.history import Difference, History
 
@@ -30,7 +30,7 @@ def plot_comparison(histories: Sequence[History], differences: Sequence[Differen
     """Draws loss, coefficients and differences from the first history, and returns the picture's path."""
     first = histories[0]
     styles = ("-", "--", ":", "-.")
-    with _figure(picture, 3) as (_, (left, middle, right)):
+    with figure(picture, 3) as (_, (left, middle, right)):
         for n, history in enumerate(histories):
             left.semilogy(history.times, history.loss, styles[n % 4], color=f"C{n}", label=history.path.name)
             if history.band is not None:
@@ -57,7 +57,7 @@ def plot_comparison(histories: Sequence[History], differences: Sequence[Differen
 
 def plot_study(values: Array, errors: Array, line: Fit, falling: bool, name: str, picture: Path) -> Path:
     """Draws errors against the varied number on logarithmic axes with the fitted line, and returns the picture's path."""
-    with _figure(picture, 1) as (_, axes):
+    with figure(picture, 1) as (_, axes):
         draw_study(axes[0], values, errors, line, falling, name)
     return picture
 

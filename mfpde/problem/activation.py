@@ -9,6 +9,7 @@ within one octave share their panels, so that sigma is evaluated once for all of
 
 import difflib
 from dataclasses import dataclass
+from fractions import Fraction
 from functools import cache
 from typing import Any
 
@@ -16,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mfpde.errors import InputError
+from mfpde.problem.expressions import rational_number
 
 Array = NDArray[np.float64]
 
@@ -28,6 +30,7 @@ NAMES = {
     "step": "heaviside(u)",
     **{name: f"{name}(u)" for name in ["tanh", "sigmoid", "erf", "gelu", "softplus", "sin", "cos", "exp"]},
 }
+KEY = "network.activation"
 # The Gaussian's tail beyond this is 1e-32: nothing that grows like exp(u) shows.
 REACH = 12.0
 POINTS = 20
@@ -43,12 +46,14 @@ class Activation:
         source: Python source in u, over the names of numpy and scipy.special.
         kinks: Points where sigma is not smooth, ascending.
         taylor: sigma^(n)(0) / sqrt(n!) for n = 0..TAYLOR, or None when a kink lies within 1/2 of 0.
+        polynomial: Its coefficients, ascending and exact, if sigma is a polynomial; else None.
     """
 
     text: str
     source: str
     kinks: tuple[float, ...]
     taylor: tuple[float, ...] | None
+    polynomial: tuple[Fraction, ...] | None = None
 
     def __call__(self, u: Array) -> Array:
         """sigma(u), the shape of u."""
@@ -124,29 +129,43 @@ def _namespace() -> dict[str, Any]:
     return {**vars(special), **vars(np), "__builtins__": {}, "softplus": lambda x: np.logaddexp(0.0, x)}
 
 
-def parse_activation(text: str) -> Activation:
+def parse_activation(text: str, key: str = KEY) -> Activation:
     """The activation given by a name or an expression in u.
+
+    Args:
+        text: What the user wrote.
+        key: Where, for messages.
 
     Raises:
         InputError: If it is neither, or not real and finite, or grows so fast that E sigma(s G)^2 is infinite at s = 2.
     """
     import sympy
 
-    from mfpde.problem.expressions import FUNCTIONS, parse, source
+    from mfpde.problem.expressions import FUNCTIONS, source
 
-    key = "network.activation"
     u = sympy.Symbol("u", real=True)
+    expression = activation_expression(text, key)
+    kinks = _kinks(expression, u)
+    taylor = None if any(abs(k) < 0.5 for k in kinks) else _taylor(expression, u)
+    activation = Activation(str(text), source(expression, "numpy"), kinks, taylor, _polynomial(expression, u))
+    _check_finite(activation, key, FUNCTIONS)
+    return activation
+
+
+def activation_expression(text: str, key: str = KEY) -> Any:
+    """sigma as a SymPy expression in the real symbol u.
+
+    Raises:
+        InputError: If it is neither a known name nor an expression in u.
+    """
+    from mfpde.problem.expressions import parse
+
     name = str(text).strip()
     if name.isidentifier() and name not in NAMES and name not in ("u", "pi", "e"):
         near = difflib.get_close_matches(name, NAMES, 1)
         hint = f" (did you mean {near[0]!r}?)" if near else ""
         raise InputError(f"{key}: unknown activation {name!r}{hint}; allowed: {', '.join(NAMES)}, or an expression in u")
-    expression = parse(NAMES.get(name, text), ["u"], key)
-    kinks = _kinks(expression, u)
-    taylor = None if any(abs(k) < 0.5 for k in kinks) else _taylor(expression, u)
-    activation = Activation(str(text), source(expression, "numpy"), kinks, taylor)
-    _check_finite(activation, key, FUNCTIONS)
-    return activation
+    return parse(NAMES.get(name, text), ["u"], key)
 
 
 def derivative(activation: Activation) -> Activation:
@@ -188,6 +207,15 @@ def _check_finite(activation: Activation, key: str, functions: list[str]) -> Non
             f"{key}: {activation.text!r} is not finite and real at u = {at:.6g}, or grows too fast; allowed: expressions in u "
             f"that are finite for all u and grow slower than exp(u^2/16), with the functions {' '.join(functions)}"
         )
+
+
+def _polynomial(expression: Any, u: Any) -> tuple[Fraction, ...] | None:
+    import sympy
+
+    if not expression.is_polynomial(u):
+        return None
+    ascending = reversed(sympy.Poly(expression, u).all_coeffs())
+    return tuple(rational_number(value) for value in ascending)
 
 
 def _kinks(expression: Any, u: Any) -> tuple[float, ...]:

@@ -7,15 +7,17 @@ import difflib
 import json
 import tomllib
 from collections.abc import Sequence
-from itertools import pairwise
+from itertools import accumulate, pairwise, takewhile
 from math import inf, isfinite
 from pathlib import Path
-from typing import Any, Literal
+from types import NoneType
+from typing import Any, Literal, get_args, get_origin
 
 import msgspec
 import numpy as np
 
 from mfpde.errors import InputError
+from mfpde.problem.target import largest_index
 
 
 class _Section(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -40,10 +42,62 @@ class Initial(_Section, frozen=True):
     w: Literal["gaussian", "zero"] = "gaussian"
 
 
+class StageSection(_Section, frozen=True):
+    """One stage of a training in several stages.
+
+    Attributes:
+        duration: How long it lasts.
+        xi_a, xi_w: Learning rates; t counts from the start of the stage.
+        activation: Of this stage; the network's if not given.
+        average: At its start, w becomes the average of this many independent copies.
+        reset_a: Whether the outer weights start at 0 again.
+    """
+
+    duration: float
+    xi_a: float | str = 0.0
+    xi_w: float | str = 0.0
+    activation: str | None = None
+    average: int = 1
+    reset_a: bool = False
+
+
 class Training(_Section, frozen=True):
+    """How the network is trained: at once, in stages, or by a strategy that expands to stages.
+
+    Attributes:
+        final_time: Of a training at once; of the stage that trains w in a strategy.
+        xi_a, xi_w: Learning rates of a training at once.
+        stages: Instead of the three.
+        strategy: "chen-ge": train w, average independent copies, train a with a polynomial activation.
+        strategy_copies: How many copies; p if not given.
+        strategy_degree: n of the activation (1 + u)^n; the target's degree if not given.
+        strategy_time: Duration of the stage that trains a.
+    """
+
     final_time: float = 8.0
     xi_a: float | str = 1.0
     xi_w: float | str = 1.0
+    stages: tuple[StageSection, ...] = ()
+    strategy: Literal["chen-ge"] | None = None
+    strategy_copies: int | None = None
+    strategy_degree: int | None = None
+    strategy_time: float | None = None  # STRATEGY_TIME, once there is a strategy
+
+    @property
+    def durations(self) -> tuple[float, ...]:
+        """Of the stages."""
+        if self.stages:
+            return tuple(float(stage.duration) for stage in self.stages)
+        if self.strategy is not None:
+            return self.final_time, STRATEGY_TIME if self.strategy_time is None else self.strategy_time
+        return (self.final_time,)
+
+    @property
+    def density_time(self) -> float:
+        """When copies are averaged for the first time: until then there is a density to take snapshots of."""
+        stages = self.stages if self.strategy is None else (StageSection(self.final_time), StageSection(1.0, average=2))
+        before = takewhile(lambda stage: stage.average == 1, stages)
+        return sum(stage.duration for stage in before) if stages else self.final_time
 
 
 class Discretization(_Section, frozen=True):
@@ -52,9 +106,9 @@ class Discretization(_Section, frozen=True):
     Attributes:
         hermite_degree: K, the largest total degree of a mode.
         radial_degree: Largest j.
-        cells: Cells of the reference mesh in each direction.
+        cells: Cells of the reference mesh in each direction; 0: chosen from p and d.
         degree: Of the discontinuous finite elements.
-        a_nodes, r_nodes: Labels of a_0 and r_0.
+        a_nodes, r_nodes: Labels of a_0 and r_0; 0: chosen from p and d.
         half_width: Of the reference box in y, in standard deviations of the initial law.
         grading: How much finer the cells are at y = 0 than at the walls (0: uniform; cosh(grading) times finer).
         limiter: When q is made non-negative: in what is written ("output"), or after every step as well ("step").
@@ -64,12 +118,12 @@ class Discretization(_Section, frozen=True):
 
     hermite_degree: int = 6
     radial_degree: int = 2
-    cells: int = 16
+    cells: int = 0
     degree: int = 3
-    a_nodes: int = 32
-    r_nodes: int = 3
+    a_nodes: int = 0
+    r_nodes: int = 0
     half_width: float = 10.0
-    grading: float = 2.5
+    grading: float = 2.25
     limiter: Literal["output", "step"] = "output"
     tolerance: float = 1e-8
     mesh: str | None = None
@@ -105,7 +159,7 @@ class Output(_Section, frozen=True):
 
     Attributes:
         file: The HDF5 file; the configuration file's stem if not given.
-        times: Number of equally spaced records, or a list of times.
+        times: Number of equally spaced records of each stage, or a list of times.
         snapshots: Number of equally spaced snapshots of the density, or a list of times.
         paraview: Whether snapshots are also written for ParaView.
         plot: Whether the loss is plotted beside the file at the end.
@@ -137,7 +191,11 @@ class Config(_Section, frozen=True):
         for name, section in msgspec.structs.asdict(self).items():
             lines.append(f"[{name}]")
             values = msgspec.structs.asdict(section)
-            lines += [f"{key} = {_toml(value)}" for key, value in values.items() if value is not None]
+            stages = values.pop("stages", ())
+            replaced = REPLACED["stages" if stages else "strategy"] if stages or values.get("strategy") else ()
+            lines += _pairs({key: value for key, value in values.items() if key not in replaced})
+            for stage in stages:
+                lines += [f"[[{name}.stages]]", *_pairs(msgspec.structs.asdict(stage))]
         return "\n".join(lines) + "\n"
 
     @property
@@ -146,18 +204,31 @@ class Config(_Section, frozen=True):
         return float(self.input.dimension)
 
     @property
+    def final_time(self) -> float:
+        """End of the last stage."""
+        return sum(self.training.durations)
+
+    @property
     def record_times(self) -> list[float]:
-        """Times of the records, ascending."""
-        return _times(self.output.times, self.training.final_time)
+        """Times of the records, ascending: a number of them is for each stage."""
+        ends = [0.0, *accumulate(self.training.durations)]
+        return sorted({t for start, end in pairwise(ends) for t in _times(self.output.times, start, end)})
+
+    @property
+    def history_times(self) -> list[float]:
+        """Those and the snapshots' times, ascending."""
+        return sorted({*self.record_times, *self.snapshot_times})
 
     @property
     def snapshot_times(self) -> list[float]:
         """Times of the density snapshots, ascending."""
-        return _times(self.output.snapshots, self.training.final_time)
+        return _times(self.output.snapshots, 0.0, self.training.density_time)
 
 
 def load(path: Path | None, overrides: Sequence[str] = ()) -> Config:
     """The configuration of a TOML file (None: all defaults), with overrides "section.key=value".
+
+    Numbers that are chosen automatically are filled in.
 
     Raises:
         InputError: For the first thing that is wrong, naming its key and what is allowed.
@@ -172,9 +243,26 @@ def load(path: Path | None, overrides: Sequence[str] = ()) -> Config:
         config = msgspec.convert(data, Config)
     except msgspec.ValidationError as error:
         reason, _, where = str(error).partition(" - at `$.")
-        raise InputError(f"{where.rstrip('`') or 'configuration'}: {reason[0].lower()}{reason[1:]}") from None
+        key = where.rstrip("`") or "configuration"
+        raise InputError(f"{key}: {reason[0].lower()}{reason[1:]}{_choices(key)}") from None
     _check_ranges(config)
-    return config
+    return msgspec.structs.replace(config, discretization=_chosen(config))
+
+
+def _chosen(config: Config) -> Discretization:
+    """The discretization with its automatic numbers filled in.
+
+    They keep the error of E(t) on [0, 8] at or below 1e-6 for p <= 2 and d >= 100 (1e-5 at d = 10, where the density
+    forms thin structures), see the README's table of accuracy; p = 3 is coarser, to be affordable.
+    """
+    given, d = config.discretization, config.dimension
+    p = config.target.subspace_dimension or largest_index(config.target.polynomial)
+    if p <= 2:
+        cells, r_nodes = (24, 4) if d < 30 else (16, 3) if d < 1000 else (10, 2)
+        automatic = {"cells": cells, "a_nodes": 32, "r_nodes": r_nodes}
+    else:
+        automatic = {"cells": 8 if d < 30 else 6, "a_nodes": 12, "r_nodes": 2 if d < 1e4 else 1}
+    return msgspec.structs.replace(given, **{key: value for key, value in automatic.items() if getattr(given, key) == 0})
 
 
 def _read(path: Path) -> dict[str, Any]:
@@ -207,10 +295,38 @@ def _check_names(data: dict[str, Any]) -> None:
             raise InputError(f"unknown section [{name}]{_nearest(name, sections)}; allowed: {', '.join(sections)}")
         if not isinstance(values, dict):
             raise InputError(f"{name}: expected a section [{name}], got {values!r}")
-        keys = [field.name for field in msgspec.structs.fields(sections[name])]
-        for key in values:
-            if key not in keys:
-                raise InputError(f"unknown key {name}.{key}{_nearest(key, keys)}; allowed in [{name}]: {', '.join(keys)}")
+        _check_keys(values, sections[name], name, f"[{name}]")
+    training = data.get("training", {})
+    stages = training.get("stages", [])
+    for i, stage in enumerate(stages if isinstance(stages, list) else []):
+        if isinstance(stage, dict):
+            _check_keys(stage, StageSection, f"training.stages[{i}]", "[[training.stages]]")
+    for chosen in ("stages", "strategy"):
+        unused = [key for key in REPLACED[chosen] if key in training]
+        if training.get(chosen) and unused:
+            raise InputError(f"training.{unused[0]}: has no effect beside training.{chosen}; allowed: one of the two")
+    alone = [key for key in training if key.startswith("strategy_")] if not training.get("strategy") else []
+    if alone:
+        raise InputError(f"training.{alone[0]}: has no effect without training.strategy; allowed: with it")
+
+
+def _check_keys(values: dict[str, Any], section: Any, where: str, title: str) -> None:
+    keys = [field.name for field in msgspec.structs.fields(section)]
+    for key in values:
+        if key not in keys:
+            raise InputError(f"unknown key {where}.{key}{_nearest(key, keys)}; allowed in {title}: {', '.join(keys)}")
+
+
+def _choices(key: str) -> str:
+    """The words that may stand at "section.key", where there are such."""
+    kind: Any = Config
+    for name in key.split("."):
+        kind = next((field.type for field in msgspec.structs.fields(kind) if field.name == name), None)
+        if not (isinstance(kind, type) and issubclass(kind, msgspec.Struct)):
+            break
+    words = [x for part in (kind, *get_args(kind)) if get_origin(part) is Literal for x in get_args(part)]
+    others = [part.__name__ for part in get_args(kind) if isinstance(part, type) and part is not NoneType]
+    return f"; allowed: {', '.join([*others, *map(repr, words)])}" if words else ""
 
 
 def _nearest(name: str, names: Any) -> str:
@@ -223,10 +339,10 @@ def _check_ranges(config: Config) -> None:
     ranges = {
         "hermite_degree": (1, 20),
         "radial_degree": (0, 10),
-        "cells": (1, 4096),
+        "cells": (0, 4096),
         "degree": (1, 7),
-        "a_nodes": (1, 64),
-        "r_nodes": (1, 64),
+        "a_nodes": (0, 64),
+        "r_nodes": (0, 64),
         "half_width": (1.0, 20.0),
         "grading": (0.0, 10.0),
         "tolerance": (1e-14, 1e-1),
@@ -234,12 +350,18 @@ def _check_ranges(config: Config) -> None:
     for key, (low, high) in ranges.items():
         value = getattr(numbers, key)
         if not low <= value <= high:
-            raise InputError(f"discretization.{key}: {value!r} is out of range; allowed: {low:g} to {high:g}")
+            automatic = " (0: automatic)" if key in ("cells", "a_nodes", "r_nodes") else ""
+            raise InputError(f"discretization.{key}: {value!r} is out of range; allowed: {low:g} to {high:g}{automatic}")
     d = config.dimension
     if not (d == inf or (d >= 1 and d == int(d))):
         raise InputError(f"input.dimension: {config.input.dimension!r} is no dimension; allowed: a positive integer, or inf")
-    if not (0 < config.training.final_time < inf):
-        raise InputError(f"training.final_time: {config.training.final_time!r}; allowed: a positive number")
+    training = config.training
+    for key in ("final_time", "strategy_time"):
+        if not 0 < (1.0 if getattr(training, key) is None else getattr(training, key)) < inf:
+            raise InputError(f"training.{key}: {getattr(training, key)!r}; allowed: a positive number")
+    for i, stage in enumerate(training.stages):
+        if not 0 < stage.duration < inf:
+            raise InputError(f"training.stages[{i}].duration: {stage.duration!r}; allowed: a positive number")
     if config.parallel.mesh_ranks < 0:
         raise InputError(
             f"parallel.mesh_ranks: {config.parallel.mesh_ranks}; allowed: 0 (automatic) or a divisor of the number of ranks"
@@ -248,7 +370,7 @@ def _check_ranges(config: Config) -> None:
     if not config.output.file.strip():
         raise InputError("output.file: is empty; allowed: the name of an HDF5 file")
     for key, least in (("times", 2), ("snapshots", 0)):
-        _check_times(f"output.{key}", getattr(config.output, key), least, config.training.final_time)
+        _check_times(f"output.{key}", getattr(config.output, key), least, config.final_time)
 
 
 def _check_particles(config: Config) -> None:
@@ -275,13 +397,17 @@ def _check_times(key: str, value: int | list[float], least: int, final_time: flo
         return
     ascending = all(a < b for a, b in pairwise(value))
     if not ascending or not all(isfinite(t) and 0 <= t <= final_time for t in value) or (least and not value):
-        raise InputError(f"{key}: {value!r}; allowed: ascending times from 0 to training.final_time = {final_time:g}")
+        raise InputError(f"{key}: {value!r}; allowed: ascending times from 0 to the end of training, t = {final_time:g}")
 
 
-def _times(value: int | list[float], final_time: float) -> list[float]:
+def _times(value: int | list[float], start: float, end: float) -> list[float]:
     if not isinstance(value, int):
         return [float(t) for t in value]
-    return [final_time] if value == 1 else np.linspace(0.0, final_time, value).tolist()
+    return [end] if value == 1 else np.linspace(start, end, value).tolist()
+
+
+def _pairs(values: dict[str, Any]) -> list[str]:
+    return [f"{key} = {_toml(value)}" for key, value in values.items() if value is not None]
 
 
 def _toml(value: Any) -> str:
@@ -292,3 +418,12 @@ def _toml(value: Any) -> str:
     if isinstance(value, list):
         return "[" + ", ".join(_toml(x) for x in value) + "]"
     return repr(value)
+
+
+# Keys of [training] that stages, or a strategy, take the place of.
+REPLACED = {
+    "stages": ("final_time", "xi_a", "xi_w", "strategy", "strategy_copies", "strategy_degree", "strategy_time"),
+    "strategy": ("xi_a", "xi_w"),
+}
+# What training a alone needs: it is slow, and as it is linear, a long time costs little.
+STRATEGY_TIME = 1000.0

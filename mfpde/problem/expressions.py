@@ -4,6 +4,7 @@ import ast
 import difflib
 import re
 from collections.abc import Sequence
+from fractions import Fraction
 from functools import reduce
 from typing import Any
 
@@ -114,3 +115,15 @@ def source(expression: Any, module: str) -> str:
     settings = {"fully_qualified_modules": False, "allow_unknown_functions": True}
     printer = SciPyPrinter(settings) if module == "numpy" else PythonCodePrinter(settings)
     return re.sub(r"\s+", " ", printer.doprint(expression))
+
+
+def rational_number(value: Any) -> Fraction:
+    """A SymPy number as a fraction: exact for rationals; an irrational one is rounded to 40 digits first.
+
+    Raises:
+        TypeError: If it is not a real number.
+    """
+    import sympy
+
+    exact = value if value.is_Rational else sympy.Rational(sympy.N(value, 40))
+    return Fraction(int(exact.p), int(exact.q))

@@ -1,13 +1,18 @@
 """Learning rates xi(t): non-negative numbers or expressions in t."""
 
 import math
+import warnings
 from dataclasses import dataclass
 from functools import cache
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from mfpde.errors import InputError
+
+Array = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -33,6 +38,17 @@ class Schedule:
         if self.constant is not None:
             return self.constant
         return float(eval(_compiled(self.source), _NAMES, {"t": t}))
+
+    def integral(self, times: Array) -> Array:
+        """int_0^t xi at each of `times` (ascending, from 0 or later)."""
+        if self.constant is not None:
+            return self.constant * times
+        from scipy.integrate import quad
+
+        with warnings.catch_warnings():  # where the rate jumps, as much accuracy as there is
+            warnings.simplefilter("ignore")
+            parts = [quad(self, low, high, epsabs=1e-13, epsrel=1e-13)[0] for low, high in pairwise([0.0, *times])]
+        return np.cumsum(parts)
 
 
 @cache

@@ -4,6 +4,7 @@ z^n = sum_m n! / (2^m m! (n - 2m)!) He_{n-2m}(z),   he_k = He_k / sqrt(k!),   h_
 """
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from fractions import Fraction
 from itertools import product
@@ -26,12 +27,16 @@ class Target:
         p: Dimension of V.
         alpha: Multi-indices with h_alpha != 0, shape (n, p).
         coefficients: h_alpha, shape (n,).
+        exact: q_alpha = h_alpha / sqrt(alpha!), the coefficients of the monic He_alpha, n rational numbers.
+        rational: Whether the coefficients given were rational, so that `exact` is exact.
     """
 
     polynomial: str
     p: int
     alpha: NDArray[np.int64]
     coefficients: NDArray[np.float64]
+    exact: tuple[Fraction, ...] = ()
+    rational: bool = True
 
     @property
     def degree(self) -> int:
@@ -48,54 +53,57 @@ class Target:
         return np.sum(terms, axis=0) if terms else np.zeros(z.shape[1])
 
 
-def parse_target(polynomial: str, subspace_dimension: int | None = None) -> Target:
+def parse_target(polynomial: str, subspace_dimension: int | None = None, largest_p: int = LARGEST_P) -> Target:
     """The target of a polynomial in z1..zp.
 
     Args:
         polynomial: Raw monomials, e.g. "z1 + z1*z2"; p is the largest index in it.
         subspace_dimension: p, if larger than that.
+        largest_p: Largest p allowed; the solver's unless the caller has no mesh.
 
     Raises:
-        InputError: If it is not a polynomial in z1..zp with rational or real coefficients, or p is not 1, 2 or 3.
+        InputError: If it is not a polynomial in z1..zp with rational or real coefficients, or p is out of range.
     """
     import sympy
 
-    from mfpde.problem.expressions import parse
+    from mfpde.problem.expressions import parse, rational_number
 
     key = "target.polynomial"
-    indices = [int(i) for i in re.findall(r"\bz(\d+)\b", str(polynomial))]
-    used = max(indices, default=0)
-    if used > LARGEST_P:
-        raise InputError(f"{key}: z{used} makes p = {used}; allowed: variables z1 to z{LARGEST_P}")
-    names = [f"z{i + 1}" for i in range(LARGEST_P)]
+    used = largest_index(polynomial)
+    if used > largest_p:
+        raise InputError(f"{key}: z{used} makes p = {used}; allowed: variables z1 to z{largest_p}")
+    names = [f"z{i + 1}" for i in range(largest_p)]
     expression = parse(polynomial, names, key)
     p = used if subspace_dimension is None else subspace_dimension
-    if not max(used, 1) <= p <= LARGEST_P:
-        allowed = f"{max(used, 1)} to {LARGEST_P}"
+    if not max(used, 1) <= p <= largest_p:
+        allowed = f"{max(used, 1)} to {largest_p}"
         where = key if subspace_dimension is None else "target.subspace_dimension"
         raise InputError(f"{where}: p = {p} for the polynomial {polynomial!r}; allowed: p = {allowed}")
     variables = [sympy.Symbol(name, real=True) for name in names[:p]]
     try:
-        raw = sympy.Poly(expression, *variables)
-        terms = [(powers, _number(value)) for powers, value in raw.terms()]
+        terms = sympy.Poly(expression, *variables).terms()
+        raw = {powers: rational_number(value) for powers, value in terms}
     except (sympy.PolynomialError, TypeError):
         raise InputError(f"{key}: {polynomial!r} is not a polynomial; allowed: polynomials in {', '.join(names[:p])}") from None
+    return hermite_target(str(polynomial), p, raw, all(value.is_Rational for _, value in terms))
+
+
+def hermite_target(polynomial: str, p: int, raw: Mapping[tuple[int, ...], Fraction], rational: bool = True) -> Target:
+    """The target of raw monomials, {powers: coefficient}."""
     hermite: dict[tuple[int, ...], Fraction] = {}
-    for powers, value in terms:
+    for powers, value in raw.items():
         for lowered in product(*(range(n // 2 + 1) for n in powers)):
             alpha = tuple(n - 2 * m for n, m in zip(powers, lowered, strict=True))
             factor = prod(
                 Fraction(factorial(n), 2**m * factorial(m) * factorial(n - 2 * m)) for n, m in zip(powers, lowered, strict=True)
             )
             hermite[alpha] = hermite.get(alpha, Fraction(0)) + value * factor
-    found = {alpha: float(c) * sqrt(prod(factorial(n) for n in alpha)) for alpha, c in sorted(hermite.items()) if c}
-    shape = (len(found), p)
-    return Target(str(polynomial), p, np.array([*found], dtype=np.int64).reshape(shape), np.array([*found.values()], dtype=float))
+    exact = {alpha: c for alpha, c in sorted(hermite.items()) if c}
+    scaled = [float(c) * sqrt(prod(factorial(n) for n in alpha)) for alpha, c in exact.items()]
+    indices = np.array([*exact], dtype=np.int64).reshape(len(exact), p)
+    return Target(polynomial, p, indices, np.array(scaled, dtype=float), tuple(exact.values()), rational)
 
 
-def _number(value) -> Fraction:  # type: ignore[no-untyped-def]
-    """Exact for rationals; an irrational coefficient is rounded to 40 digits first."""
-    import sympy
-
-    exact = value if value.is_Rational else sympy.Rational(sympy.N(value, 40))
-    return Fraction(int(exact.p), int(exact.q))
+def largest_index(polynomial: str) -> int:
+    """The largest i of the variables z_i in a polynomial's text; 0 if there are none."""
+    return max((int(i) for i in re.findall(r"\bz(\d+)\b", str(polynomial))), default=0)

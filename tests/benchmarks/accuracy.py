@@ -17,19 +17,18 @@ from mfpde.problem.problem import build_problem
 from mfpde.studies.references import characteristics, normal_rule
 
 ONE, TWO, THREE = ("target.polynomial=" + h for h in ("z1 + z1**2/2", "z1 + z1*z2", "z1 + z1*z2*z3"))
-COARSE = ["discretization.cells=6", "discretization.grading=2.0", "discretization.a_nodes=12", "discretization.r_nodes=1"]
 # Panels and points of the reference's nodes in v, then what differs from the default configuration.
 CASES: dict[str, tuple[int, int, list[str]]] = {
     "p1_d10": (24, 8, [ONE, "input.dimension=10"]),
     "p1_d100": (16, 8, [ONE, "input.dimension=100"]),
     "p1_d1e4": (1, 16, [ONE, "input.dimension=1e4"]),
     "p1_d1e8": (1, 16, [ONE, "input.dimension=1e8"]),
-    "p2_d10": (20, 8, [TWO, "input.dimension=10", "discretization.a_nodes=12"]),
+    "p2_d10": (16, 8, [TWO, "input.dimension=10", "output.times=17"]),
     "p2_d100": (1, 24, [TWO, "input.dimension=100"]),
     "p2_d1e4": (1, 16, [TWO, "input.dimension=1e4"]),
     "p2_d1e8": (1, 16, [TWO, "input.dimension=1e8"]),
-    "p3_T16": (1, 20, [THREE, "input.dimension=1e6", "training.final_time=16.0", "output.times=33", *COARSE]),
-    "p3_T20": (1, 32, [THREE, "input.dimension=1e6", "training.final_time=20.0", "output.times=41", *COARSE]),
+    "p3_T16": (1, 20, [THREE, "input.dimension=1e6", "training.final_time=16.0", "output.times=33"]),
+    "p3_T20": (1, 32, [THREE, "input.dimension=1e6", "training.final_time=20.0", "output.times=41"]),
 }
 
 

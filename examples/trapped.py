@@ -1,0 +1,46 @@
+"""z1 + z1 z2 z3 is a trap: at d = inf training w leaves w_2 = w_3 = 0, and the loss stays above 1/2; at finite d it escapes.
+
+`mpirun -n 2 python examples/trapped.py [FOLDER]` prints the loss of the last stage of Algorithm 1 at some times, and draws
+trapped.png.  T = 12 and 18 of training w at d = 100 and 10^4.
+"""
+
+import sys
+from pathlib import Path
+
+import numpy as np
+from mpi4py import MPI
+from strategy_rates import run
+
+TARGET = "z1 + z1*z2*z3"
+CASES = (("inf", 1, 12.0), ("1e4", 6, 18.0), ("1e2", 7, 12.0))
+
+
+def main() -> None:
+    labels = ("discretization.a_nodes=28", "discretization.r_nodes=1")
+    found = [run(TARGET, "gaussian", d, cells, 1e-8, f"training.final_time={T}", *labels) for d, cells, T in CASES]
+    if MPI.COMM_WORLD.rank != 0:
+        return
+    print("| d | lambda = 0 | smallest other | t = 10^2 | 10^4 | 10^6 | 10^8 |")
+    for case in found:
+        values = case.linear.spectrum.eigenvalues
+        zero = np.abs(values) < 1e-28 * values[-1]
+        losses = [f"{x:.4g}" for x in case.loss(10.0 ** np.array([2.0, 4.0, 6.0, 8.0]))]
+        print(" | ".join([f"| {case.d:g}", str(zero.sum()), f"{values[~zero][0]:.2e}", *losses]) + " |")
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(6.4, 4.2), layout="constrained", dpi=120)
+    FigureCanvasAgg(figure)
+    axes = figure.subplots()
+    t = np.geomspace(0.1, 1e12, 600)
+    for case in found:
+        axes.semilogx(t, case.loss(t), lw=2, label=f"$d = {case.d:g}$".replace("inf", r"\infty"))
+    axes.axhline(0.5, color="k", ls="--", lw=1, label=r"$\frac{1}{2} E|h^* - h^*_{S\perp}|^2$")
+    axes.set(xlabel="time $t - T$ of training $a$", ylabel="loss", title="$h^* = z_1 + z_1 z_2 z_3$", ylim=(0, 1.02))
+    axes.grid(alpha=0.3)
+    axes.legend()
+    figure.savefig((Path(sys.argv[1]) if len(sys.argv) > 1 else Path(__file__).parent) / "trapped.png")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,174 @@
+"""The stages of a training: given one by one, or by Algorithm 1 of arXiv 2402.08948.
+
+(2) train w alone, xi_a = 0 and xi_w = 1, with sigma on [0, T]
+(3) u = (1/n) sum_i w_i over n independent copies; the outer weights start again at a = 0
+(4) train a alone, xi_a = 1 and xi_w = 0, with (1 + u)^deg(h*)
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from math import comb, inf
+
+from mfpde.errors import InputError
+from mfpde.problem.activation import Activation, parse_activation
+from mfpde.problem.config import Config, StageSection
+from mfpde.problem.initial import law_of_a
+from mfpde.problem.schedule import Schedule, parse_schedule
+from mfpde.problem.target import Target
+
+MOST_COPIES = 6
+# Neurons of the average of a point start's copies, one for each multiset of labels.
+MOST_TUPLES = 200_000
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One stage.
+
+    Attributes:
+        start, duration: In training time.
+        activation: sigma during it.
+        xi_a, xi_w: Learning rates; their t counts from the start of the stage.
+        average: At its start, w becomes the average of this many independent copies.
+        reset_a: Whether a starts again at 0.
+        by_moments: Whether moments are all that is known of the law of w from its start on, and all that is needed.
+    """
+
+    start: float
+    duration: float
+    activation: Activation
+    xi_a: Schedule
+    xi_w: Schedule
+    average: int
+    reset_a: bool
+    by_moments: bool = False
+
+    @property
+    def linear(self) -> bool:
+        """Whether only a is trained, and with a polynomial: then moments of the law of w are all that enters."""
+        return self.xi_w.zero and self.activation.polynomial is not None
+
+    @property
+    def degree(self) -> int:
+        """Of the polynomial activation."""
+        return len(self.activation.polynomial or ()) - 1
+
+
+def parse_stages(config: Config, target: Target) -> tuple[Stage, ...]:
+    """The stages of a configuration; a training at once is one stage.
+
+    Raises:
+        InputError: For the first thing that is wrong, naming its key and what is allowed.
+    """
+    training = config.training
+    sections: tuple[StageSection, ...]
+    if training.strategy is not None:
+        sections, keys = _chen_ge(config, target), ["training.strategy"] * 2
+    elif training.stages:
+        sections, keys = training.stages, [f"training.stages[{i}]" for i in range(len(training.stages))]
+    else:
+        sections, keys = (StageSection(training.final_time, training.xi_a, training.xi_w),), ["training"]
+    network = parse_activation(config.network.activation)
+    stages: list[Stage] = []
+    for section, key in zip(sections, keys, strict=True):
+        own = section.activation is not None and section.activation != config.network.activation
+        stage = Stage(
+            start=stages[-1].start + stages[-1].duration if stages else 0.0,
+            duration=float(section.duration),
+            activation=parse_activation(str(section.activation), f"{key}.activation") if own else network,
+            xi_a=parse_schedule(section.xi_a, f"{key}.xi_a", section.duration),
+            xi_w=parse_schedule(section.xi_w, f"{key}.xi_w", section.duration),
+            average=section.average,
+            reset_a=section.reset_a,
+        )
+        if own or (stage.linear and stage.reset_a):
+            _check_truncation(stage, config, f"{key}.activation" if own else "network.activation")
+        stages.append(stage)
+    averaged = (i for i, stage in enumerate(stages) if stage.average > 1 and (stage.linear or spread_start(config)))
+    first = 1 if training.strategy is not None else next(averaged, len(stages))
+    _check_averages(stages, keys, config, first)
+    return tuple(replace(stage, by_moments=i >= first) for i, stage in enumerate(stages))
+
+
+def _chen_ge(config: Config, target: Target) -> tuple[StageSection, StageSection]:
+    training = config.training
+    first, second = training.durations
+    copies = target.p if training.strategy_copies is None else training.strategy_copies
+    degree = max(target.degree, 1) if training.strategy_degree is None else training.strategy_degree
+    if not 1 <= copies <= MOST_COPIES:
+        raise InputError(f"training.strategy_copies: {copies}; allowed: 1 to {MOST_COPIES}")
+    most = config.discretization.hermite_degree
+    if not max(target.degree, 1) <= degree <= most:
+        raise InputError(
+            f"training.strategy_degree: {degree}; allowed: from {max(target.degree, 1)}, the target's degree, to "
+            f"discretization.hermite_degree = {most}"
+        )
+    return (
+        StageSection(first, xi_a=0.0, xi_w=1.0),
+        StageSection(second, xi_a=1.0, xi_w=0.0, activation=f"(1 + u)**{degree}", average=copies, reset_a=True),
+    )
+
+
+def spread_start(config: Config) -> bool:
+    """Whether w starts with a density, rather than in one point for each label."""
+    return config.initial.w == "gaussian" and config.dimension != inf
+
+
+def stage_times(stages: Sequence[Stage], times: Sequence[float]) -> list[list[float]]:
+    """The record times of each stage, from its own start.
+
+    One stage has just the given times; several have their start and end besides, so that a jump of the loss (by another
+    activation, by a reset) has a record on both sides.
+    """
+    if len(stages) == 1:
+        return [list(times)]
+    found = []
+    for stage in stages:
+        slack = 1e-9 * stage.duration
+        inside = [t - stage.start for t in times if slack < t - stage.start < stage.duration - slack]
+        found.append([0.0, *inside, stage.duration])
+    return found
+
+
+def _check_truncation(stage: Stage, config: Config, key: str) -> None:
+    """A polynomial activation has finitely many modes, and all of them must be there."""
+    numbers, degree = config.discretization, stage.degree
+    if degree > numbers.hermite_degree:
+        raise InputError(
+            f"{key}: {stage.activation.text!r} has degree {degree}, and discretization.hermite_degree = "
+            f"{numbers.hermite_degree} truncates its modes; allowed: a hermite_degree of at least {degree}"
+        )
+    if spread_start(config) and degree // 2 > numbers.radial_degree:
+        raise InputError(
+            f"{key}: {stage.activation.text!r} has degree {degree}, and discretization.radial_degree = "
+            f"{numbers.radial_degree} truncates its modes; allowed: a radial_degree of at least {degree // 2}"
+        )
+
+
+def _check_averages(stages: list[Stage], keys: list[str], config: Config, first: int) -> None:
+    """What averages allow; from stage `first` on, the law of w is known by its moments alone."""
+    tuples = len(law_of_a(config.initial.a, config.discretization.a_nodes).nodes)  # neurons of a point start, so far
+    for i, (stage, key) in enumerate(zip(stages, keys, strict=True)):
+        if not 1 <= stage.average <= MOST_COPIES:
+            raise InputError(f"{key}.average: {stage.average}; allowed: 1 to {MOST_COPIES} copies")
+        if stage.average > 1 and not stage.reset_a:
+            raise InputError(
+                f"{key}.average: copies that keep outer weights of their own cannot be averaged; allowed: with reset_a = true"
+            )
+        if i < first:
+            tuples = comb(tuples + stage.average - 1, stage.average)
+            if stage.average > 1 and tuples > MOST_TUPLES:
+                raise InputError(
+                    f"{key}.average: {stage.average} copies make {tuples} neurons; allowed: at most {MOST_TUPLES}, by fewer "
+                    "copies or discretization.a_nodes, or a polynomial activation with xi_w = 0"
+                )
+        elif not stage.linear:
+            raise InputError(
+                f"{key}.{'activation' if stage.xi_w.zero else 'xi_w'}: of an average of copies the moments alone are known; "
+                "allowed from the average on: xi_w = 0 and a polynomial activation"
+            )
+        elif i > first and not stage.reset_a and stage.activation != stages[i - 1].activation:
+            raise InputError(
+                f"{key}.activation: outer weights that an average has learned belong to the activation before, "
+                f"{stages[i - 1].activation.text!r}; allowed: that one, or reset_a = true"
+            )

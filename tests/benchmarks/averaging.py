@@ -1,0 +1,61 @@
+"""Time and memory of averaging and of the kernel matrix against the number of copies and the degree n of (1 + u)^n.
+
+`python tests/benchmarks/averaging.py`: moments of one copy's law are taken once (393,216 nodes at p = 2), then the n-fold
+convolution and the spectrum; peak memory is what Python allocates in each.
+"""
+
+import time
+import tracemalloc
+from collections.abc import Callable
+from math import comb
+from typing import Any
+
+from mpi4py import MPI
+
+from mfpde.evolution.dynamics import MeanFieldFlow
+from mfpde.problem.activation import parse_activation
+from mfpde.problem.config import load
+from mfpde.problem.problem import build_problem
+from mfpde.studies.averaging import law_moments
+from mfpde.studies.kernel import kernel_modes, spectrum
+
+
+def cost(action: Callable[[], Any]) -> tuple[Any, str]:
+    """The value, and seconds and peak memory of two runs."""
+    start = time.perf_counter()
+    action()
+    seconds = time.perf_counter() - start
+    tracemalloc.start()
+    value = action()
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    return value, f"{seconds:8.3f} s {peak / 1e6:6.2f} MB"
+
+
+def main() -> None:
+    d = 1e4
+    for p, degrees, options in (
+        (1, (1, 2, 3, 4, 6), ["target.polynomial=z1 + z1**2/2", "discretization.cells=16"]),
+        (2, (1, 2, 3, 4, 6), ["discretization.cells=16"]),
+        (3, (1, 2, 3, 4), ["target.polynomial=z1 + z1*z2*z3", "discretization.cells=6", "discretization.a_nodes=12"]),
+    ):
+        config = load(None, ["discretization.r_nodes=3", f"input.dimension={d}", *options])
+        flow = MeanFieldFlow(MPI.COMM_SELF, build_problem(config), config.discretization)
+        state = flow.layout.initial
+        for n in degrees:
+            law_moments(flow, state, 2 * n)  # compiles the kernel
+            law, one = cost(lambda: law_moments(flow, state, 2 * n))  # noqa: B023
+            print(f"p = {p}, n = {n}: {len(law.values):5d} moments of {state.q.size} nodes {one}", flush=True)
+            activation = parse_activation(f"(1 + u)**{n}").polynomial
+            assert activation is not None
+            modes = kernel_modes(p, n, d, True)
+            for copies in (2, 3, 4, 6):
+                average, convolution = cost(lambda: law.average(copies))  # noqa: B023
+                tuples = comb(state.q.size + copies - 1, copies)
+                print(f"    {copies} copies {convolution}   ({tuples:.1e} tuples of nodes)", flush=True)
+            _, eigen = cost(lambda: spectrum(average, activation, modes))  # noqa: B023
+            print(f"    K and its spectrum, {len(modes)} modes {eigen}", flush=True)
+
+
+if __name__ == "__main__":
+    main()
