@@ -202,3 +202,12 @@ def test_the_loss_approaches_infinite_dimension_like_one_over_d() -> None:
         losses.append(gauss_loss(config, problem, features, 1, 8))
     ratio = np.abs(losses[0] - losses[2]).max() / np.abs(losses[1] - losses[2]).max()
     assert abs(ratio - 2) < 0.02
+
+
+def test_particles_refuse_a_training_in_stages(tmp_path: Path) -> None:
+    from mfpde.errors import InputError
+
+    config = load(None, ["training.strategy=chen-ge", "initial.w=zero", f"output.file={tmp_path / 'out.h5'}"])
+    with pytest.raises(InputError, match=r"training\.stages.*allowed"):
+        particles(SELF, config, build_problem(config))
+    assert list(tmp_path.iterdir()) == []
