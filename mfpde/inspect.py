@@ -58,12 +58,13 @@ def _report(file: Any) -> str:
         ("records", f"{len(t)}, t = {t[0]:g} to {t[-1]:g}"),
         ("loss", f"{loss[0]:.10g} -> {loss[-1]:.10g}"),
         ("mass error", f"{np.abs(history['mass'][:] - 1).max():.1e}"),
-        ("steps", f"{history['steps'][-1]} in {history['wall_time'][-1]:.2f} s"),
-        *[
-            (name, f"at most {history[name][:].max():.2e}")
-            for name in ("label_error", "top_modes", "outer_mass", "negative", "fold")
-        ],
     ]
+    if "method" in file.attrs:
+        rows.append(("method", f"{file.attrs['method']} (mfpde.particles), repeats: {len(file.get('repeats', '1'))}"))
+    else:
+        rows.append(("steps", f"{history['steps'][-1]} in {history['wall_time'][-1]:.2f} s"))
+        indicators = ("label_error", "top_modes", "outer_mass", "negative", "fold")
+        rows += [(name, f"at most {history[name][:].max():.2e}") for name in indicators]
     return "\n\n".join((table(rows), _coefficients(file), _contents(file), "configuration\n" + file.attrs["config"].rstrip()))
 
 

@@ -5,6 +5,8 @@ import sys
 import pytest
 from mpi4py import MPI
 
+import mfpde  # noqa: F401  (before numpy loads: one thread of linear algebra a rank)
+
 COMM = MPI.COMM_WORLD
 
 

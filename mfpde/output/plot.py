@@ -20,7 +20,10 @@ def plot_loss(result: Path, picture: Path) -> Path:
     """Draws E(t), with dotted lines where stages begin, and returns the picture's path."""
     with h5py.File(result) as file, figure(picture, 1) as (_, axes):
         axes[0].semilogy(file["history/time"][:], file["history/loss"][:], lw=2)
-        for start in file["stages/start"][1:]:
+        if "history/loss_low" in file:  # the confidence band of repeated particle runs
+            band = (np.maximum(file[f"history/loss_{end}"][:], 1e-300) for end in ("low", "high"))
+            axes[0].fill_between(file["history/time"][:], *band, alpha=0.3, lw=0)
+        for start in file["stages/start"][1:] if "stages" in file else ():
             axes[0].axvline(start, color="k", ls=":", lw=1)
         axes[0].set(xlabel="time $t$", ylabel=r"loss $E(\rho_t)$", title=_title(file))
         axes[0].grid(alpha=0.3, which="both")

@@ -168,6 +168,29 @@ def activation_expression(text: str, key: str = KEY) -> Any:
     return parse(NAMES.get(name, text), ["u"], key)
 
 
+def derivative(activation: Activation) -> Activation:
+    """sigma', for sigma without jumps.
+
+    Raises:
+        InputError: If sigma jumps, so that its derivative is no function.
+    """
+    import sympy
+
+    from mfpde.problem.expressions import parse, source
+
+    class Softplus(sympy.Function):  # type: ignore[misc]
+        def fdiff(self, argindex: int = 1) -> Any:
+            return (1 + sympy.tanh(self.args[0] / 2)) / 2
+
+    key, plain = "network.activation", sympy.Function("softplus")
+    u = sympy.Symbol("u", real=True)
+    expression = parse(NAMES.get(activation.text.strip(), activation.text), ["u"], key)
+    slope = expression.replace(plain, Softplus).diff(u).replace(Softplus, plain)
+    if slope.has(sympy.DiracDelta):
+        raise InputError(f"{key}: {activation.text!r} jumps, so it has no gradient in x; allowed with SGD: continuous ones")
+    return Activation(f"derivative of {activation.text}", source(slope, "numpy"), activation.kinks, None)
+
+
 def _check_finite(activation: Activation, key: str, functions: list[str]) -> None:
     sample = np.concatenate((np.linspace(-40.0, 40.0, 16001), np.linspace(-1.0, 1.0, 4001)))
     with np.errstate(all="ignore"):

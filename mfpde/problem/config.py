@@ -133,6 +133,27 @@ class Parallel(_Section, frozen=True):
     mesh_ranks: int = 0
 
 
+class Particles(_Section, frozen=True):
+    """The particle references of `python -m mfpde.particles`.
+
+    Attributes:
+        method: Neurons (a, v, r) in the Hermite modes, N neurons in R^d with the population gradient, or online SGD.
+        sampling: Of the initial law: independent, scrambled Sobol' points, or Gauss nodes (the last two: "reduced" only).
+        particles: N; with Gauss nodes about as many.
+        seed: Of all random numbers.
+        repeats: Independent runs, whose mean and confidence band are written.
+        batch, step: Samples of one SGD step, and its length in time.
+    """
+
+    method: Literal["reduced", "network", "sgd"] = "reduced"
+    sampling: Literal["random", "sobol", "gauss"] = "random"
+    particles: int = 4096
+    seed: int = 0
+    repeats: int = 1
+    batch: int = 100
+    step: float = 0.01
+
+
 class Output(_Section, frozen=True):
     """What is written.
 
@@ -161,6 +182,7 @@ class Config(_Section, frozen=True):
     training: Training = Training()
     discretization: Discretization = Discretization()
     parallel: Parallel = Parallel()
+    particles: Particles = Particles()
     output: Output = Output()
 
     def to_toml(self) -> str:
@@ -344,10 +366,28 @@ def _check_ranges(config: Config) -> None:
         raise InputError(
             f"parallel.mesh_ranks: {config.parallel.mesh_ranks}; allowed: 0 (automatic) or a divisor of the number of ranks"
         )
+    _check_particles(config)
     if not config.output.file.strip():
         raise InputError("output.file: is empty; allowed: the name of an HDF5 file")
     for key, least in (("times", 2), ("snapshots", 0)):
         _check_times(f"output.{key}", getattr(config.output, key), least, config.final_time)
+
+
+def _check_particles(config: Config) -> None:
+    numbers = config.particles
+    ranges = {"particles": (1, 2**30), "seed": (0, 2**63), "repeats": (1, 10_000), "batch": (1, 2**24), "step": (1e-9, 1.0)}
+    for key, (low, high) in ranges.items():
+        value = getattr(numbers, key)
+        if not low <= value <= high:
+            raise InputError(f"particles.{key}: {value!r} is out of range; allowed: {low:g} to {high:g}")
+    if numbers.method != "reduced" and numbers.sampling != "random":
+        raise InputError(
+            f'particles.sampling: {numbers.sampling!r} is for method = "reduced"; allowed with {numbers.method!r}: "random"'
+        )
+    if numbers.sampling == "sobol" and numbers.particles.bit_count() != 1:
+        raise InputError(f"particles.particles: {numbers.particles} Sobol' points are not balanced; allowed: powers of 2")
+    if numbers.sampling == "gauss" and numbers.repeats > 1:
+        raise InputError(f"particles.repeats: {numbers.repeats} runs at Gauss nodes are all the same; allowed: 1")
 
 
 def _check_times(key: str, value: int | list[float], least: int, final_time: float) -> None:

@@ -39,15 +39,7 @@ def law_of_a(text: str, n: int) -> Rule:
     Raises:
         InputError: If the law is unknown or not symmetric about 0.
     """
-    match = re.fullmatch(r"\s*([a-z]+)\s*(?:\((.*)\))?\s*", text)
-    name = match.group(1) if match else ""
-    try:
-        arguments = [float(x) for x in match.group(2).split(",")] if match and match.group(2) else []
-    except ValueError:
-        arguments = [inf]
-    wanted = {"uniform": 2, "normal": 2, "rademacher": 0, "point": 1}
-    if wanted.get(name) != len(arguments) or not all(isfinite(x) for x in arguments):
-        raise InputError(f"initial.a: {text!r} is no law of a; allowed: {LAWS}")
+    name, arguments = _parse_law(text)
     if name == "uniform" and arguments[0] == -arguments[1] and arguments[1] > 0:
         k = np.arange(1.0, n)
         return _golub_welsch(np.zeros(n), arguments[1] * k / np.sqrt(4 * k**2 - 1))
@@ -58,6 +50,38 @@ def law_of_a(text: str, n: int) -> Rule:
     if name == "point" and arguments[0] == 0:
         return _golub_welsch(np.zeros(1), np.ones(0))
     raise InputError(f"initial.a: {text!r} is not symmetric about 0 with positive width; allowed: {LAWS}")
+
+
+def _parse_law(text: str) -> tuple[str, list[float]]:
+    match = re.fullmatch(r"\s*([a-z]+)\s*(?:\((.*)\))?\s*", text)
+    name = match.group(1) if match else ""
+    try:
+        arguments = [float(x) for x in match.group(2).split(",")] if match and match.group(2) else []
+    except ValueError:
+        arguments = [inf]
+    wanted = {"uniform": 2, "normal": 2, "rademacher": 0, "point": 1}
+    if wanted.get(name) != len(arguments) or not all(isfinite(x) for x in arguments):
+        raise InputError(f"initial.a: {text!r} is no law of a; allowed: {LAWS}")
+    return name, arguments
+
+
+def quantile_of_a(text: str, u: Array) -> Array:
+    """The quantiles of a law of a that `law_of_a` accepts, at probabilities u in (0, 1)."""
+    from scipy.special import ndtri
+
+    name, arguments = _parse_law(text)
+    if name == "uniform":
+        return arguments[1] * (2 * u - 1)
+    if name == "normal":
+        return np.asarray(arguments[1] * ndtri(u))
+    return np.where(u < 0.5, -1.0, 1.0) if name == "rademacher" else np.zeros_like(u)
+
+
+def quantile_of_r(d: float, p: int, u: Array) -> Array:
+    """The quantiles of r = |w_{V perp}|, w ~ N(0, I_d / d), at probabilities u in (0, 1); 1 at d = inf."""
+    from scipy.special import gammaincinv
+
+    return np.ones_like(u) if d == inf else np.sqrt(gammaincinv((d - p) / 2, u) * (2 / d))
 
 
 def law_of_r(d: float, p: int, n: int) -> Rule:

@@ -43,6 +43,15 @@ class Target:
         """Total degree; 0 for a constant."""
         return int(self.alpha.sum(axis=1).max(initial=0))
 
+    def __call__(self, z: NDArray[np.float64]) -> NDArray[np.float64]:
+        """h*(z) at z of shape (p, n), shape (n,)."""
+        norm = np.sqrt([factorial(k) for k in range(self.degree + 1)])
+        he = np.polynomial.hermite_e.hermevander(z, self.degree) / norm
+        terms = [
+            c * np.prod(he[np.arange(self.p), :, alpha], axis=0) for alpha, c in zip(self.alpha, self.coefficients, strict=True)
+        ]
+        return np.sum(terms, axis=0) if terms else np.zeros(z.shape[1])
+
 
 def parse_target(polynomial: str, subspace_dimension: int | None = None, largest_p: int = LARGEST_P) -> Target:
     """The target of a polynomial in z1..zp.

@@ -1,0 +1,101 @@
+"""What a particle run writes: the history of each repeat, their mean with its confidence band, and the final particles."""
+
+import time
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+import mfpde
+from mfpde.features.modes import Modes
+from mfpde.output.hdf5 import ResultFile
+from mfpde.problem.config import Config
+from mfpde.problem.problem import Problem
+
+Array = NDArray[np.float64]
+
+CONFIDENCE = 0.95
+
+
+class RepeatRecorder:
+    """Writes repeated runs to a result file. Collective throughout.
+
+    A single run goes to /history as it proceeds.  Repeats go to /repeats/0000, ..., and in the end their mean to
+    /history, with the standard deviation of one run as loss_std, and the confidence interval of the mean (Student's t) as
+    loss_low and loss_high.
+
+    Attributes:
+        first_loss, loss: Mean E at the first and last record.
+        band: Half width of the confidence interval of `loss`; nan for a single run.
+    """
+
+    def __init__(self, file: ResultFile, problem: Problem, modes: Modes, config: Config) -> None:
+        self.file = file
+        self.repeats = config.particles.repeats
+        self.started = time.monotonic()
+        self.first_loss = self.loss = self.band = float("nan")
+        self._runs: list[list[tuple[float, float, Array]]] = []
+        numbers = config.particles
+        file.attributes(
+            {
+                "version": mfpde.__version__,
+                "config": config.to_toml(),
+                "dimension": problem.d,
+                "polynomial": problem.target.polynomial,
+                "activation": problem.activation.text,
+                "method": f"{numbers.sampling} particles" if numbers.method == "reduced" else numbers.method,
+            }
+        )
+        file.dataset("/modes/alpha", modes.alpha)
+        file.dataset("/modes/radial", modes.radial)
+        file.dataset("/target/coefficients", modes.target_coefficients(problem.target))
+
+    def begin(self) -> None:
+        """The next repeat begins."""
+        self._runs.append([])
+
+    def record(self, when: float, loss: float, moments: Array) -> None:
+        """Collective. One row of the present repeat's history."""
+        self._runs[-1].append((when, loss, moments))
+        group = "/history" if self.repeats == 1 else f"/repeats/{len(self._runs) - 1:04d}"
+        self.file.record(
+            {
+                f"{group}/time": when,
+                f"{group}/loss": loss,
+                f"{group}/coefficients": moments,
+                f"{group}/mass": 1.0,
+                f"{group}/wall_time": time.monotonic() - self.started,
+            }
+        )
+
+    def particles(self, fields: Mapping[str, tuple[tuple[int, ...], NDArray[np.int64], Array]]) -> None:
+        """Collective. The final state under /particles: whole shape, this rank's flat indices, and its values, by name."""
+        for name, (shape, index, values) in fields.items():
+            self.file.field(f"/particles/{name}", shape, index, np.ascontiguousarray(values))
+
+    def finish(self) -> None:
+        """Collective. The mean over the repeats."""
+        loss = np.array([[row[1] for row in run] for run in self._runs])
+        if self.repeats > 1:
+            self._write_mean(loss)
+        self.first_loss, self.loss = float(loss[:, 0].mean()), float(loss[:, -1].mean())
+
+    def _write_mean(self, loss: Array) -> None:
+        from scipy.stats import t as student
+
+        count = len(loss)
+        mean, deviation = loss.mean(axis=0), loss.std(axis=0, ddof=1)
+        half = student.ppf(0.5 + CONFIDENCE / 2, count - 1) * deviation / np.sqrt(count)
+        self.band = float(half[-1])
+        columns: dict[str, Any] = {
+            "time": np.array([row[0] for row in self._runs[0]]),
+            "loss": mean,
+            "coefficients": np.mean([[row[2] for row in run] for run in self._runs], axis=0),
+            "mass": np.ones(len(mean)),
+            "loss_std": deviation,
+            "loss_low": mean - half,
+            "loss_high": mean + half,
+        }
+        for name, values in columns.items():
+            self.file.dataset(f"/history/{name}", values)

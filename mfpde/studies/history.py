@@ -1,0 +1,172 @@
+"""Curves read back from result files, and their differences at common times.
+
+Two curves are compared at the records of the one that has fewer of them; the denser one is carried there: as it is where
+it has the same records, else by a cubic spline if its records are dense enough for that, which means that the spline
+through every second one meets the others twice as well as straight lines do, else (few records, noise) by straight lines.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+from numpy.typing import NDArray
+from scipy.interpolate import CubicSpline
+
+from mfpde.errors import InputError
+
+Array = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class History:
+    """The curves of one result file.
+
+    Attributes:
+        path: The file.
+        config: Its configuration as TOML text.
+        complete: Whether the run came to its end.
+        times, loss: Records, shape (n,).
+        coefficients: m_i, shape (n, modes).
+        modes: (alpha, j) of each column.
+        target: h_i, shape (modes,).
+        band: Lower and upper ends of the confidence interval of the loss, shape (2, n), or None for a single run.
+        runs: The loss of each repeat, shape (repeats, n); one row for a single run.
+        seconds: Wall time of the run, all repeats together.
+    """
+
+    path: Path
+    config: str
+    complete: bool
+    times: Array
+    loss: Array
+    coefficients: Array
+    modes: tuple[tuple[tuple[int, ...], int], ...]
+    target: Array
+    band: Array | None
+    runs: Array
+    seconds: float
+
+
+def read_history(path: Path) -> History:
+    """The curves of a result file.
+
+    Raises:
+        InputError: If there is no such file, or it holds no records.
+    """
+    if not path.is_file():
+        raise InputError(f"no file {str(path)!r}")
+    try:
+        with h5py.File(path) as file:
+            if file.attrs.get("program") != "mfpde" or "history/loss" not in file:
+                raise InputError(f"{str(path)!r} holds no records of mfpde")
+            return _read(path, file)
+    except OSError as error:
+        raise InputError(f"{str(path)!r} is not an HDF5 file: {str(error).splitlines()[0]}") from None
+
+
+def _read(path: Path, file: Any) -> History:
+    history = file["history"]
+    alpha, radial = file["modes/alpha"][:].tolist(), file["modes/radial"][:].tolist()
+    loss = history["loss"][:]
+    repeats = sorted(file.get("repeats", ()))
+    return History(
+        path=path,
+        config=file.attrs["config"],
+        complete=bool(file.attrs["complete"]),
+        times=history["time"][:],
+        loss=loss,
+        coefficients=history["coefficients"][:],
+        modes=tuple((tuple(a), j) for a, j in zip(alpha, radial, strict=True)),
+        target=file["target/coefficients"][:],
+        band=np.array([history["loss_low"][:], history["loss_high"][:]]) if "loss_low" in history else None,
+        seconds=float((file[f"repeats/{repeats[-1]}"] if repeats else history)["wall_time"][-1]),
+        runs=np.array([file[f"repeats/{name}/loss"][:] for name in repeats]) if repeats else loss[None],
+    )
+
+
+def interpolate(times: Array, values: Array, at: Array) -> tuple[Array, float]:
+    """Values (n, ...) at `times` carried to times `at` inside them, and an estimate of the largest error of doing so."""
+    near = np.minimum(np.searchsorted(times, at - _slack(times)), len(times) - 1)
+    if (np.abs(times[near] - at) <= _slack(times)).all():
+        return values[near], 0.0
+    linear, cubic = (_left_out(times, values, smooth) for smooth in (False, True))
+    if cubic < linear / 2:
+        return CubicSpline(times, values)(at), cubic / 16  # halving the spacing divides a cubic spline's error by 16
+    return _straight(times, values, at), linear / 4
+
+
+def _left_out(times: Array, values: Array, smooth: bool) -> float:
+    """How far the interpolant through every second record misses the others, root mean square."""
+    kept, others = times[::2], times[1 : 2 * (len(times[::2]) - 1) : 2]
+    if len(kept) < (4 if smooth else 2):
+        return np.inf
+    guess = CubicSpline(kept, values[::2])(others) if smooth else _straight(kept, values[::2], others)
+    return float(np.sqrt(((guess - values[1 : 2 * (len(kept) - 1) : 2]) ** 2).mean()))
+
+
+def _straight(times: Array, values: Array, at: Array) -> Array:
+    right = np.clip(np.searchsorted(times, at), 1, len(times) - 1)
+    share = (at - times[right - 1]) / (times[right] - times[right - 1])
+    share = share.reshape(-1, *[1] * (values.ndim - 1))
+    return (1 - share) * values[right - 1] + share * values[right]
+
+
+def _slack(times: Array) -> float:
+    return 1e-9 * float(times[-1])
+
+
+@dataclass(frozen=True)
+class Difference:
+    """What two histories differ by on their common interval.
+
+    Attributes:
+        times: Where they are compared: the records there of the file that has fewer.
+        loss: Difference of E, shape (n,).
+        max_loss, l2_loss: Its largest value, and the square root of the integral of its square.
+        max_coefficients, l2_coefficients: Likewise for the coefficients of their common modes.
+        interpolation: Estimated error of the interpolation of E.
+    """
+
+    times: Array
+    loss: Array
+    max_loss: float
+    l2_loss: float
+    max_coefficients: float
+    l2_coefficients: float
+    interpolation: float
+
+
+def difference(one: History, other: History) -> Difference:
+    """How far `one` is from `other`.
+
+    Raises:
+        InputError: If they have no time or no mode in common, or different dimensions p of V.
+    """
+    first, last = max(one.times[0], other.times[0]), min(one.times[-1], other.times[-1])
+    if last < first:
+        raise InputError(f"{str(one.path)!r} and {str(other.path)!r} have no time in common")
+    if len(one.modes[0][0]) != len(other.modes[0][0]):
+        raise InputError(f"{str(one.path)!r} and {str(other.path)!r} have different p: there is nothing to compare")
+    inside = [h.times[(h.times >= first - _slack(h.times)) & (h.times <= last + _slack(h.times))] for h in (one, other)]
+    times = np.clip(min(inside, key=len), first, last)
+    (mine, error), (theirs, further) = (interpolate(h.times, h.loss, times) for h in (one, other))
+    loss = mine - theirs
+    common = [(i, other.modes.index(mode)) for i, mode in enumerate(one.modes) if mode in other.modes]
+    columns = np.array(common).T
+    pair = [interpolate(h.times, h.coefficients[:, k], times)[0] for h, k in zip((one, other), columns, strict=True)]
+    moments = pair[0] - pair[1]
+    return Difference(
+        times,
+        loss,
+        float(np.abs(loss).max()),
+        _l2(times, loss**2),
+        float(np.abs(moments).max()),
+        _l2(times, (moments**2).sum(axis=1)),
+        max(error, further),
+    )
+
+
+def _l2(times: Array, square: Array) -> float:
+    return float(np.sqrt(np.trapezoid(square, times)))

@@ -1,0 +1,307 @@
+"""Work and precision: the error of E(t) against CPU seconds on one core, for finite elements and all particle methods.
+
+`python tests/benchmarks/work_precision.py [PICTURE.png]` prints a table and draws the picture, in a few minutes.
+
+The error is max_t |E(t) - E_ref(t)| over five records on [0, 8], the reference being Gauss particles with far more nodes
+at the same Hermite truncation (for SGD, which has none, at K = 14); for random methods it is the root mean square over
+repeats, and the time that of one run.  The time excludes imports, compilation, and the table of the activation's Hermite
+coefficients (0.1 s), which all methods share here: it is what one more run costs.
+"""
+
+import sys
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+import mfpde  # noqa: F401  (first: one thread for linear algebra, or CPU seconds mean nothing)
+
+# isort: split
+import numpy as np
+from mpi4py import MPI
+
+from mfpde.evolution import dynamics
+from mfpde.evolution.dynamics import MeanFieldFlow
+from mfpde.evolution.integrate import integrate as integrate_density
+from mfpde.features.features import Features
+from mfpde.features.modes import hermite_modes
+from mfpde.problem.config import load
+from mfpde.problem.problem import Problem, build_problem
+from mfpde.studies.integrate import integrate
+from mfpde.studies.network import NetworkFlow, initial_network
+from mfpde.studies.particles import ParticleFlow, run_gauss
+from mfpde.studies.sampling import normal_rule, random_particles, sobol_particles
+from mfpde.studies.sgd import Sgd
+
+SELF, LAW = MPI.COMM_SELF, "uniform(-1, 1)"
+TARGETS = {1: "z1 + z1**2/2", 2: "z1 + z1*z2"}
+DIMENSIONS = (10, 100, 10_000)
+TOLERANCE = 1e-5  # of a step, for what converges no further than that
+LEVELS = (1e-3, 1e-4, 1e-5, 1e-6)
+# By (p, d), what no other of some hundred combinations beat: cells, degree, labels of a and r, tolerance, half width, grading.
+FE: dict[tuple[int, int], list[tuple[int, int, int, int, float, float, float]]] = {
+    (1, 10): [
+        (3, 2, 8, 2, 1e-4, 6, 2.5),
+        (4, 3, 8, 2, 1e-4, 6, 2.5),
+        (4, 3, 12, 2, 1e-4, 6, 2.5),
+        (8, 3, 12, 3, 1e-4, 8, 2.5),
+        (12, 3, 16, 4, 1e-5, 8, 2.5),
+        (24, 3, 20, 4, 1e-6, 9, 2.5),
+    ],
+    (1, 100): [
+        (3, 3, 8, 2, 1e-4, 6, 2.5),
+        (4, 3, 12, 2, 1e-4, 6, 2.5),
+        (8, 3, 16, 2, 1e-4, 8, 2.5),
+        (12, 3, 20, 3, 1e-5, 8, 2.5),
+        (16, 3, 24, 3, 1e-6, 9, 2.5),
+    ],
+    (1, 10_000): [
+        (2, 3, 8, 1, 1e-4, 6, 2.5),
+        (3, 2, 12, 1, 1e-4, 6, 2.5),
+        (2, 3, 24, 1, 1e-4, 6, 2.5),
+        (3, 3, 32, 2, 1e-5, 6, 1.0),
+        (4, 3, 40, 2, 1e-6, 7, 1.0),
+        (6, 3, 48, 2, 1e-7, 8, 1.0),
+    ],
+    (2, 10): [
+        (2, 3, 12, 2, 1e-4, 5, 1.7),
+        (4, 3, 12, 3, 1e-4, 5, 2.5),
+        (6, 3, 12, 3, 1e-4, 6, 2.5),
+        (8, 3, 12, 3, 1e-5, 7, 2.5),
+        (12, 3, 16, 4, 1e-5, 8, 2.5),
+    ],
+    (2, 100): [
+        (2, 3, 8, 1, 1e-4, 6, 2.5),
+        (2, 3, 8, 2, 1e-4, 5, 2.5),
+        (3, 3, 12, 2, 1e-4, 5, 1.0),
+        (4, 3, 12, 2, 1e-4, 5, 1.0),
+        (5, 3, 16, 2, 1e-5, 6, 1.0),
+        (6, 4, 20, 2, 1e-6, 6.5, 1.0),
+        (8, 4, 24, 3, 1e-7, 7, 1.0),
+    ],
+    (2, 10_000): [
+        (2, 3, 8, 1, 1e-4, 6, 1.0),
+        (2, 3, 16, 1, 1e-4, 6, 1.0),
+        (2, 3, 24, 1, 1e-4, 6, 1.0),
+        (3, 3, 24, 2, 1e-5, 6, 1.0),
+        (4, 3, 24, 2, 1e-6, 6, 1.0),
+        (6, 3, 28, 2, 1e-7, 7, 1.0),
+    ],
+}
+FE_KEYS = ("cells", "degree", "a_nodes", "r_nodes", "tolerance", "half_width", "grading")
+
+
+@dataclass(frozen=True)
+class Case:
+    """One problem with its features and its reference curve."""
+
+    overrides: list[str]
+    problem: Problem
+    features: Features
+    times: list[float]
+    exact: np.ndarray
+
+    @property
+    def name(self) -> str:
+        return f"p = {self.problem.p}, d = {self.problem.d:g}"
+
+
+Point = tuple[float, float, str]
+
+
+def case(p: int, d: int, hermite_degree: int = 6) -> Case:
+    """The problem and its reference; at a higher K, to which SGD is held, a reference good to 1e-4."""
+    overrides = [f"target.polynomial={TARGETS[p]}", f"input.dimension={d}", "output.times=5"]
+    overrides.append(f"discretization.hermite_degree={hermite_degree}")
+    fine = hermite_degree == 6
+    labels = {"a_nodes": {1: 64, 2: 32}[p] if fine else 16, "r_nodes": (5 if d == 10 else 4) if fine else 3}
+    config = load(None, [*overrides, *(f"discretization.{key}={value}" for key, value in labels.items())])
+    problem = build_problem(config)
+    features = Features(SELF, hermite_modes(p, hermite_degree, 2, problem.d), problem.activation)
+    rule = normal_rule(24, 8) if p == 1 and d < 1000 else normal_rule(1, 48 if d == 10 and fine else 24)
+    records = run_gauss(problem, features, config.record_times, rule, 1e-10 if fine else 1e-7).records
+    return Case(overrides, problem, features, config.record_times, np.array([loss for _, loss, _ in records]))
+
+
+def timed(run: Callable[[], list[float]], exact: np.ndarray) -> tuple[float, np.ndarray]:
+    start = time.process_time()
+    loss = run()
+    return time.process_time() - start, np.array(loss) - exact
+
+
+def repeated(runs: Iterable[Callable[[], list[float]]], exact: np.ndarray) -> tuple[float, float]:
+    """Mean time, and the largest root mean square error."""
+    seconds, deviations = zip(*(timed(run, exact) for run in runs), strict=True)
+    return float(np.mean(seconds)), float(np.sqrt((np.array(deviations) ** 2).mean(axis=0).max()))
+
+
+def finite_elements(one: Case) -> Iterable[Point]:
+    for numbers in FE[one.problem.p, int(one.problem.d)]:
+        keys = [f"discretization.{key}={value}" for key, value in zip(FE_KEYS, numbers, strict=True)]
+        config = load(None, [*one.overrides, *keys])
+        problem = build_problem(config)
+
+        def run() -> list[float]:
+            loss: list[float] = []
+
+            def record(step, vector) -> None:  # type: ignore[no-untyped-def]
+                moments = flow.evaluate(flow.layout.views(vector), step.time).moments
+                loss.append(0.5 * float(((moments - flow.target) ** 2).sum()))
+
+            flow = MeanFieldFlow(SELF, problem, config.discretization)  # noqa: B023
+            integrate_density(flow, one.times, config.discretization.tolerance, record)  # noqa: B023
+            return loss
+
+        yield *repeated([run], one.exact), "{}^{} Q{}, {} x {} labels".format(numbers[0], one.problem.p, *numbers[1:4])
+
+
+def gauss(one: Case) -> Iterable[Point]:
+    # The larger d, the closer the flow is to linear in v and to constant in r, and the fewer nodes these need.
+    r, most = {10: (4, 32), 100: (3, 16), 10_000: (2, 6)}[int(one.problem.d)]
+    for a, points, tolerance in (
+        (6, 4, 1e-4),
+        (8, 6, 1e-5),
+        (12, 8, 1e-6),
+        (16, 12, 1e-7),
+        (20, 16, 1e-8),
+        (24, 24, 1e-8),
+        (40, 32, 1e-8),
+    ):
+        config = load(None, [*one.overrides, f"discretization.a_nodes={a}", f"discretization.r_nodes={r}"])
+        problem = build_problem(config)
+        rule = normal_rule(1, min(points, most))
+
+        def run() -> list[float]:
+            return [loss for _, loss, _ in run_gauss(problem, one.features, one.times, rule, tolerance).records]  # noqa: B023
+
+        yield *repeated([run], one.exact), f"{a} x {r} x {len(rule.nodes)}^{one.problem.p} nodes"
+
+
+def sampled(one: Case, sampler: Callable[..., object], powers: range, repeats: int) -> Iterable[Point]:
+    for power in powers:
+        count = 2**power
+
+        def run(repeat: int) -> list[float]:
+            flow = ParticleFlow(one.problem, one.features, sampler(one.problem, LAW, count, (0, repeat), 0, count))  # type: ignore[arg-type]  # noqa: B023
+            loss: list[float] = []
+            integrate(flow, one.times, TOLERANCE, lambda time, theta: loss.append(flow.measure(theta)[0]))
+            return loss
+
+        runs = [lambda repeat=repeat: run(repeat) for repeat in range(repeats)]
+        yield *repeated(runs, one.exact), f"N = {count}"
+
+
+def network(one: Case) -> Iterable[Point]:
+    for count in (16, 64, 256):
+
+        def run(repeat: int) -> list[float]:
+            flow = NetworkFlow(one.problem, one.features, *initial_network(one.problem, LAW, count, (0, repeat), 0, count))  # noqa: B023
+            loss: list[float] = []
+            integrate(flow, one.times, 1e-3, lambda time, theta: loss.append(flow.measure(theta)[0]))
+            return loss
+
+        runs = [lambda repeat=repeat: run(repeat) for repeat in range(8)]
+        yield *repeated(runs, one.exact), f"N = {count}"
+
+
+def sgd(one: Case) -> Iterable[Point]:
+    exact = case(one.problem.p, int(one.problem.d), 14).exact
+    for count, batch, step in ((16, 20, 0.2), (64, 50, 0.1), (256, 100, 0.05)):
+        if count * batch / step * one.problem.d > 2e10:
+            break
+
+        def run(repeat: int) -> list[float]:
+            start = initial_network(one.problem, LAW, count, (0, repeat), 0, count)  # noqa: B023
+            loss: list[float] = []
+            training = Sgd(one.problem, one.features, *start, batch, step, (0, repeat))  # noqa: B023
+            training.run(one.times, lambda time, value, moments: loss.append(value))
+            return loss
+
+        runs = [lambda repeat=repeat: run(repeat) for repeat in range(4)]
+        yield *repeated(runs, exact), f"N = {count}, batch {batch}, step {step}"
+
+
+METHODS: dict[str, Callable[[Case], Iterable[Point]]] = {
+    "finite elements": finite_elements,
+    "Gauss particles": gauss,
+    "Sobol' particles": lambda one: sampled(one, sobol_particles, range(6, 17, 2), 2),
+    "random particles": lambda one: sampled(one, random_particles, range(6, 15, 2), 12),
+    "finite network": network,
+    "SGD": sgd,
+}
+
+
+def seconds_at(points: list[Point], level: float) -> tuple[float, bool]:
+    """CPU seconds at which a method's error first is at most `level`, and whether that is extrapolated.
+
+    On straight lines in the logarithms between the points that no cheaper point beats; beyond them as for random methods,
+    whose error is proportional to time^(-1/2).
+    """
+    front: list[tuple[float, float]] = []
+    for seconds, error, _ in sorted(points):
+        if not front or error < front[-1][1]:
+            front.append((seconds, error))
+    time_, error = np.log(np.array(front)).T
+    if error[0] <= np.log(level):
+        return front[0][0], False
+    if error[-1] <= np.log(level):
+        return float(np.exp(np.interp(-np.log(level), -error, time_))), False
+    return float(np.exp(time_[-1] + 2 * (error[-1] - np.log(level)))), True
+
+
+def report(one: Case, results: dict[str, list[Point]]) -> None:
+    print(f"\n{one.name}")
+    for method, points in results.items():
+        for seconds, error, what in points:
+            print(f"  {method:17s} error {error:.1e}  {seconds:9.4f} s  {what}")
+    fe = results["finite elements"]
+    for level in LEVELS:
+        base, beyond = seconds_at(fe, level)
+        if beyond:
+            continue
+        ratios = []
+        for method, points in results.items():
+            seconds, extrapolated = seconds_at(points, level)
+            if method != "finite elements" and (not extrapolated or method in ("random particles", "finite network")):
+                ratios.append(f"{method} {seconds / base:.3g}{' (extrapolated)' if extrapolated else ''}")
+        print(f"  at error {level:.0e}: finite elements {base:.3f} s; times as long: {', '.join(ratios)}", flush=True)
+
+
+def draw(everything: dict[str, dict[str, list[Point]]], picture: Path) -> None:
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(12, 7), layout="constrained", dpi=110)
+    FigureCanvasAgg(figure)
+    axes = figure.subplots(2, 3, sharex=True, sharey=True)
+    for axis, (name, results) in zip(axes.ravel(), everything.items(), strict=True):
+        for marker, (method, points) in zip("osD^vx", results.items(), strict=True):
+            seconds, error, _ = zip(*sorted(points), strict=True)
+            axis.loglog(seconds, np.maximum(error, 1e-10), marker + "-", ms=5, lw=1.2, label=method)
+        axis.set_title(name)
+        axis.grid(alpha=0.3)
+    for axis in axes[1]:
+        axis.set_xlabel("CPU seconds on one core")
+    for axis in axes[:, 0]:
+        axis.set_ylabel(r"error of $E(t)$ on [0, 8]")
+    axes[0, 0].legend(fontsize="small")
+    figure.savefig(picture)
+
+
+def main(picture: Path) -> None:
+    everything = {}
+    for p in TARGETS:
+        for d in DIMENSIONS:
+            one = case(p, d)
+            dynamics.Features = lambda *_, shared=one.features: shared  # one table for all runs: see above
+            results: dict[str, list[Point]] = {}
+            for method, run in METHODS.items():
+                next(iter(run(one)))  # compiles, and loads what is loaded once
+                results[method] = list(run(one))
+            report(one, results)
+            everything[one.name] = results
+    draw(everything, picture)
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1] if len(sys.argv) > 1 else "work_precision.png"))
