@@ -20,8 +20,9 @@ from numpy.typing import NDArray
 from mfpde.features.modes import hermite_modes
 from mfpde.output.plot import figure
 from mfpde.problem.activation import parse_activation
-from mfpde.problem.config import Config, load
+from mfpde.problem.config import load
 from mfpde.problem.problem import build_problem
+from mfpde.problem.sections import Config
 from mfpde.problem.target import parse_target
 from mfpde.solve import solve
 from mfpde.studies.gap import parabola_target

@@ -36,9 +36,10 @@ def _inspect(path: Path, plot: bool) -> None:
         with h5py.File(path) as file:
             if file.attrs.get("program") != "mfpde" or "history/time" not in file:
                 raise InputError(f"{str(path)!r} holds no records of mfpde.solve")
-            print(_report(file))
+            report = _report(file)
     except OSError as error:
         raise InputError(f"{str(path)!r} is not an HDF5 file: {str(error).splitlines()[0]}") from None
+    print(report)
     if plot:
         from mfpde.output.plot import plot_coefficients, plot_density, plot_loss
 

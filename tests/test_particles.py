@@ -14,8 +14,9 @@ from mfpde.evolution.integrate import integrate as integrate_density
 from mfpde.features.features import Features
 from mfpde.features.modes import hermite_modes
 from mfpde.particles import particles
-from mfpde.problem.config import Config, load
+from mfpde.problem.config import load
 from mfpde.problem.problem import Problem, build_problem
+from mfpde.problem.sections import Config
 from mfpde.studies.integrate import integrate
 from mfpde.studies.particles import ParticleFlow, choose_v_rule, run_gauss
 from mfpde.studies.sampling import BLOCK, normal_rule, random_particles, sobol_particles

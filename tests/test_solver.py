@@ -9,8 +9,9 @@ from mpi4py import MPI
 
 from mfpde.evolution.dynamics import MeanFieldFlow
 from mfpde.evolution.integrate import integrate
-from mfpde.problem.config import Config, load
+from mfpde.problem.config import load
 from mfpde.problem.problem import Problem, build_problem
+from mfpde.problem.sections import Config
 from mfpde.studies.references import characteristics, normal_rule
 
 WORLD = MPI.COMM_WORLD

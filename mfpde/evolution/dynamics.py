@@ -22,8 +22,8 @@ from mfpde.evolution.grid import ProcessGrid, process_grid
 from mfpde.evolution.state import Layout, State
 from mfpde.features.features import Features, Neurons
 from mfpde.features.modes import hermite_modes
-from mfpde.problem.config import Discretization
 from mfpde.problem.problem import Problem
+from mfpde.problem.sections import Discretization
 from mfpde.transport.frame import frame_velocity, taper
 from mfpde.transport.mesh import ReferenceMesh, box_mesh, read_mesh, reference_mesh
 from mfpde.transport.transport import Transport

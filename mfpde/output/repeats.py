@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 import mfpde
 from mfpde.features.modes import Modes
 from mfpde.output.hdf5 import ResultFile
-from mfpde.problem.config import Config
 from mfpde.problem.problem import Problem
+from mfpde.problem.sections import Config
 
 Array = NDArray[np.float64]
 

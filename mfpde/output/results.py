@@ -16,7 +16,7 @@ from mfpde.evolution.integrate import Step
 from mfpde.evolution.state import State
 from mfpde.output.hdf5 import ResultFile
 from mfpde.output.paraview import write_snapshot
-from mfpde.problem.config import Config
+from mfpde.problem.sections import Config
 from mfpde.problem.stages import Stage, stage_times
 from mfpde.studies.kernel import Spectrum
 from mfpde.studies.linear import LinearFlow

@@ -7,9 +7,9 @@ import numpy as np
 
 from mfpde.errors import InputError
 from mfpde.problem.activation import Activation
-from mfpde.problem.config import Config
 from mfpde.problem.initial import Rule, law_of_a, law_of_r
 from mfpde.problem.schedule import Schedule
+from mfpde.problem.sections import Config
 from mfpde.problem.stages import Stage, parse_stages
 from mfpde.problem.target import Target, parse_target
 

@@ -11,9 +11,9 @@ from math import comb, inf
 
 from mfpde.errors import InputError
 from mfpde.problem.activation import Activation, parse_activation
-from mfpde.problem.config import Config, StageSection
 from mfpde.problem.initial import law_of_a
 from mfpde.problem.schedule import Schedule, parse_schedule
+from mfpde.problem.sections import Config, StageSection
 from mfpde.problem.target import Target
 
 MOST_COPIES = 6

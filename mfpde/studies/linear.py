@@ -10,8 +10,8 @@ from mpi4py import MPI
 from numpy.typing import NDArray
 
 from mfpde.features.modes import Modes
-from mfpde.problem.config import Discretization
 from mfpde.problem.problem import Problem
+from mfpde.problem.sections import Discretization
 from mfpde.studies.averaging import Moments
 from mfpde.studies.kernel import Spectrum, kernel_modes, spectrum
 

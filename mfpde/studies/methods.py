@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 
 from mfpde.features.features import Features
 from mfpde.features.modes import Modes
-from mfpde.problem.config import Config
 from mfpde.problem.problem import Problem
+from mfpde.problem.sections import Config
 from mfpde.studies.integrate import integrate
 from mfpde.studies.network import NetworkFlow, initial_network
 from mfpde.studies.particles import ParticleFlow, choose_v_rule, run_gauss

@@ -24,8 +24,8 @@ from numpy.typing import NDArray
 from mfpde.evolution.dynamics import MeanFieldFlow
 from mfpde.evolution.integrate import Step, integrate
 from mfpde.features.features import Neurons
-from mfpde.problem.config import Discretization
 from mfpde.problem.problem import Problem
+from mfpde.problem.sections import Discretization
 
 Array = NDArray[np.float64]
 

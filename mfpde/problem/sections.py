@@ -1,0 +1,242 @@
+"""The sections of a configuration and their defaults, which are the shipped example (examples/staircase.toml)."""
+
+import json
+from itertools import accumulate, pairwise, takewhile
+from typing import Any, Literal
+
+import msgspec
+import numpy as np
+
+
+class _Section(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    pass
+
+
+class TargetSection(_Section, frozen=True):
+    polynomial: str = "z1 + z1*z2"
+    subspace_dimension: int | None = None
+
+
+class Network(_Section, frozen=True):
+    activation: str = "tanh(u + 0.5)"
+
+
+class Input(_Section, frozen=True):
+    dimension: int | float | Literal["inf"] = 10000
+
+
+class Initial(_Section, frozen=True):
+    a: str = "uniform(-1, 1)"
+    w: Literal["gaussian", "zero"] = "gaussian"
+
+
+class StageSection(_Section, frozen=True):
+    """One stage of a training in several stages.
+
+    Attributes:
+        duration: How long it lasts.
+        xi_a, xi_w: Learning rates; t counts from the start of the stage.
+        activation: Of this stage; the network's if not given.
+        average: At its start, w becomes the average of this many independent copies.
+        reset_a: Whether the outer weights start at 0 again.
+    """
+
+    duration: float
+    xi_a: float | str = 0.0
+    xi_w: float | str = 0.0
+    activation: str | None = None
+    average: int = 1
+    reset_a: bool = False
+
+
+class Training(_Section, frozen=True):
+    """How the network is trained: at once, in stages, or by a strategy that expands to stages.
+
+    Attributes:
+        final_time: Of a training at once; of the stage that trains w in a strategy.
+        xi_a, xi_w: Learning rates of a training at once.
+        stages: Instead of the three.
+        strategy: "chen-ge": train w, average independent copies, train a with a polynomial activation.
+        strategy_copies: How many copies; p if not given.
+        strategy_degree: n of the activation (1 + u)^n; the target's degree if not given.
+        strategy_time: Duration of the stage that trains a.
+    """
+
+    final_time: float = 8.0
+    xi_a: float | str = 1.0
+    xi_w: float | str = 1.0
+    stages: tuple[StageSection, ...] = ()
+    strategy: Literal["chen-ge"] | None = None
+    strategy_copies: int | None = None
+    strategy_degree: int | None = None
+    strategy_time: float | None = None  # STRATEGY_TIME, once there is a strategy
+
+    @property
+    def durations(self) -> tuple[float, ...]:
+        """Of the stages."""
+        if self.stages:
+            return tuple(float(stage.duration) for stage in self.stages)
+        if self.strategy is not None:
+            return self.final_time, STRATEGY_TIME if self.strategy_time is None else self.strategy_time
+        return (self.final_time,)
+
+    @property
+    def density_time(self) -> float:
+        """When copies are averaged for the first time: until then there is a density to take snapshots of."""
+        stages = self.stages if self.strategy is None else (StageSection(self.final_time), StageSection(1.0, average=2))
+        before = takewhile(lambda stage: stage.average == 1, stages)
+        return sum(stage.duration for stage in before) if stages else self.final_time
+
+
+class Discretization(_Section, frozen=True):
+    """How the density is resolved.
+
+    Attributes:
+        hermite_degree: K, the largest total degree of a mode.
+        radial_degree: Largest j.
+        cells: Cells of the reference mesh in each direction; 0: chosen from p and d.
+        degree: Of the discontinuous finite elements.
+        a_nodes, r_nodes: Labels of a_0 and r_0; 0: chosen from p and d.
+        half_width: Of the reference box in y, in standard deviations of the initial law.
+        grading: How much finer the cells are at y = 0 than at the walls (0: uniform; cosh(grading) times finer).
+        limiter: When q is made non-negative: in what is written ("output"), or after every step as well ("step").
+        tolerance: Error of one time step, absolute and relative.
+        mesh: A mesh file instead of the box.
+    """
+
+    hermite_degree: int = 6
+    radial_degree: int = 2
+    cells: int = 0
+    degree: int = 3
+    a_nodes: int = 0
+    r_nodes: int = 0
+    half_width: float = 10.0
+    grading: float = 2.25
+    limiter: Literal["output", "step"] = "output"
+    tolerance: float = 1e-8
+    mesh: str | None = None
+
+
+class Parallel(_Section, frozen=True):
+    mesh_ranks: int = 0
+
+
+class Particles(_Section, frozen=True):
+    """The particle references of `python -m mfpde.particles`.
+
+    Attributes:
+        method: Neurons (a, v, r) in the Hermite modes, N neurons in R^d with the population gradient, or online SGD.
+        sampling: Of the initial law: independent, scrambled Sobol' points, or Gauss nodes (the last two: "reduced" only).
+        particles: N; with Gauss nodes about as many.
+        seed: Of all random numbers.
+        repeats: Independent runs, whose mean and confidence band are written.
+        batch, step: Samples of one SGD step, and its length in time.
+    """
+
+    method: Literal["reduced", "network", "sgd"] = "reduced"
+    sampling: Literal["random", "sobol", "gauss"] = "random"
+    particles: int = 4096
+    seed: int = 0
+    repeats: int = 1
+    batch: int = 100
+    step: float = 0.01
+
+
+class Output(_Section, frozen=True):
+    """What is written.
+
+    Attributes:
+        file: The HDF5 file; the configuration file's stem if not given.
+        times: Number of equally spaced records of each stage, or a list of times.
+        snapshots: Number of equally spaced snapshots of the density, or a list of times.
+        paraview: Whether snapshots are also written for ParaView.
+        plot: Whether the loss is plotted beside the file at the end.
+    """
+
+    file: str = "staircase.h5"
+    times: int | list[float] = 81
+    snapshots: int | list[float] = 2
+    paraview: bool = False
+    plot: bool = True
+
+
+class Config(_Section, frozen=True):
+    """One run's configuration."""
+
+    target: TargetSection = TargetSection()
+    network: Network = Network()
+    input: Input = Input()
+    initial: Initial = Initial()
+    training: Training = Training()
+    discretization: Discretization = Discretization()
+    parallel: Parallel = Parallel()
+    particles: Particles = Particles()
+    output: Output = Output()
+
+    def to_toml(self) -> str:
+        """The whole configuration, defaults included, as TOML text."""
+        lines = []
+        for name, section in msgspec.structs.asdict(self).items():
+            lines.append(f"[{name}]")
+            values = msgspec.structs.asdict(section)
+            stages = values.pop("stages", ())
+            replaced = REPLACED["stages" if stages else "strategy"] if stages or values.get("strategy") else ()
+            lines += _pairs({key: value for key, value in values.items() if key not in replaced})
+            for stage in stages:
+                lines += [f"[[{name}.stages]]", *_pairs(msgspec.structs.asdict(stage))]
+        return "\n".join(lines) + "\n"
+
+    @property
+    def dimension(self) -> float:
+        """d, an integer or inf."""
+        return float(self.input.dimension)
+
+    @property
+    def final_time(self) -> float:
+        """End of the last stage."""
+        return sum(self.training.durations)
+
+    @property
+    def record_times(self) -> list[float]:
+        """Times of the records, ascending: a number of them is for each stage."""
+        ends = [0.0, *accumulate(self.training.durations)]
+        return sorted({t for start, end in pairwise(ends) for t in _times(self.output.times, start, end)})
+
+    @property
+    def history_times(self) -> list[float]:
+        """Those and the snapshots' times, ascending."""
+        return sorted({*self.record_times, *self.snapshot_times})
+
+    @property
+    def snapshot_times(self) -> list[float]:
+        """Times of the density snapshots, ascending."""
+        return _times(self.output.snapshots, 0.0, self.training.density_time)
+
+
+def _times(value: int | list[float], start: float, end: float) -> list[float]:
+    if not isinstance(value, int):
+        return [float(t) for t in value]
+    return [end] if value == 1 else np.linspace(start, end, value).tolist()
+
+
+def _pairs(values: dict[str, Any]) -> list[str]:
+    return [f"{key} = {_toml(value)}" for key, value in values.items() if value is not None]
+
+
+def _toml(value: Any) -> str:
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, str):
+        return json.dumps(value, ensure_ascii=False)
+    if isinstance(value, list):
+        return "[" + ", ".join(_toml(x) for x in value) + "]"
+    return repr(value)
+
+
+# What training a alone needs: it is slow, and as it is linear, a long time costs little.
+STRATEGY_TIME = 1000.0
+# Keys of [training] that stages, or a strategy, take the place of.
+REPLACED = {
+    "stages": ("final_time", "xi_a", "xi_w", "strategy", "strategy_copies", "strategy_degree", "strategy_time"),
+    "strategy": ("xi_a", "xi_w"),
+}
