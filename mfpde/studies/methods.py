@@ -86,17 +86,23 @@ def _sampled(comm: MPI.Intracomm, config: Config, problem: Problem, features: Fe
     def run(repeat: int, record: Record) -> Outcome:
         drawn = draw(problem, config.initial.a, numbers.particles, (numbers.seed, repeat), first, last)
         flow = ParticleFlow(problem, features, drawn)
-        end = flow.start
-
-        def measure(time: float, theta: Array) -> None:
-            nonlocal end
-            end = theta
-            record(time, *flow.measure(theta))
-
-        steps = integrate(flow, config.record_times, config.discretization.tolerance, measure)
+        end, steps = _follow(flow, config, record)
         return _outcome(comm, flow, end, steps)
 
     return run
+
+
+def _follow(flow: ParticleFlow | NetworkFlow, config: Config, record: Record) -> tuple[Array, int]:
+    """Collective. Integrates a flow and hands its loss and moments to `record`; its unknowns at the end, and the steps."""
+    end = flow.start
+
+    def measure(time: float, theta: Array) -> None:
+        nonlocal end
+        end = theta
+        record(time, *flow.measure(theta))
+
+    steps = integrate(flow, config.record_times, config.discretization.tolerance, measure)
+    return end, steps
 
 
 def _network(comm: MPI.Intracomm, config: Config, problem: Problem, modes: Modes) -> Run:
@@ -107,14 +113,7 @@ def _network(comm: MPI.Intracomm, config: Config, problem: Problem, modes: Modes
     def run(repeat: int, record: Record) -> Outcome:
         start = initial_network(problem, config.initial.a, numbers.particles, (numbers.seed, repeat), first, last)
         flow = NetworkFlow(problem, features, *start)
-        end = flow.start
-
-        def measure(time: float, theta: Array) -> None:
-            nonlocal end
-            end = theta
-            record(time, *flow.measure(theta))
-
-        steps = integrate(flow, config.record_times, config.discretization.tolerance, measure)
+        end, steps = _follow(flow, config, record)
         return _neurons(comm, problem, steps, *flow.neurons(end))
 
     return run
