@@ -43,7 +43,7 @@ serial: $(VENV)/.installed
 	$(BIN)/python -m pytest -q -m "not mpi"
 
 mpi: $(VENV)/.installed
-	for n in 2 3 8; do $(BIN)/mpirun -n $$n $(BIN)/python -m pytest -q -m mpi || exit 1; done
+	for n in 1 2 3 8; do $(BIN)/mpirun -n $$n $(BIN)/python -m pytest -q -m mpi || exit 1; done
 
 format: $(VENV)/.installed
 	$(BIN)/ruff check --fix .

@@ -15,6 +15,7 @@ import sys
 import sysconfig
 import tempfile
 from collections.abc import Mapping
+from functools import cache
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -39,17 +40,16 @@ def load_kernel(comm: MPI.Intracomm, source: Path, declarations: str, macros: Ma
     Raises:
         InputError: On all ranks, when there is no working C compiler.
     """
-    error = None
+    found = error = None
     if comm.rank == 0:
         try:
-            _library(source, declarations, macros)
+            found = _library(source, declarations, macros)
         except InputError as exception:
             error = str(exception)
     error = comm.bcast(error)
     if error is not None:
         raise InputError(error)
-    path, name = _library(source, declarations, macros)  # elsewhere a cache hit, unless the disk is not shared
-    return _import(path, name)
+    return _import(*(found or _library(source, declarations, macros)))  # a cache hit, unless the disk is not shared
 
 
 def _library(source: Path, declarations: str, macros: Mapping[str, int]) -> tuple[Path, str]:
@@ -90,6 +90,7 @@ def _import(path: Path, name: str) -> ModuleType:
     return module
 
 
+@cache
 def _processor() -> str:
     """What ``-march=native`` depends on: a cache on a shared disk may serve several kinds of machine."""
     try:

@@ -19,6 +19,7 @@ import mfpde  # noqa: F401  (first: one thread for linear algebra, or CPU second
 # isort: split
 import numpy as np
 from mpi4py import MPI
+from petsc4py import PETSc
 
 from mfpde.evolution import dynamics
 from mfpde.evolution.dynamics import MeanFieldFlow
@@ -71,8 +72,8 @@ FE: dict[tuple[int, int], list[tuple[int, int, int, int, float, float, float]]] 
         (12, 3, 16, 4, 1e-5, 8, 2.5),
     ],
     (2, 100): [
-        (2, 3, 8, 1, 1e-4, 6, 2.5),
-        (2, 3, 8, 2, 1e-4, 5, 2.5),
+        (2, 3, 8, 1, 1e-3, 6, 2.5),
+        (2, 3, 8, 2, 1e-3, 5, 2.5),
         (3, 3, 12, 2, 1e-4, 5, 1.0),
         (4, 3, 12, 2, 1e-4, 5, 1.0),
         (5, 3, 16, 2, 1e-5, 6, 1.0),
@@ -80,7 +81,7 @@ FE: dict[tuple[int, int], list[tuple[int, int, int, int, float, float, float]]] 
         (8, 4, 24, 3, 1e-7, 7, 1.0),
     ],
     (2, 10_000): [
-        (2, 3, 8, 1, 1e-4, 6, 1.0),
+        (2, 3, 8, 1, 1e-3, 6, 1.0),
         (2, 3, 16, 1, 1e-4, 6, 1.0),
         (2, 3, 24, 1, 1e-4, 6, 1.0),
         (3, 3, 24, 2, 1e-5, 6, 1.0),
@@ -140,6 +141,8 @@ def finite_elements(one: Case) -> Iterable[Point]:
         keys = [f"discretization.{key}={value}" for key, value in zip(FE_KEYS, numbers, strict=True)]
         config = load(None, [*one.overrides, *keys])
         problem = build_problem(config)
+        # At loose tolerances a pair of lower order needs fewer evaluations of the right-hand side.
+        PETSc.Options().setValue("ts_rk_type", "3bs" if config.discretization.tolerance > 1e-4 else "5dp")
 
         def run() -> list[float]:
             loss: list[float] = []
@@ -152,6 +155,7 @@ def finite_elements(one: Case) -> Iterable[Point]:
             integrate_density(flow, one.times, config.discretization.tolerance, record)  # noqa: B023
             return loss
 
+        run()  # loads what the first run of a process loads
         yield *repeated([run], one.exact), "{}^{} Q{}, {} x {} labels".format(numbers[0], one.problem.p, *numbers[1:4])
 
 
