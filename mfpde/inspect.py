@@ -11,6 +11,7 @@ import numpy as np
 
 from mfpde.errors import InputError
 from mfpde.output.progress import table
+from mfpde.studies.history import open_result
 
 
 def main() -> int:
@@ -30,15 +31,8 @@ def main() -> int:
 
 
 def _inspect(path: Path, plot: bool) -> None:
-    if not path.is_file():
-        raise InputError(f"no file {str(path)!r}")
-    try:
-        with h5py.File(path) as file:
-            if file.attrs.get("program") != "mfpde" or "history/time" not in file:
-                raise InputError(f"{str(path)!r} holds no records of mfpde.solve")
-            report = _report(file)
-    except OSError as error:
-        raise InputError(f"{str(path)!r} is not an HDF5 file: {str(error).splitlines()[0]}") from None
+    with open_result(path) as file:
+        report = _report(file)
     print(report)
     if plot:
         from mfpde.output.plot import plot_coefficients, plot_density, plot_loss

@@ -176,18 +176,16 @@ def derivative(activation: Activation) -> Activation:
     """
     import sympy
 
-    from mfpde.problem.expressions import parse, source
+    from mfpde.problem.expressions import source
 
     class Softplus(sympy.Function):  # type: ignore[misc]
         def fdiff(self, argindex: int = 1) -> Any:
             return (1 + sympy.tanh(self.args[0] / 2)) / 2
 
-    key, plain = "network.activation", sympy.Function("softplus")
-    u = sympy.Symbol("u", real=True)
-    expression = parse(NAMES.get(activation.text.strip(), activation.text), ["u"], key)
-    slope = expression.replace(plain, Softplus).diff(u).replace(Softplus, plain)
+    plain, u = sympy.Function("softplus"), sympy.Symbol("u", real=True)
+    slope = activation_expression(activation.text).replace(plain, Softplus).diff(u).replace(Softplus, plain)
     if slope.has(sympy.DiracDelta):
-        raise InputError(f"{key}: {activation.text!r} jumps, so it has no gradient in x; allowed with SGD: continuous ones")
+        raise InputError(f"{KEY}: {activation.text!r} jumps, so it has no gradient in x; allowed with SGD: continuous ones")
     return Activation(f"derivative of {activation.text}", source(slope, "numpy"), activation.kinks, None)
 
 
@@ -247,13 +245,19 @@ def _real_roots(expression: Any, u: Any) -> list[Any]:
     return [brentq(f, grid[i], grid[i + 1], xtol=1e-15) for i in np.flatnonzero(value[1:] * value[:-1] < 0)]
 
 
+def elementary(expression: Any) -> Any:
+    """The expression with softplus as log(1 + e^x): for other arithmetic than floating point, where that overflows."""
+    import sympy
+
+    return expression.replace(sympy.Function("softplus"), lambda x: sympy.log(1 + sympy.exp(x)))
+
+
 def _taylor(expression: Any, u: Any) -> tuple[float, ...] | None:
     """sigma^(n)(0) / sqrt(n!) from a discrete Cauchy integral in extended precision."""
     import mpmath
     import sympy
 
-    expression = expression.replace(sympy.Function("softplus"), lambda x: sympy.log(1 + sympy.exp(x)))
-    f = sympy.lambdify(u, expression, "mpmath")
+    f = sympy.lambdify(u, elementary(expression), "mpmath")
     with mpmath.workdps(60):
         try:
             series = mpmath.taylor(f, 0, TAYLOR)

@@ -138,11 +138,7 @@ def _check_ranges(config: Config) -> None:
         "grading": (0.0, 10.0),
         "tolerance": (1e-14, 1e-1),
     }
-    for key, (low, high) in ranges.items():
-        value = getattr(numbers, key)
-        if not low <= value <= high:
-            automatic = " (0: automatic)" if key in ("cells", "a_nodes", "r_nodes") else ""
-            raise InputError(f"discretization.{key}: {value!r} is out of range; allowed: {low:g} to {high:g}{automatic}")
+    _check_within("discretization", numbers, ranges)
     d = config.dimension
     if not (d == inf or (d >= 1 and d == int(d))):
         raise InputError(f"input.dimension: {config.input.dimension!r} is no dimension; allowed: a positive integer, or inf")
@@ -164,13 +160,18 @@ def _check_ranges(config: Config) -> None:
         _check_times(f"output.{key}", getattr(config.output, key), least, config.final_time)
 
 
-def _check_particles(config: Config) -> None:
-    numbers = config.particles
-    ranges = {"particles": (1, 2**30), "seed": (0, 2**63), "repeats": (1, 10_000), "batch": (1, 2**24), "step": (1e-9, 1.0)}
+def _check_within(section: str, numbers: Any, ranges: dict[str, tuple[float, float]]) -> None:
     for key, (low, high) in ranges.items():
         value = getattr(numbers, key)
         if not low <= value <= high:
-            raise InputError(f"particles.{key}: {value!r} is out of range; allowed: {low:g} to {high:g}")
+            automatic = " (0: automatic)" if key in ("cells", "a_nodes", "r_nodes") else ""
+            raise InputError(f"{section}.{key}: {value!r} is out of range; allowed: {low:g} to {high:g}{automatic}")
+
+
+def _check_particles(config: Config) -> None:
+    numbers = config.particles
+    ranges = {"particles": (1, 2**30), "seed": (0, 2**63), "repeats": (1, 10_000), "batch": (1, 2**24), "step": (1e-9, 1.0)}
+    _check_within("particles", numbers, ranges)
     if numbers.method != "reduced" and numbers.sampling != "random":
         raise InputError(
             f'particles.sampling: {numbers.sampling!r} is for method = "reduced"; allowed with {numbers.method!r}: "random"'

@@ -7,7 +7,7 @@ from functools import cache
 from itertools import pairwise
 from typing import Any
 
-from mfpde.problem.activation import Activation, activation_expression
+from mfpde.problem.activation import Activation, activation_expression, elementary
 from mfpde.problem.expressions import rational_number
 
 GENERIC = "almost all smooth sigma, w = 0"
@@ -55,7 +55,7 @@ def derivatives_at_zero(activation: Activation, count: int) -> Derivatives | Non
     if 0.0 in activation.kinks:
         return None
     u = sympy.Symbol("u", real=True)
-    expression = _smooth(activation)
+    expression = elementary(activation_expression(activation.text))
     plain = sympy.expand(expression)
     if plain.is_polynomial(u):
         terms = sympy.Poly(plain, u).terms()
@@ -86,7 +86,7 @@ def hermite_derivatives(activation: Activation, count: int) -> Derivatives:
 
     u = sympy.Symbol("u", real=True)
     with mpmath.workdps(DIGITS):
-        f = sympy.lambdify(u, _smooth(activation), "mpmath")
+        f = sympy.lambdify(u, elementary(activation_expression(activation.text)), "mpmath")
         panels = sorted({*range(-REACH, REACH + 1), *(mpmath.mpf(k) for k in activation.kinks if abs(k) < REACH)})
         rule = _gauss_legendre(mpmath.mp.prec)
         total = [mpmath.mpf(0)] * count
@@ -107,13 +107,6 @@ def _gauss_legendre(bits: int) -> list[tuple[Any, Any]]:
     import mpmath
 
     return list(mpmath.calculus.quadrature.GaussLegendre(mpmath.mp).calc_nodes(5, bits))
-
-
-def _smooth(activation: Activation) -> Any:
-    import sympy
-
-    expression = activation_expression(activation.text)
-    return expression.replace(sympy.Function("softplus"), lambda x: sympy.log(1 + sympy.exp(x)))
 
 
 def _second_order(expression: Any, u: Any) -> tuple[Fraction, Fraction, Fraction] | None:

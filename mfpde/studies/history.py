@@ -5,6 +5,8 @@ it has the same records, else by a cubic spline if its records are dense enough 
 through every second one meets the others twice as well as straight lines do, else (few records, noise) by straight lines.
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,7 +14,6 @@ from typing import Any
 import h5py
 import numpy as np
 from numpy.typing import NDArray
-from scipy.interpolate import CubicSpline
 
 from mfpde.errors import InputError
 
@@ -55,13 +56,24 @@ def read_history(path: Path) -> History:
     Raises:
         InputError: If there is no such file, or it holds no records.
     """
+    with open_result(path) as file:
+        return _read(path, file)
+
+
+@contextmanager
+def open_result(path: Path) -> Iterator[Any]:
+    """A result file, open for reading within the block.
+
+    Raises:
+        InputError: If there is no such file, or it holds no records.
+    """
     if not path.is_file():
         raise InputError(f"no file {str(path)!r}")
     try:
         with h5py.File(path) as file:
             if file.attrs.get("program") != "mfpde" or "history/loss" not in file:
                 raise InputError(f"{str(path)!r} holds no records of mfpde")
-            return _read(path, file)
+            yield file
     except OSError as error:
         raise InputError(f"{str(path)!r} is not an HDF5 file: {str(error).splitlines()[0]}") from None
 
@@ -93,7 +105,7 @@ def interpolate(times: Array, values: Array, at: Array) -> tuple[Array, float]:
         return values[near], 0.0
     linear, cubic = (_left_out(times, values, smooth) for smooth in (False, True))
     if cubic < linear / 2:
-        return CubicSpline(times, values)(at), cubic / 16  # halving the spacing divides a cubic spline's error by 16
+        return _spline(times, values, at), cubic / 16  # halving the spacing divides a cubic spline's error by 16
     return _straight(times, values, at), linear / 4
 
 
@@ -102,8 +114,14 @@ def _left_out(times: Array, values: Array, smooth: bool) -> float:
     kept, others = times[::2], times[1 : 2 * (len(times[::2]) - 1) : 2]
     if len(kept) < (4 if smooth else 2):
         return np.inf
-    guess = CubicSpline(kept, values[::2])(others) if smooth else _straight(kept, values[::2], others)
+    guess = _spline(kept, values[::2], others) if smooth else _straight(kept, values[::2], others)
     return float(np.sqrt(((guess - values[1 : 2 * (len(kept) - 1) : 2]) ** 2).mean()))
+
+
+def _spline(times: Array, values: Array, at: Array) -> Array:
+    from scipy.interpolate import CubicSpline
+
+    return np.asarray(CubicSpline(times, values)(at))
 
 
 def _straight(times: Array, values: Array, at: Array) -> Array:

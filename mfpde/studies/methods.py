@@ -15,7 +15,7 @@ from mfpde.problem.sections import Config
 from mfpde.studies.integrate import integrate
 from mfpde.studies.network import NetworkFlow, initial_network
 from mfpde.studies.particles import ParticleFlow, choose_v_rule, run_gauss
-from mfpde.studies.sampling import random_particles, sobol_particles, spread
+from mfpde.studies.sampling import random_particles, share, sobol_particles, spread
 from mfpde.studies.sgd import Sgd
 
 Array = NDArray[np.float64]
@@ -81,7 +81,7 @@ def _gauss(comm: MPI.Intracomm, config: Config, problem: Problem, features: Feat
 def _sampled(comm: MPI.Intracomm, config: Config, problem: Problem, features: Features) -> Run:
     numbers = config.particles
     draw = sobol_particles if numbers.sampling == "sobol" else random_particles
-    first, last = (numbers.particles * k // comm.size for k in (comm.rank, comm.rank + 1))
+    first, last = share(comm, numbers.particles)
 
     def run(repeat: int, record: Record) -> Outcome:
         drawn = draw(problem, config.initial.a, numbers.particles, (numbers.seed, repeat), first, last)
@@ -108,7 +108,7 @@ def _follow(flow: ParticleFlow | NetworkFlow, config: Config, record: Record) ->
 def _network(comm: MPI.Intracomm, config: Config, problem: Problem, modes: Modes) -> Run:
     features = Features(comm, modes, problem.activation)
     numbers = config.particles
-    first, last = (numbers.particles * k // comm.size for k in (comm.rank, comm.rank + 1))
+    first, last = share(comm, numbers.particles)
 
     def run(repeat: int, record: Record) -> Outcome:
         start = initial_network(problem, config.initial.a, numbers.particles, (numbers.seed, repeat), first, last)
@@ -122,7 +122,7 @@ def _network(comm: MPI.Intracomm, config: Config, problem: Problem, modes: Modes
 def _sgd(comm: MPI.Intracomm, config: Config, problem: Problem, modes: Modes) -> Run:
     features = Features(comm, modes, problem.activation)
     numbers = config.particles
-    first, last = (numbers.particles * k // comm.size for k in (comm.rank, comm.rank + 1))
+    first, last = share(comm, numbers.particles)
 
     def run(repeat: int, record: Record) -> Outcome:
         seed = (numbers.seed, repeat)

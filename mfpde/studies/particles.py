@@ -17,7 +17,7 @@ from mfpde.features.features import Features, Neurons
 from mfpde.problem.initial import Rule
 from mfpde.problem.problem import Problem
 from mfpde.studies.integrate import integrate
-from mfpde.studies.sampling import PANEL_POINTS, Particles, gauss_axes, gauss_particles, normal_rule, scale_of_v, spread
+from mfpde.studies.sampling import PANEL_POINTS, Particles, gauss_axes, gauss_particles, normal_rule, scale_of_v, share, spread
 
 Array = NDArray[np.float64]
 
@@ -113,7 +113,7 @@ def run_gauss(problem: Problem, features: Features, times: Sequence[float], v_ru
     """
     axes = gauss_axes(problem, v_rule)
     count, comm = int(np.prod([len(rule.nodes) for rule in axes])), features.comm
-    first, last = (count * k // comm.size for k in (comm.rank, comm.rank + 1))
+    first, last = share(comm, count)
     flow = ParticleFlow(problem, features, gauss_particles(problem, v_rule, first, last))
     records: list[tuple[float, float, Array]] = []
     end = flow.start

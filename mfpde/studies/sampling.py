@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from math import inf, sqrt
 
 import numpy as np
+from mpi4py import MPI
 from numpy.typing import NDArray
 
 from mfpde.problem.initial import Rule, quantile_of_a, quantile_of_r
@@ -104,6 +105,11 @@ def spread(problem: Problem) -> bool:
 def scale_of_v(problem: Problem) -> float:
     """Standard deviation of a component of v_0."""
     return 1 / sqrt(problem.d) if spread(problem) else 0.0
+
+
+def share(comm: MPI.Intracomm, count: int) -> tuple[int, int]:
+    """The first and the last + 1 of this rank's particles out of `count`."""
+    return count * comm.rank // comm.size, count * (comm.rank + 1) // comm.size
 
 
 def generator(seed: tuple[int, int], block: int) -> np.random.Generator:
