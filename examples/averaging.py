@@ -14,9 +14,9 @@ from mpi4py import MPI
 from mfpde.evolution.dynamics import MeanFieldFlow, Points
 from mfpde.problem.config import load
 from mfpde.problem.problem import Problem, build_problem
-from mfpde.studies.averaging import Moments, law_moments
-from mfpde.studies.kernel import Spectrum, kernel_modes, spectrum
-from mfpde.studies.training import train
+from mfpde.training.averaging import Moments, law_moments
+from mfpde.training.spectrum import Spectrum, kernel_modes, spectrum
+from mfpde.training.training import train
 
 TARGETS = (
     "z1 + z1^2",

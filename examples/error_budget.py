@@ -9,8 +9,8 @@ import h5py
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from mfpde.output.studies import draw_study
-from mfpde.studies.converge import VARIED, fit
+from mfpde.converge.picture import draw_study
+from mfpde.converge.study import VARIED, fit
 
 HERE = Path(__file__).parent
 EXACT = "--reference characteristics"

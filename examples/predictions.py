@@ -18,19 +18,19 @@ from mpi4py import MPI
 from numpy.typing import NDArray
 
 from mfpde.features.modes import hermite_modes
+from mfpde.learnability.gap import parabola_target
+from mfpde.learnability.polynomials import number, raw_monomials, text
+from mfpde.learnability.predictions import Labels, departure_time, follow_labels, predicted_times
+from mfpde.learnability.report import Report, learnability
+from mfpde.learnability.subspaces import orthonormal_basis
 from mfpde.output.plot import figure
+from mfpde.particles.characteristics import characteristics, normal_rule
 from mfpde.problem.activation import parse_activation
 from mfpde.problem.config import load
 from mfpde.problem.problem import build_problem
 from mfpde.problem.sections import Config
 from mfpde.problem.target import parse_target
 from mfpde.solve import solve
-from mfpde.studies.gap import parabola_target
-from mfpde.studies.learnability import Report, learnability
-from mfpde.studies.polynomials import number, raw_monomials, text
-from mfpde.studies.predictions import Labels, departure_time, follow_labels, predicted_times
-from mfpde.studies.references import characteristics, normal_rule
-from mfpde.studies.subspaces import orthonormal_basis
 
 Array = NDArray[np.float64]
 TANH = "tanh(u + 0.5)"

@@ -15,8 +15,8 @@ from mpi4py import MPI
 from mfpde.evolution.dynamics import MeanFieldFlow
 from mfpde.problem.config import load
 from mfpde.problem.problem import build_problem
-from mfpde.studies.linear import LinearFlow
-from mfpde.studies.training import next_flow, train
+from mfpde.training.linear import LinearFlow
+from mfpde.training.training import next_flow, train
 
 BASE = ["training.strategy=chen-ge", "training.final_time=8.0", "discretization.r_nodes=2", "discretization.a_nodes=24"]
 TARGETS = {2: "z1 + z1*z2", 3: "z1 + z1*z2 + z1*z2*z3"}

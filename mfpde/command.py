@@ -9,6 +9,7 @@ from typing import Any, NoReturn
 
 import mfpde
 from mfpde.errors import InputError, RunError
+from mfpde.parallel import on_first
 
 
 def run_command(parser: argparse.ArgumentParser, body: Callable[[Any, argparse.Namespace], None]) -> int:
@@ -96,17 +97,3 @@ def load_problem(comm: Any, arguments: argparse.Namespace, overrides: tuple[str,
         return config, build_problem(config)
 
     return on_first(comm, read)
-
-
-def on_first(comm: Any, action: Callable[[], Any]) -> Any:
-    """Collective. The value of `action` on rank 0, broadcast; its InputError is raised on all ranks."""
-    value = error = None
-    if comm.rank == 0:
-        try:
-            value = action()
-        except InputError as exception:
-            error = str(exception)
-    value, error = comm.bcast((value, error))
-    if error is not None:
-        raise InputError(error)
-    return value

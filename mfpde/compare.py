@@ -5,7 +5,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from mfpde.command import on_first, run_command
+from mfpde.command import run_command
+from mfpde.parallel import on_first
 
 
 def main() -> int:
@@ -23,8 +24,9 @@ def main() -> int:
 
 def _compare(arguments: argparse.Namespace) -> Any:
     from mfpde.errors import InputError
-    from mfpde.output.studies import plot_comparison, text_table
-    from mfpde.studies.history import difference, read_history
+    from mfpde.output.comparison import plot_comparison
+    from mfpde.output.history import difference, read_history
+    from mfpde.progress import text_table
 
     if len(arguments.files) < 2:
         raise InputError("compare: one file; allowed: two or more")

@@ -23,12 +23,13 @@ from typing import Any
 from mpi4py import MPI
 
 from mfpde.errors import InputError
+from mfpde.parallel import on_first
 
 # Contraction to fused multiply-adds and no errno: fast, and still free of reassociation, so sums keep their order.
 FLAGS = ("-std=gnu11", "-O3", "-march=native", "-ffp-contract=fast", "-fno-math-errno", "-fno-trapping-math", "-Wno-psabi")
 
 
-def load_kernel(comm: MPI.Intracomm, source: Path, declarations: str, macros: Mapping[str, int]) -> Any:
+def load_compiled(comm: MPI.Intracomm, source: Path, declarations: str, macros: Mapping[str, int]) -> Any:
     """Collective. The compiled kernel of a C file, as a cffi module with attributes ``ffi`` and ``lib``.
 
     Args:
@@ -40,15 +41,7 @@ def load_kernel(comm: MPI.Intracomm, source: Path, declarations: str, macros: Ma
     Raises:
         InputError: On all ranks, when there is no working C compiler.
     """
-    found = error = None
-    if comm.rank == 0:
-        try:
-            found = _library(source, declarations, macros)
-        except InputError as exception:
-            error = str(exception)
-    error = comm.bcast(error)
-    if error is not None:
-        raise InputError(error)
+    found = on_first(comm, lambda: _library(source, declarations, macros), share=False)
     return _import(*(found or _library(source, declarations, macros)))  # a cache hit, unless the disk is not shared
 
 

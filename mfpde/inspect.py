@@ -10,8 +10,8 @@ import h5py
 import numpy as np
 
 from mfpde.errors import InputError
-from mfpde.output.progress import table
-from mfpde.studies.history import open_result
+from mfpde.output.history import open_result
+from mfpde.progress import table
 
 
 def main() -> int:

@@ -45,7 +45,7 @@ def _command(comm: Any, arguments: argparse.Namespace) -> None:
     summary = solve(comm, config, problem)
     if comm.rank != 0:
         return
-    from mfpde.output.progress import table
+    from mfpde.progress import table
 
     path = Path(config.output.file)
     rows = [
@@ -75,9 +75,9 @@ def solve(comm: Any, config: Any, problem: Any) -> Summary:
     """
     from mfpde.evolution.dynamics import MeanFieldFlow
     from mfpde.output.hdf5 import ResultFile
-    from mfpde.output.progress import Progress
-    from mfpde.output.results import Recorder
-    from mfpde.studies.training import train
+    from mfpde.output.recorder import Recorder
+    from mfpde.progress import Progress
+    from mfpde.training.training import train
 
     started = time.monotonic()
     times = config.history_times

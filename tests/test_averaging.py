@@ -7,12 +7,12 @@ from math import inf, sqrt
 import numpy as np
 import pytest
 from mpi4py import MPI
-from test_strategy import SMALL, setup
+from test_training import SMALL, setup
 
 from mfpde.features.features import Features, Neurons
 from mfpde.problem.activation import parse_activation
-from mfpde.studies.averaging import EXTENDED, Moments, average_points, law_moments
-from mfpde.studies.kernel import kernel_modes, spectrum
+from mfpde.training.averaging import EXTENDED, Moments, average_points, law_moments
+from mfpde.training.spectrum import kernel_modes, spectrum
 
 
 def discrete(v: np.ndarray, r: np.ndarray, weight: np.ndarray, complement: float, degree: int) -> Moments:

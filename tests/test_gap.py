@@ -9,18 +9,18 @@ import pytest
 from mpi4py import MPI
 
 from mfpde.errors import InputError
+from mfpde.learnability import gap
+from mfpde.learnability.certificate import InvariantIdeal, invariant_ideal, verify
+from mfpde.learnability.derivatives import Derivatives, derivatives_at_zero
+from mfpde.learnability.gap import LATE_FOR_ALL, late_target, parabola_target
+from mfpde.learnability.polynomials import heat_transform, raw_monomials, text
+from mfpde.learnability.reflective import reflection
+from mfpde.learnability.report import learnability
+from mfpde.learnability.search import count, search, summary
+from mfpde.learnability.subspaces import Span
+from mfpde.learnability.taylor_flow import taylor_coefficients, taylor_flow
 from mfpde.problem.activation import parse_activation
 from mfpde.problem.target import hermite_target, parse_target
-from mfpde.studies import gap
-from mfpde.studies.certificate import InvariantIdeal, invariant_ideal, verify
-from mfpde.studies.derivatives import Derivatives, derivatives_at_zero
-from mfpde.studies.gap import LATE_FOR_ALL, late_target, parabola_target
-from mfpde.studies.learnability import learnability
-from mfpde.studies.polynomials import heat_transform, raw_monomials, text
-from mfpde.studies.reflective import reflection
-from mfpde.studies.search import count, search, summary
-from mfpde.studies.subspaces import Span
-from mfpde.studies.taylor_flow import taylor_coefficients, taylor_flow
 
 WORLD = MPI.COMM_WORLD
 

@@ -13,21 +13,21 @@ from mpi4py import MPI
 
 from mfpde.errors import InputError
 from mfpde.features.modes import hermite_modes
-from mfpde.learnability import main
+from mfpde.learnability.__main__ import main
+from mfpde.learnability.derivatives import derivatives_at_zero, generic_derivatives, hermite_derivatives
+from mfpde.learnability.polynomials import heat_transform, raw_monomials, squared_norm, substitute
+from mfpde.learnability.predictions import departure_time, follow_labels, predicted_times
+from mfpde.learnability.reflective import THRESHOLD, Reflection, first_violation, reflection
+from mfpde.learnability.report import learnability, parse_directions, parse_subspace, target_along, violation_of
+from mfpde.learnability.subspaces import Span, dot, minus, orthogonal_basis, projector
+from mfpde.learnability.taylor_flow import taylor_coefficients, taylor_flow
+from mfpde.learnability.violation import quadrature_check
+from mfpde.learnability.visibility import visibility
+from mfpde.particles.characteristics import characteristics, normal_rule
 from mfpde.problem.activation import parse_activation
 from mfpde.problem.config import load
 from mfpde.problem.problem import build_problem
 from mfpde.problem.target import Target, hermite_target, parse_target
-from mfpde.studies.derivatives import derivatives_at_zero, generic_derivatives, hermite_derivatives
-from mfpde.studies.learnability import learnability, parse_directions, parse_subspace, target_along, violation_of
-from mfpde.studies.polynomials import heat_transform, raw_monomials, squared_norm, substitute
-from mfpde.studies.predictions import departure_time, follow_labels, predicted_times
-from mfpde.studies.references import characteristics, normal_rule
-from mfpde.studies.reflective import THRESHOLD, Reflection, first_violation, reflection
-from mfpde.studies.subspaces import Span, dot, minus, orthogonal_basis, projector
-from mfpde.studies.taylor_flow import taylor_coefficients, taylor_flow
-from mfpde.studies.violation import quadrature_check
-from mfpde.studies.visibility import visibility
 
 WORLD = MPI.COMM_WORLD
 STAIRCASES = [

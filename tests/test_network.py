@@ -11,17 +11,17 @@ from mpi4py import MPI
 from test_particles import QUADRATIC, gauss_loss, setup
 
 from mfpde.errors import InputError
+from mfpde.evolution.dop853 import integrate
 from mfpde.evolution.dynamics import MeanFieldFlow
 from mfpde.evolution.integrate import integrate as integrate_density
 from mfpde.features.features import Features
 from mfpde.features.modes import hermite_modes
-from mfpde.particles import particles
+from mfpde.particles.network import NetworkFlow, initial_network
+from mfpde.particles.run import particles
+from mfpde.particles.sgd import Sgd, modes_at
 from mfpde.problem.activation import NAMES, derivative, parse_activation
 from mfpde.problem.config import load
 from mfpde.problem.problem import Problem
-from mfpde.studies.integrate import integrate
-from mfpde.studies.network import NetworkFlow, initial_network
-from mfpde.studies.sgd import Sgd, modes_at
 
 WORLD, SELF = MPI.COMM_WORLD, MPI.COMM_SELF
 DEEP = ["discretization.hermite_degree=20", "discretization.radial_degree=0", "target.polynomial=z1"]
@@ -221,8 +221,8 @@ def test_full_networks_run_from_a_configuration(method: str, tmp_path: Path) -> 
 
 
 def test_sgd_refuses_what_it_cannot_sample() -> None:
+    from mfpde.particles.methods import METHODS
     from mfpde.problem.problem import build_problem
-    from mfpde.studies.methods import METHODS
 
     for override, word in (("input.dimension=inf", "input.dimension"), ("network.activation=step", "network.activation")):
         config = load(None, [override, "particles.method=sgd", "initial.w=gaussian"])

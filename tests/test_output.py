@@ -1,6 +1,5 @@
 """The result file and the command lines, as a user meets them."""
 
-import os
 import signal
 import subprocess
 import sys
@@ -11,20 +10,13 @@ import h5py
 import numpy as np
 import pytest
 from mpi4py import MPI
+from support import command
 
 from mfpde.errors import InputError
 from mfpde.output.hdf5 import ResultFile
 
 WORLD = MPI.COMM_WORLD
 SMALL = ["--set", "discretization.a_nodes=4", "--set", "discretization.r_nodes=1", "--set", "discretization.cells=6"]
-
-
-def command(module: str, *arguments: str, ranks: int = 1, cwd: Path) -> subprocess.CompletedProcess[str]:
-    """Runs a module of the package under mpirun; the parent's own MPI environment is not inherited."""
-    environment = {k: v for k, v in os.environ.items() if not k.startswith(("PMI", "HYDRA", "MPI"))}
-    launcher = [str(Path(sys.executable).with_name("mpirun")), "-n", str(ranks)] if ranks > 1 else []
-    words = [*launcher, sys.executable, "-m", f"mfpde.{module}", *arguments]
-    return subprocess.run(words, cwd=cwd, capture_output=True, text=True, timeout=120, env=environment, check=False)
 
 
 @pytest.mark.parametrize("ranks", [1, 2])

@@ -7,19 +7,19 @@ import numpy as np
 import pytest
 from closed_forms import quadratic_loss
 from mpi4py import MPI
-from test_output import command
+from support import command
 
+from mfpde.evolution.dop853 import integrate
 from mfpde.evolution.dynamics import MeanFieldFlow
 from mfpde.evolution.integrate import integrate as integrate_density
 from mfpde.features.features import Features
 from mfpde.features.modes import hermite_modes
-from mfpde.particles import particles
+from mfpde.particles.reduced import ParticleFlow, choose_v_rule, run_gauss
+from mfpde.particles.run import particles
+from mfpde.particles.sampling import BLOCK, normal_rule, random_particles, sobol_particles
 from mfpde.problem.config import load
 from mfpde.problem.problem import Problem, build_problem
 from mfpde.problem.sections import Config
-from mfpde.studies.integrate import integrate
-from mfpde.studies.particles import ParticleFlow, choose_v_rule, run_gauss
-from mfpde.studies.sampling import BLOCK, normal_rule, random_particles, sobol_particles
 
 WORLD, SELF = MPI.COMM_WORLD, MPI.COMM_SELF
 COARSE = ["discretization.a_nodes=8", "discretization.r_nodes=2", "output.times=5", "training.final_time=4.0"]

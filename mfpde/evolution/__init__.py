@@ -1,0 +1,1 @@
+"""The mean-field flow: state, right-hand side, process grid, time integration, indicators."""

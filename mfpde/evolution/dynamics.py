@@ -17,6 +17,9 @@ import numpy as np
 from mpi4py import MPI
 from numpy.typing import NDArray
 
+from mfpde.elements.frame import frame_velocity, taper
+from mfpde.elements.mesh import ReferenceMesh, box_mesh, read_mesh, reference_mesh
+from mfpde.elements.transport import Transport
 from mfpde.errors import RunError
 from mfpde.evolution.grid import ProcessGrid, process_grid
 from mfpde.evolution.state import Layout, State
@@ -24,9 +27,6 @@ from mfpde.features.features import Features, Neurons
 from mfpde.features.modes import hermite_modes
 from mfpde.problem.problem import Problem
 from mfpde.problem.sections import Discretization
-from mfpde.transport.frame import frame_velocity, taper
-from mfpde.transport.mesh import ReferenceMesh, box_mesh, read_mesh, reference_mesh
-from mfpde.transport.transport import Transport
 
 Array = NDArray[np.float64]
 

@@ -1,0 +1,1 @@
+"""The Hermite features of neurons: modes, tables, moments and velocities."""

@@ -8,7 +8,7 @@ import numpy as np
 from mpi4py import MPI
 from numpy.typing import NDArray
 
-from mfpde.compile import load_kernel
+from mfpde.compile import load_compiled
 from mfpde.errors import RunError
 from mfpde.features.modes import Modes
 from mfpde.features.table import Table, build_table, extend_table
@@ -67,7 +67,7 @@ class Features:
         table = build_table(activation, n_k - 1, largest) if comm.rank == 0 else None
         self.table: Table = comm.bcast(table)
         macros = {"P": modes.p, "K": modes.hermite_degree, "MODES": len(modes), "STRIDE": self.table.stride}
-        kernel = load_kernel(comm, Path(__file__).with_name("features.c"), DECLARATIONS, macros)
+        kernel = load_compiled(comm, Path(__file__).with_name("features.c"), DECLARATIONS, macros)
         self._ffi, self._lib = kernel.ffi, kernel.lib
         k = np.arange(modes.hermite_degree + 1)
         self._curvature = np.sqrt((k + 1.0) * (k + 2.0))

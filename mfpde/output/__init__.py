@@ -1,0 +1,1 @@
+"""What is written and drawn: the result file, its records, pictures, ParaView."""

@@ -22,6 +22,7 @@ from mpi4py import MPI
 from numpy.typing import NDArray
 
 from mfpde.errors import InputError, RunError
+from mfpde.parallel import on_first
 
 # Copying the file may take this share of the run's time.
 PUBLISH_SHARE = 0.05
@@ -54,19 +55,17 @@ class ResultFile:
 
     def _on_first(self, action: Callable[[], Any]) -> Any:
         """Collective. Runs `action` on rank 0; what it raises because of the disk is raised on all ranks."""
-        value, error = None, None
-        if self.comm.rank == 0:
+
+        def guarded() -> Any:
             try:
-                value = action()
-            except InputError as exception:
-                error = str(exception)
-            except (OSError, RuntimeError) as exception:
-                reason = " ".join(str(getattr(exception, "strerror", None) or exception).split()).partition(" (file ")[0]
-                error = f"output.file: cannot write {str(self.path)!r}: {reason}; allowed: a writable place with enough room"
-        value, error = self.comm.bcast((value, error))
-        if error is not None:
-            raise InputError(error)
-        return value
+                return action()
+            except (OSError, RuntimeError) as error:
+                reason = " ".join(str(getattr(error, "strerror", None) or error).split()).partition(" (file ")[0]
+                raise InputError(
+                    f"output.file: cannot write {str(self.path)!r}: {reason}; allowed: a writable place with enough room"
+                ) from None
+
+        return on_first(self.comm, guarded)
 
     def _open(self) -> None:
         if self.path.is_dir() or not self.path.parent.is_dir():

@@ -1,0 +1,1 @@
+"""What is asked: target, activation, laws, schedules, stages; and the configuration that says so."""

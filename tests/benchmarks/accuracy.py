@@ -12,9 +12,9 @@ from mpi4py import MPI
 from mfpde.evolution.dynamics import MeanFieldFlow
 from mfpde.evolution.integrate import integrate
 from mfpde.features.modes import hermite_modes
+from mfpde.particles.characteristics import characteristics, normal_rule
 from mfpde.problem.config import load
 from mfpde.problem.problem import build_problem
-from mfpde.studies.references import characteristics, normal_rule
 
 ONE, TWO, THREE = ("target.polynomial=" + h for h in ("z1 + z1**2/2", "z1 + z1*z2", "z1 + z1*z2*z3"))
 # Panels and points of the reference's nodes in v, then what differs from the default configuration.

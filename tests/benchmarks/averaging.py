@@ -16,8 +16,8 @@ from mfpde.evolution.dynamics import MeanFieldFlow
 from mfpde.problem.activation import parse_activation
 from mfpde.problem.config import load
 from mfpde.problem.problem import build_problem
-from mfpde.studies.averaging import law_moments
-from mfpde.studies.kernel import kernel_modes, spectrum
+from mfpde.training.averaging import law_moments
+from mfpde.training.spectrum import kernel_modes, spectrum
 
 
 def cost(action: Callable[[], Any]) -> tuple[Any, str]:

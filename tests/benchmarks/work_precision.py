@@ -22,17 +22,17 @@ from mpi4py import MPI
 from petsc4py import PETSc
 
 from mfpde.evolution import dynamics
+from mfpde.evolution.dop853 import integrate
 from mfpde.evolution.dynamics import MeanFieldFlow
 from mfpde.evolution.integrate import integrate as integrate_density
 from mfpde.features.features import Features
 from mfpde.features.modes import hermite_modes
+from mfpde.particles.network import NetworkFlow, initial_network
+from mfpde.particles.reduced import ParticleFlow, run_gauss
+from mfpde.particles.sampling import normal_rule, random_particles, sobol_particles
+from mfpde.particles.sgd import Sgd
 from mfpde.problem.config import load
 from mfpde.problem.problem import Problem, build_problem
-from mfpde.studies.integrate import integrate
-from mfpde.studies.network import NetworkFlow, initial_network
-from mfpde.studies.particles import ParticleFlow, run_gauss
-from mfpde.studies.sampling import normal_rule, random_particles, sobol_particles
-from mfpde.studies.sgd import Sgd
 
 SELF, LAW = MPI.COMM_SELF, "uniform(-1, 1)"
 TARGETS = {1: "z1 + z1**2/2", 2: "z1 + z1*z2"}

@@ -1,0 +1,151 @@
+"""The last stage of a training strategy, solved exactly: its kernel matrix, the loss, and the rate that it proves."""
+
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+
+from mfpde.errors import InputError, RunError
+from mfpde.parallel import on_first
+
+
+@dataclass(frozen=True)
+class Study:
+    """The last stage of a training, solved exactly.
+
+    Attributes:
+        linear: The flow of the stage, with the spectrum of K.
+        time: Of the records, from the start of the stage, shape (n,).
+        loss: E at these times.
+        bound: E(0) exp(-2 lambda_min int xi_a dt).
+        target_bound: The same with the smallest eigenvalue that this target excites on V.
+    """
+
+    linear: Any
+    time: Any
+    loss: Any
+    bound: Any
+    target_bound: Any
+
+    @property
+    def rate(self) -> float:
+        """-d log E / dt over the last tenth of the time in which E is above its rounding; nan if no two records are."""
+        end = int(np.flatnonzero(self.loss > ROUNDING * self.loss[0])[-1])
+        begin = min(int(np.searchsorted(self.time, 0.9 * self.time[end])), max(end - 1, 0))
+        return float(-np.log(self.loss[end] / self.loss[begin]) / (self.time[end] - self.time[begin])) if end else float("nan")
+
+
+def solve_kernel(comm: Any, config: Any, problem: Any, measure: bool = True) -> Study:
+    """Collective. Integrates all stages but the last, solves that one exactly and writes the result file.
+
+    Args:
+        comm: All ranks.
+        config, problem: Their last stage trains a alone, with a polynomial activation, from a = 0.
+        measure: Whether a second run with fewer labels, cells and digits says how certain the eigenvalues are.
+
+    Raises:
+        InputError: On all ranks, if the last stage is another one, or the result cannot be written.
+        RunError: On all ranks, if a stage cannot go on.
+    """
+    from mfpde.evolution.dynamics import MeanFieldFlow
+    from mfpde.evolution.integrate import Step
+    from mfpde.output.hdf5 import ResultFile
+    from mfpde.output.recorder import Recorder
+    from mfpde.problem.stages import stage_times
+    from mfpde.progress import Progress
+    from mfpde.training.linear import LinearFlow
+    from mfpde.training.training import averaged_law, train
+
+    last = len(problem.stages) - 1
+    stage = problem.stages[last]
+    if not (stage.linear and stage.reset_a) or any(before.by_moments for before in problem.stages[:last]):
+        where = f"training.stages[{last}]" if config.training.stages else "training"
+        raise InputError(
+            f"{where}: the last stage has no kernel matrix; allowed: one that trains a alone (xi_w = 0) from reset_a = true "
+            'with a polynomial activation, after stages with a density, or training.strategy = "chen-ge"'
+        )
+    times = config.history_times
+    other = _coarse_law(comm, config, last) if measure else None
+    with ResultFile(comm, Path(config.output.file)) as file:
+        flow = MeanFieldFlow(comm, problem, config.discretization, config.parallel.mesh_ranks)
+        recorder = Recorder(file, flow, config)
+        with Progress(comm.rank, stage.start or 1.0) as bar:
+            end = train(
+                flow,
+                times,
+                recorder.record,
+                recorder.enter,
+                lambda step: bar.update(step.time, recorder.loss, step.steps),
+                stages=last,
+            )
+        law = averaged_law(end, problem, last)
+        spread = not flow.point_start
+        linear = LinearFlow(comm, problem.at_stage(last), flow.modes, flow.discretization, law, spread, other=other)
+        recorder.enter(linear)
+        time = np.array(stage_times(problem.stages, times)[last])
+        coefficients = linear.exact(time)
+        for t, m in zip(time, coefficients, strict=True):
+            recorder.record_moments(Step(stage.start + t, end.step.steps, end.step.rejected, 0.0), m)
+        loss = 0.5 * ((coefficients - linear.target) ** 2).sum(axis=1)
+        rates = (linear.spectrum.eigenvalues[0], linear.rate_on_V)
+        bound, target_bound = (loss[0] * np.exp(-2 * max(rate, 0.0) * stage.xi_a.integral(time)) for rate in rates)
+        for name, array in (("time", time), ("loss", loss), ("bound", bound), ("target_bound", target_bound)):
+            file.dataset(f"/kernel/{name}", array)
+    return Study(linear, time, loss, bound, target_bound)
+
+
+def integrator_difference(study: Study) -> float:
+    """Collective. Largest difference of a coefficient at the records between the time integrator and the exact solution."""
+    from mfpde.evolution.integrate import integrate
+
+    linear, rows = study.linear, []
+    tolerance = linear.discretization.tolerance
+    integrate(linear, study.time.tolist(), tolerance, lambda step, vector: rows.append(linear.moments(vector, step.time)))
+    return float(np.abs(np.array(rows) - linear.exact(study.time)).max())
+
+
+def _coarse_law(comm: Any, config: Any, last: int) -> Any:
+    """Collective. The moments at the start of the last stage by a coarser run, on rank 0; None if that run cannot go on."""
+    from mfpde.evolution.dynamics import MeanFieldFlow
+    from mfpde.problem.problem import build_problem
+    from mfpde.progress import Progress
+    from mfpde.training.training import averaged_law, train
+
+    coarser = coarse(config)
+    problem = on_first(comm, lambda: build_problem(coarser))
+    flow, loss = MeanFieldFlow(comm, problem, coarser.discretization, config.parallel.mesh_ranks), float("nan")
+
+    def record(current: Any, step: Any, vector: Any) -> None:
+        nonlocal loss
+        loss = 0.5 * float(((current.moments(vector, step.time) - flow.target) ** 2).sum())
+
+    try:
+        with Progress(comm.rank, problem.stages[last].start or 1.0) as bar:
+            end = train(flow, [], record, progress=lambda step: bar.update(step.time, loss, step.steps), stages=last)
+    except RunError as error:
+        if comm.rank == 0:
+            print(f"mfpde: warning: no uncertainty: a coarser run ended early, {error}", file=sys.stderr)
+        return None
+    return averaged_law(end, problem, last)
+
+
+def coarse(config: Any) -> Any:
+    """The configuration with 3/4 of the labels of a and of the cells, one label of r less, and 10 times the tolerance."""
+    numbers = config.discretization
+    return msgspec.structs.replace(
+        config,
+        discretization=msgspec.structs.replace(
+            numbers,
+            a_nodes=max(1, numbers.a_nodes * 3 // 4),
+            r_nodes=max(1, numbers.r_nodes - 1),
+            cells=max(1, numbers.cells * 3 // 4),
+            tolerance=min(10 * numbers.tolerance, 0.1),
+        ),
+    )
+
+
+# Below this share of its first value, a loss is rounding.
+ROUNDING = 1e-20

@@ -1,0 +1,1 @@
+"""What a network can learn of a polynomial, exactly and before any run: `python -m mfpde.learnability`."""

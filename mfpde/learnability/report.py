@@ -1,0 +1,185 @@
+"""Can this network learn this polynomial, which part of it, and how fast: all exact answers in one report."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from fractions import Fraction
+from typing import Any
+
+import numpy as np
+
+from mfpde.errors import InputError
+from mfpde.learnability.certificate import InvariantIdeal, invariant_ideal
+from mfpde.learnability.derivatives import Derivatives, derivatives_at_zero, generic_derivatives, hermite_derivatives
+from mfpde.learnability.polynomials import heat_transform, raw_monomials, substitute
+from mfpde.learnability.reflective import THRESHOLD, Reflection, Violation, first_violation, reflection, span_of_gradient
+from mfpde.learnability.subspaces import Span
+from mfpde.learnability.taylor_flow import TaylorFlow, taylor_flow
+from mfpde.learnability.violation import QuadratureCheck, quadrature_check
+from mfpde.learnability.visibility import Visibility, visibility
+from mfpde.problem.activation import Activation, parse_activation
+from mfpde.problem.expressions import rational_number
+from mfpde.problem.target import Target, hermite_target, parse_target
+
+LARGEST_P = 9
+ORDER = 24
+# Smooth activations whose Taylor flow is reported beside that of the user's.
+SMOOTH = ("tanh(u + 0.5)", "erf(u + 1)", "sin(u) + cos(u)", "exp(u)")
+
+
+@dataclass(frozen=True)
+class Flow:
+    """A Taylor flow, and the proof that it stays in its span where that is smaller than the invariant subspace."""
+
+    taylor: TaylorFlow
+    ideal: InvariantIdeal | None
+
+
+@dataclass(frozen=True)
+class Report:
+    """What can be said before a run.
+
+    Attributes:
+        target: h*.
+        visibility: The degrees that sigma sees.
+        definition: The largest reflective subspace by Definition 3.3, and its consequences.
+        no_bias: The same for a network without bias; the two agree if sigma sees the same degrees.
+        checks: Their quadrature checks.
+        flows: Taylor flows: of almost all sigma, of the given one at w = 0 (if smooth there) and at N(0, I/d), and of others.
+        theorem: Whether Assumption 3.1, on which Theorem 3.4 rests, holds for sigma.
+    """
+
+    target: Target
+    visibility: Visibility
+    definition: Reflection
+    no_bias: Reflection
+    checks: tuple[QuadratureCheck, QuadratureCheck]
+    flows: tuple[Flow, ...]
+    theorem: str
+
+    @property
+    def trapped(self) -> bool:
+        """Whether a network without bias keeps a loss of at least `no_bias.bound` at d = infinity."""
+        return self.no_bias.reflective.dimension > 0
+
+
+def learnability(target: Target, activation: Activation, order: int = ORDER, others: Sequence[str] = SMOOTH) -> Report:
+    """The report on a target and an activation.
+
+    Args:
+        target: From `parse_target` or `target_along`.
+        activation: From `parse_activation`.
+        order: Largest order of the Taylor flows.
+        others: Further activations for the Taylor flow at w = 0.
+    """
+    q, threshold = heat_transform(target), 0.0 if target.rational else THRESHOLD
+    seen = visibility(activation, target.degree)
+    definition, no_bias = (reflection(q, target.p, n, threshold) for n in (seen.definition, seen.flow))
+    check, check_no_bias = (
+        quadrature_check(q, part.learned, part.reflective, activation, shift=shift)
+        for part, shift in ((definition, True), (no_bias, False))
+    )
+    count = order + target.degree + 3
+    every = reflection(q, target.p, range(target.degree + 1), threshold)
+    flows = [_flow(q, every.learned, generic_derivatives(count), order)]
+    at_zero, spread = (
+        derivatives_at_zero(activation, count),
+        _flow(q, no_bias.learned, hermite_derivatives(activation, count), order),
+    )
+    if at_zero is not None:
+        flows.append(_flow(q, no_bias.learned, at_zero, order))
+        if at_zero.ratio is not None and spread.taylor.span.dimension == flows[-1].taylor.span.dimension:
+            spread = replace(spread, ideal=flows[-1].ideal)  # the same trajectory, at another speed
+    flows.append(spread)
+    for name in others:
+        if name.replace(" ", "") != activation.text.replace(" ", ""):
+            other = parse_activation(name)
+            sigma = derivatives_at_zero(other, count)
+            assert sigma is not None
+            stays = reflection(q, target.p, visibility(other, target.degree).flow, threshold).learned
+            flows.append(_flow(q, stays, sigma, order))
+    return Report(target, seen, definition, no_bias, (check, check_no_bias), tuple(flows), _assumption(activation))
+
+
+def _assumption(activation: Activation) -> str:
+    """Assumption 3.1: sigma, sigma' and sigma'' exist and are bounded (judged by the growth of sigma up to |u| = 40)."""
+    if activation.kinks:
+        return f"asks for sigma in C^2 and is not: kinks at u = {', '.join(f'{k:g}' for k in activation.kinks)}; computed only"
+    inside, outside = (np.abs(activation(np.linspace(-reach, reach, 4001))).max() for reach in (20.0, 40.0))
+    return "applies" if outside <= 1.01 * inside else "asks for a bounded sigma; computed only"
+
+
+def _flow(q: Any, invariant: Span, sigma: Derivatives, order: int) -> Flow:
+    taylor = taylor_flow(q, invariant, sigma, order)
+    return Flow(taylor, invariant_ideal(q, sigma, taylor.span) if taylor.order is None else None)
+
+
+def target_along(polynomial: str, directions: Sequence[Sequence[Fraction]], rational: bool = True) -> Target:
+    """The target of R^d that is a polynomial in z_i = directions[i].x, itself a polynomial in x_1..x_d.
+
+    Raises:
+        InputError: If the polynomial has more variables than there are directions.
+    """
+    given = parse_target(polynomial, None, LARGEST_P)
+    if given.p > len(directions):
+        raise InputError(f"--directions: {len(directions)} rows for {polynomial!r}; allowed: one for each of z1 to z{given.p}")
+    raw = raw_monomials(heat_transform(given))
+    columns = [[row[j] for row in directions[: given.p]] for j in range(len(directions[0]))]
+    inside = substitute(raw, columns) if raw else {}
+    return hermite_target(polynomial, len(columns), inside, given.rational and rational)
+
+
+def parse_directions(text: str) -> tuple[list[list[Fraction]], bool]:
+    """The rows of a matrix "1, 0, 2; 0, 1/2, sqrt(2)", and whether all its entries are rational.
+
+    Raises:
+        InputError: If it is no matrix of real numbers.
+    """
+    from mfpde.problem.expressions import parse
+
+    rows = [row.split(",") for row in text.strip().strip("[]").replace("],", ";").replace("[", "").replace("]", "").split(";")]
+    if len({len(row) for row in rows}) != 1:
+        raise InputError(f"--directions: the rows of {text!r} differ in length; allowed: entries by commas, rows by semicolons")
+    values = [[parse(entry, [], "--directions") for entry in row] for row in rows]
+    return [[rational_number(x) for x in row] for row in values], all(x.is_Rational for row in values for x in row)
+
+
+def parse_subspace(text: str, target: Target, name: str = "z") -> Span:
+    """The subspace of V spanned by linear forms "z2, z1 - z3".
+
+    Raises:
+        InputError: If they are not linear forms, or do not lie in V.
+    """
+    import sympy
+
+    from mfpde.problem.expressions import parse
+
+    key, names = "--subspace", [f"{name}{i + 1}" for i in range(target.p)]
+    symbols = [sympy.Symbol(n, real=True) for n in names]
+    threshold = 0.0 if target.rational else THRESHOLD
+    space = Span(target.p, threshold)
+    v = span_of_gradient(heat_transform(target), target.p, threshold)
+    for part in text.split(","):
+        expression = sympy.expand(parse(part, names, key))
+        row = [sympy.diff(expression, symbol) for symbol in symbols]
+        if (
+            not expression.is_polynomial(*symbols)
+            or any(x.free_symbols for x in row)
+            or expression.subs(dict.fromkeys(symbols, 0))
+        ):
+            raise InputError(f"{key}: {part.strip()!r} is no linear form; allowed: combinations of {', '.join(names)}, by commas")
+        vector = [rational_number(x) for x in row]
+        if not any(vector):
+            raise InputError(f"{key}: {part.strip()!r} is 0; allowed: non-zero combinations of {', '.join(names)}")
+        if not v.contains(vector):
+            raise InputError(
+                f"{key}: {part.strip()!r} is not in V, the span of the gradient of h*; allowed: combinations within V"
+            )
+        space.add(vector)
+    return space
+
+
+def violation_of(report: Report, subspace: Span) -> tuple[Violation | None, Violation | None]:
+    """Why h* is not reflective with respect to a given subspace of V: by Definition 3.3, and without bias."""
+    q, v = heat_transform(report.target), report.definition.v
+    seen = report.visibility
+    return first_violation(q, v, subspace, seen.definition), first_violation(q, v, subspace, seen.flow)

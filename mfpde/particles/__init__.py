@@ -1,0 +1,1 @@
+"""References by particles: reduced neurons, finite networks, SGD: `python -m mfpde.particles`."""

@@ -1,0 +1,44 @@
+"""Particle references of a configuration file: `mpirun -n 8 python -m mfpde.particles CONFIG.toml`."""
+
+import argparse
+import sys
+from pathlib import Path
+from typing import Any
+
+from mfpde.command import config_parser, load_problem, run_command
+
+
+def main() -> int:
+    """Collective over all ranks. Runs the command line and returns the exit status."""
+    description = "Move particles, or the neurons of a finite network, as the reference for mfpde.solve; see [particles]."
+    return run_command(config_parser("particles", description), _command)
+
+
+def _command(comm: Any, arguments: argparse.Namespace) -> None:
+    from mfpde.particles.run import particles
+
+    config, problem = load_problem(comm, arguments)
+    summary = particles(comm, config, problem)
+    if comm.rank != 0:
+        return
+    from mfpde.progress import table
+
+    path, numbers = Path(config.output.file), config.particles
+    band = f" +- {summary.band:.1e}" if numbers.repeats > 1 else ""
+    rows = [
+        ("method", numbers.sampling if numbers.method == "reduced" else numbers.method),
+        ("particles", f"{summary.particles}" + (f", {numbers.repeats} repeats" if numbers.repeats > 1 else "")),
+        ("loss", f"{summary.first_loss:.10g} -> {summary.loss:.10g}{band}"),
+        ("steps", f"{summary.steps}"),
+        ("wall time", f"{summary.wall_time:.2f} s on {comm.size} rank{'s' * (comm.size > 1)}"),
+        ("file", str(path)),
+    ]
+    if config.output.plot:
+        from mfpde.output.plot import plot_loss
+
+        rows.append(("plot", str(plot_loss(path, path.with_name(f"{path.stem}_loss.png")))))
+    print(table(rows), flush=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,49 @@
+"""The characteristic solution: neurons at product Gauss nodes of the initial law, moved by the exact flow.
+
+At the same Hermite truncation and labels as the finite-element solver, so that the difference is that solver's own error.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from mpi4py import MPI
+from numpy.typing import NDArray
+
+from mfpde.features.features import Features
+from mfpde.features.modes import Modes
+from mfpde.particles.reduced import run_gauss
+from mfpde.particles.sampling import normal_rule
+from mfpde.problem.initial import Rule
+from mfpde.problem.problem import Problem
+
+__all__ = ["Curve", "characteristics", "normal_rule"]
+
+Array = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Curve:
+    """Loss and coefficients at the record times: times (n,), loss (n,), coefficients (n, modes)."""
+
+    times: Array
+    loss: Array
+    coefficients: Array
+
+
+def characteristics(problem: Problem, modes: Modes, times: Sequence[float], v_rule: Rule, tolerance: float = 1e-11) -> Curve:
+    """The loss along characteristics, on one rank.
+
+    Args:
+        problem: What to solve; its rules of a and r are the nodes in these directions.
+        modes: The Hermite truncation.
+        times: Record times, ascending, from 0.
+        v_rule: Nodes of each component of sqrt(d) v_0 (ignored at a point start), see `normal_rule`.
+        tolerance: Of a step, absolute and relative.
+
+    Raises:
+        RunError: If the integration fails.
+    """
+    features = Features(MPI.COMM_SELF, modes, problem.activation)
+    records = run_gauss(problem, features, times, v_rule, tolerance).records
+    return Curve(*(np.array(column) for column in zip(*records, strict=True)))

@@ -1,0 +1,148 @@
+"""The particle methods of a configuration behind one interface: `METHODS[name](comm, config, problem, modes)` prepares
+what all repeats share and returns the function that runs one of them."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from mpi4py import MPI
+from numpy.typing import NDArray
+
+from mfpde.evolution.dop853 import integrate
+from mfpde.features.features import Features
+from mfpde.features.modes import Modes
+from mfpde.particles.network import NetworkFlow, initial_network
+from mfpde.particles.reduced import ParticleFlow, choose_v_rule, run_gauss
+from mfpde.particles.sampling import random_particles, share, sobol_particles, spread
+from mfpde.particles.sgd import Sgd
+from mfpde.problem.problem import Problem
+from mfpde.problem.sections import Config
+
+Array = NDArray[np.float64]
+Record = Callable[[float, float, Array], None]
+Fields = dict[str, tuple[tuple[int, ...], NDArray[np.int64], Array]]
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How one run ended.
+
+    Attributes:
+        count: Particles over all ranks.
+        steps: Of the integration.
+        fields: The final state by name: whole shape, this rank's flat indices, its values.
+    """
+
+    count: int
+    steps: int
+    fields: Fields
+
+
+Run = Callable[[int, Record], Outcome]
+
+
+def final_state(comm: MPI.Intracomm, **columns: Array) -> Fields:
+    """Collective. Fields of arrays (n, ...) whose first axis is divided over the ranks in order."""
+    fields = {}
+    for name, local in columns.items():
+        before, total = comm.exscan(len(local)) or 0, comm.allreduce(len(local))
+        width = int(np.prod(local.shape[1:]))
+        index = before * width + np.arange(local.size, dtype=np.int64)
+        fields[name] = ((total, *local.shape[1:]), index, local.ravel())
+    return fields
+
+
+def _reduced(comm: MPI.Intracomm, config: Config, problem: Problem, modes: Modes) -> Run:
+    features = Features(comm, modes, problem.activation)
+    return (_gauss if config.particles.sampling == "gauss" else _sampled)(comm, config, problem, features)
+
+
+def _outcome(comm: MPI.Intracomm, flow: ParticleFlow, end: Array, steps: int) -> Outcome:
+    now = flow.particles(end)
+    fields = final_state(comm, a=now.a, v=now.v.T, r=now.r, weight=now.weight)
+    return Outcome(comm.allreduce(len(now.a)), steps, fields)
+
+
+def _gauss(comm: MPI.Intracomm, config: Config, problem: Problem, features: Features) -> Run:
+    labels = len(problem.a_rule.nodes) * len(problem.r_rule.nodes)
+    points = max(1, round((config.particles.particles / labels) ** (1 / problem.p))) if spread(problem) else 1
+    tolerance = config.discretization.tolerance
+
+    def run(repeat: int, record: Record) -> Outcome:
+        rule = choose_v_rule(problem, features, config.record_times, points, tolerance)
+        done = run_gauss(problem, features, config.record_times, rule, tolerance)
+        for row in done.records:
+            record(*row)
+        return _outcome(comm, done.flow, done.end, done.steps)
+
+    return run
+
+
+def _sampled(comm: MPI.Intracomm, config: Config, problem: Problem, features: Features) -> Run:
+    numbers = config.particles
+    draw = sobol_particles if numbers.sampling == "sobol" else random_particles
+    first, last = share(comm, numbers.particles)
+
+    def run(repeat: int, record: Record) -> Outcome:
+        drawn = draw(problem, config.initial.a, numbers.particles, (numbers.seed, repeat), first, last)
+        flow = ParticleFlow(problem, features, drawn)
+        end, steps = _follow(flow, config, record)
+        return _outcome(comm, flow, end, steps)
+
+    return run
+
+
+def _follow(flow: ParticleFlow | NetworkFlow, config: Config, record: Record) -> tuple[Array, int]:
+    """Collective. Integrates a flow and hands its loss and moments to `record`; its unknowns at the end, and the steps."""
+    end = flow.start
+
+    def measure(time: float, theta: Array) -> None:
+        nonlocal end
+        end = theta
+        record(time, *flow.measure(theta))
+
+    steps = integrate(flow, config.record_times, config.discretization.tolerance, measure)
+    return end, steps
+
+
+def _network(comm: MPI.Intracomm, config: Config, problem: Problem, modes: Modes) -> Run:
+    features = Features(comm, modes, problem.activation)
+    numbers = config.particles
+    first, last = share(comm, numbers.particles)
+
+    def run(repeat: int, record: Record) -> Outcome:
+        start = initial_network(problem, config.initial.a, numbers.particles, (numbers.seed, repeat), first, last)
+        flow = NetworkFlow(problem, features, *start)
+        end, steps = _follow(flow, config, record)
+        return _neurons(comm, problem, steps, *flow.neurons(end))
+
+    return run
+
+
+def _sgd(comm: MPI.Intracomm, config: Config, problem: Problem, modes: Modes) -> Run:
+    features = Features(comm, modes, problem.activation)
+    numbers = config.particles
+    first, last = share(comm, numbers.particles)
+
+    def run(repeat: int, record: Record) -> Outcome:
+        seed = (numbers.seed, repeat)
+        start = initial_network(problem, config.initial.a, numbers.particles, seed, first, last)
+        training = Sgd(problem, features, *start, numbers.batch, numbers.step, seed)
+        steps = training.run(config.record_times, record)
+        return _neurons(comm, problem, steps, training.a, training.w)
+
+    return run
+
+
+def _neurons(comm: MPI.Intracomm, problem: Problem, steps: int, a: Array, w: Array) -> Outcome:
+    """What is kept of neurons in R^d: a, w in V, and the radius in V-perp."""
+    v, rest = w[:, : problem.p], w[:, problem.p :]
+    fields = final_state(comm, a=a, v=v, r=np.sqrt((rest**2).sum(axis=1)))
+    return Outcome(comm.allreduce(len(a)), steps, fields)
+
+
+METHODS: dict[str, Callable[[MPI.Intracomm, Config, Problem, Modes], Run]] = {
+    "reduced": _reduced,
+    "network": _network,
+    "sgd": _sgd,
+}

@@ -1,0 +1,186 @@
+"""A finite network in R^d under its exact population gradient: N neurons (a_i, w_i), Gaussian x, no sampling of x.
+
+    f(x) = 1/N sum_i a_i sigma(w_i.x),      E[sigma(w.x) sigma(w'.x)] = sum_k G_k(S) G_k(S') (w.w')^k,   S = |w|^2,
+    a_i' = -xi_a psi_i,   w_i' = -xi_w a_i grad psi_i,   psi_i = sum_k G_k(S_i) P_ki - T(w_i),
+    P_ki = 1/N sum_j a_j G_k(S_j) (w_i.w_j)^k,           T(w) = E[f* sigma(w.x)],
+    grad psi_i = sum_k sqrt((k+1)(k+2)) G_{k+2}(S_i) P_ki w_i + sum_jk k G_k(S_i) a_j G_k(S_j) (w_i.w_j)^{k-1} w_j / N - grad T
+
+with the tables G_k = c_k(s)/s^k of the mean-field solver (DESIGN, section 2), whose Hermite truncation at K makes the
+network tend to the same limit as N grows.  T is a sum over the modes of the target.  The loss is
+
+    E = 1/2 ( 1/N sum_ik a_i G_k(S_i) P_ki - 2/N sum_i a_i T(w_i) + |h|^2 ).
+
+Pairs are handled in tiles of the Gram matrix; the neurons are divided over the ranks and passed around a ring.
+A rotation of V-perp turns the N first directions w_i into a triangle (Bartlett), so m = min(N, d - p) columns suffice
+there at any d, also infinite: the cost is N^2 (p + m + K) for a right-hand side.
+"""
+
+from collections.abc import Iterator
+from math import inf, sqrt
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mfpde.compile import load_compiled
+from mfpde.features.features import Features, Neurons
+from mfpde.features.table import evaluate
+from mfpde.particles.sampling import generator, scale_of_v
+from mfpde.problem.initial import quantile_of_a
+from mfpde.problem.problem import Problem
+
+Array = NDArray[np.float64]
+
+DECLARATIONS = """
+void pair_sums(int64_t rows, int64_t columns, double *q, const double *G, const double *g, int64_t stride, double *power);
+"""
+# A tile of the Gram matrix: it stays in the cache between the two products and the sums.
+ROWS, COLUMNS = 128, 512
+# Neurons drawn with one seed.
+BLOCK = 64
+
+
+def initial_network(problem: Problem, law: str, count: int, seed: tuple[int, int], first: int, last: int) -> tuple[Array, Array]:
+    """The neurons [first, last) of `count` independent ones, up to a rotation of V-perp common to all.
+
+    Row i of the part in V-perp has independent N(0, 1/d) entries in front of the i-th, which is chi_{d-p-i} / sqrt(d), and
+    zeros behind: the triangular factor of a Gaussian matrix. At d = inf it is the identity.
+
+    Args:
+        problem: Gives d, p and the law of w.
+        law: Of a, as in `initial.a`.
+        count: N.
+        seed: The seed and the number of the repetition.
+        first, last: Which ones; a neuron depends on its number alone.
+
+    Returns:
+        a, shape (last - first,), and w, shape (last - first, p + min(count, d - p)), the components in V first; those in
+        V-perp are left out where w_0 = 0, for they stay 0.
+    """
+    p, complement = problem.p, problem.d - problem.p
+    width = 0 if problem.w == "zero" else int(min(count, complement))
+    u, w = np.empty(last - first), np.zeros((last - first, p + width))
+    for block in range(first // BLOCK, -(-last // BLOCK)):
+        draw = generator(seed, block)
+        for i in range(block * BLOCK, (block + 1) * BLOCK):
+            label, v, before = draw.random(), draw.standard_normal(p), draw.standard_normal(int(min(i, complement)))
+            corner = 0.0 if i >= complement else sqrt(draw.chisquare(complement - i) / problem.d) if problem.d < inf else 1.0
+            if not first <= i < last:
+                continue
+            u[i - first], row = label, w[i - first]
+            row[:p] = scale_of_v(problem) * v
+            if width:
+                row[p : p + len(before)] = scale_of_v(problem) * before
+                row[p + len(before) : p + len(before) + 1] = corner
+    return quantile_of_a(law, np.maximum(u, 2.0**-54)), w
+
+
+class NetworkFlow:
+    """The flow of this rank's neurons; its unknowns are (a, w), flattened. Collective to construct and to evaluate.
+
+    Args:
+        problem: What to solve; the same on all ranks.
+        features: The Hermite truncation, over all ranks.
+        a, w: This rank's neurons, shapes (n,) and (n, p + m), the components in V first.
+    """
+
+    def __init__(self, problem: Problem, features: Features, a: Array, w: Array) -> None:
+        self.comm = features.comm
+        self.problem = problem
+        self.features = features
+        self.target = features.modes.target_coefficients(problem.target)
+        self.counts = self.comm.allgather(len(a))
+        self.total = sum(self.counts)
+        self.width = w.shape[1]
+        self.start = np.concatenate((a, w.ravel()))
+        self.scale = np.concatenate((np.ones(len(a)), np.full(w.size, scale_of_v(problem) or 1.0)))
+        macros = {"K": features.modes.hermite_degree}
+        compiled = load_compiled(self.comm, Path(__file__).with_name("network.c"), DECLARATIONS, macros)
+        self._ffi, self._lib = compiled.ffi, compiled.lib
+
+    def neurons(self, theta: Array) -> tuple[Array, Array]:
+        """Views of a (n,) and w (n, p + m)."""
+        n = self.counts[self.comm.rank]
+        return theta[:n], theta[n:].reshape(n, self.width)
+
+    def measure(self, theta: Array) -> tuple[float, Array]:
+        """Collective. The loss, and the moments over the modes."""
+        a, w = self.neurons(theta)
+        reduced = self.reduced(a, w, self.total, self.problem.p)
+        moments = self.features.moments(reduced, np.ones(1))[0]
+        T = self._target_terms(reduced)[0]
+        G = self._tables(w)
+        power, _ = self._pair_sums(a, w, G)
+        K = self.features.modes.hermite_degree
+        local = float(a @ ((G[:, : K + 1] * power).sum(axis=1) - 2 * T)) / self.total
+        return 0.5 * (self.comm.allreduce(local) + float(self.target @ self.target)), moments
+
+    def rates(self, time: float, theta: Array) -> Array:
+        """Collective. The time derivative of the unknowns."""
+        a, w = self.neurons(theta)
+        reduced = self.reduced(a, w, self.total, self.problem.p)
+        self.features.moments(reduced, np.ones(1))  # extends the tables to the largest |w| of all ranks
+        T, dT_v, dT_r = self._target_terms(reduced)
+        G, K, p = self._tables(w), self.features.modes.hermite_degree, self.problem.p
+        power, force = self._pair_sums(a, w, G)
+        k = np.arange(K + 1)
+        force += (np.sqrt((k + 1.0) * (k + 2.0)) * G[:, 2:] * power).sum(axis=1)[:, None] * w
+        force[:, :p] -= dT_v.T
+        force[:, p:] -= dT_r[:, None] * w[:, p:]
+        out = np.empty_like(theta)
+        da, dw = self.neurons(out)
+        da[...] = -self.problem.xi_a(time) * ((G[:, : K + 1] * power).sum(axis=1) - T)
+        dw[...] = -self.problem.xi_w(time) * a[:, None] * force
+        return out
+
+    def _tables(self, w: Array) -> Array:
+        """G_k(S_i), shape (n, K + 3)."""
+        return evaluate(self.features.table, (w**2).sum(axis=1))
+
+    @staticmethod
+    def reduced(a: Array, w: Array, total: int, p: int) -> Neurons:
+        """Neurons a (n), w (n, p + m), of `total` with equal weights, as (a, v, r)."""
+        n, r = len(a), np.sqrt((w[:, p:] ** 2).sum(axis=1))
+        frame = np.zeros((1, p)), np.eye(p)[None]
+        return Neurons(np.ascontiguousarray(w[:, :p].T), np.full(n, 1 / total), *frame, np.ones((1, n)), a[None], r[None])
+
+    def _target_terms(self, reduced: Neurons) -> tuple[Array, Array, Array]:
+        """T (n), grad_v T (p, n) and dT/dr / r (n): Psi of the residual -T, at neurons with a = 1."""
+        n, p = reduced.a.shape[1], self.problem.p
+        # dT/dr / r is wanted at r = 0 as well: it depends on r only through S, so a tiny r does.
+        r = np.maximum(reduced.r, 1e-30)
+        unit = Neurons(reduced.y, reduced.weight, reduced.M, reduced.L, reduced.q, np.ones((1, n)), r)
+        T, dv, dr = np.empty((1, n)), np.empty((1, p, n)), np.empty((1, n))
+        self.features.velocities(unit, -self.target, (1.0, 1.0), (T, dv, dr))
+        return T[0], dv[0], dr[0] / r[0]
+
+    def _pair_sums(self, a: Array, w: Array, G: Array) -> tuple[Array, Array]:
+        """Collective. P, shape (n, K + 1), and the sum over j in grad psi, shape (n, p + m)."""
+        K1 = self.features.modes.hermite_degree + 1
+        power, force = np.zeros((len(a), K1)), np.zeros_like(w)
+        own = np.ascontiguousarray(G[:, :K1])
+        pointer = self._ffi.from_buffer
+        tile = np.empty(ROWS * COLUMNS)
+        for theirs, g in self._ring(w, own * (a / self.total)[:, None]):
+            weights = pointer("double[]", g)
+            for j in range(0, len(theirs), COLUMNS):
+                columns = theirs[j : j + COLUMNS]
+                for i in range(0, len(a), ROWS):
+                    rows = slice(i, min(i + ROWS, len(a)))
+                    q = tile[: (rows.stop - i) * len(columns)].reshape(rows.stop - i, len(columns))
+                    np.matmul(w[rows], columns.T, out=q)
+                    arrays = (pointer("double[]", x) for x in (q, own[rows], power[rows]))
+                    self._lib.pair_sums(*q.shape, next(arrays), next(arrays), weights + j, g.shape[1], next(arrays))
+                    force[rows] += q @ columns
+        return power, force
+
+    def _ring(self, w: Array, g: Array) -> Iterator[tuple[Array, Array]]:
+        """Collective. Each rank's w (n, p + m) and g^T (K + 1, n), this rank's own first, passed on from rank to rank."""
+        rank, size = self.comm.rank, self.comm.size
+        block = np.concatenate((w, g), axis=1)
+        for shift in range(size):
+            yield np.ascontiguousarray(block[:, : self.width]), np.ascontiguousarray(block[:, self.width :].T)
+            if shift + 1 < size:
+                received = np.empty((self.counts[(rank + shift + 1) % size], block.shape[1]))
+                self.comm.Sendrecv(block, dest=(rank - 1) % size, recvbuf=received, source=(rank + 1) % size)
+                block = received

@@ -1,0 +1,71 @@
+"""Runs the particle method of a configuration, all repeats of it, and writes the result file."""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from mfpde.errors import InputError
+from mfpde.features.modes import hermite_modes
+from mfpde.output.hdf5 import ResultFile
+from mfpde.particles.methods import METHODS
+from mfpde.particles.repeats import RepeatRecorder
+from mfpde.progress import Progress
+
+
+@dataclass(frozen=True)
+class Summary:
+    """How a particle run ended.
+
+    Attributes:
+        first_loss, loss: Mean over the repeats at the first and last record; `band` the half width of the 95% interval.
+        particles: How many there are: with Gauss nodes the product nearest to what was asked for.
+        steps: Of the last repeat.
+        wall_time: In seconds.
+    """
+
+    first_loss: float
+    loss: float
+    band: float
+    particles: int
+    steps: int
+    wall_time: float
+
+
+def particles(comm: Any, config: Any, problem: Any) -> Summary:
+    """Collective. Runs all repeats of the configuration's [particles] and writes the result file.
+
+    Raises:
+        InputError: On all ranks, if the method does not fit the problem or the result cannot be written.
+        RunError: On all ranks, if a run cannot go on; the file keeps the records up to then.
+    """
+    if len(problem.stages) > 1:
+        raise InputError("training.stages: particles train in one stage; allowed: no stages, and no training.strategy")
+    started = time.monotonic()
+    numbers = config.discretization
+    modes = hermite_modes(problem.p, numbers.hermite_degree, numbers.radial_degree, problem.d)
+    run = METHODS[config.particles.method](comm, config, problem, modes)
+    final = config.record_times[-1]
+    with ResultFile(comm, Path(config.output.file)) as file:
+        recorder = RepeatRecorder(file, problem, modes, config)
+        with Progress(comm.rank, final * config.particles.repeats) as bar:
+            for repeat in range(config.particles.repeats):
+                recorder.begin()
+                record = _with_progress(recorder.record, bar, repeat * final)
+                outcome = run(repeat, record)
+        recorder.particles(outcome.fields)
+        recorder.finish()
+    return Summary(recorder.first_loss, recorder.loss, recorder.band, outcome.count, outcome.steps, time.monotonic() - started)
+
+
+def _with_progress(record: Callable[..., None], bar: Any, offset: float) -> Callable[..., None]:
+    count = 0
+
+    def both(when: float, loss: float, moments: Any) -> None:
+        nonlocal count
+        record(when, loss, moments)
+        count += 1
+        bar.update(offset + when, loss, count)
+
+    return both

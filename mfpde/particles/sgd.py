@@ -1,0 +1,136 @@
+"""Online SGD of a finite network on fresh Gaussian samples, in the mean-field scaling.
+
+    f(x) = 1/N sum_i a_i sigma(w_i.x),    with samples x_1..x_B at each step and t = step * eta:
+    a_i += eta xi_a(t) mean_b (f* - f)(x_b) sigma(w_i.x_b),
+    w_i += eta xi_w(t) mean_b (f* - f)(x_b) a_i sigma'(w_i.x_b) x_b
+
+The gradient is that of one neuron's a sigma(w.x), N times the network's: unit time is that of the mean-field flow.
+Neurons are divided over the ranks, which all draw the same samples: a step depends on its number alone.
+
+The loss that is recorded is the population's.  With g the part of f in the rotation-invariant Hermite modes,
+E = 1/2 sum_i (m_i - h_i)^2 + 1/2 E |f - g|^2; the first term is exact, the second is small (1/N, and what the modes
+truncate), and only this one is a mean over fixed test samples.
+"""
+
+from collections.abc import Callable, Sequence
+from math import inf
+
+import numpy as np
+from mpi4py import MPI
+from numpy.typing import NDArray
+
+from mfpde.errors import InputError, RunError
+from mfpde.features.features import Features
+from mfpde.features.modes import Modes
+from mfpde.particles.network import NetworkFlow
+from mfpde.particles.sampling import generator
+from mfpde.problem.activation import derivative
+from mfpde.problem.problem import Problem
+
+Array = NDArray[np.float64]
+
+# Test samples for the part of the loss outside the modes.
+TEST = 1024
+# Keys of the random streams beside those of the initial neurons, which count blocks upwards from 0.
+SAMPLES, TESTS = 2**40, 2**41
+
+
+def modes_at(modes: Modes, d: float, x: Array) -> Array:
+    """The orthonormal modes he_alpha(z) :|y|^{2j}: at samples x (n, d), shape (n, modes).
+
+    The normalised Wick power is (-1)^j L_j^{(D/2-1)}(|y|^2 / 2) / sqrt(binom(j + D/2 - 1, j)), a Laguerre polynomial.
+    """
+    from scipy.special import binom, eval_genlaguerre, gamma
+
+    p, half = modes.p, (d - modes.p) / 2
+    degree = modes.hermite_degree
+    he = np.polynomial.hermite_e.hermevander(x[:, :p], degree) / np.sqrt(gamma(np.arange(1.0, degree + 2)))
+    square = (x[:, p:] ** 2).sum(axis=1) / 2
+    j = np.arange(int(modes.radial.max()) + 1)
+    radial = (-1.0) ** j * eval_genlaguerre(j, half - 1, square[:, None]) / np.sqrt(binom(j + half - 1, j))
+    value = radial[:, modes.radial]
+    for q in range(p):
+        value = value * he[:, q, modes.alpha[:, q]]
+    return value
+
+
+class Sgd:
+    """One run of online SGD. Collective to construct and to run.
+
+    Args:
+        problem: What to learn; d must be finite.
+        features: The Hermite truncation of the recorded moments.
+        a, w: This rank's neurons at the start, shapes (n,) and (n, at most d), the components in V first.
+        batch, step: B and eta.
+        seed: The seed and the number of the repetition.
+
+    Raises:
+        InputError: If d is infinite or sigma has jumps.
+    """
+
+    def __init__(
+        self, problem: Problem, features: Features, a: Array, w: Array, batch: int, step: float, seed: tuple[int, int]
+    ) -> None:
+        check_sgd(problem)
+        d = int(problem.d)
+        self.problem, self.features, self.seed = problem, features, seed
+        self.batch, self.step = batch, step
+        self.comm: MPI.Intracomm = features.comm
+        self.total = self.comm.allreduce(len(a))
+        self.a = a.copy()
+        self.w = np.zeros((len(a), d))
+        self.w[:, : w.shape[1]] = w
+        self.slope = derivative(problem.activation)
+        self._test = generator(seed, TESTS).standard_normal((TEST, d))
+        self._modes_at_test = modes_at(features.modes, problem.d, self._test)
+
+    def run(self, times: Sequence[float], record: Callable[[float, float, Array], None]) -> int:
+        """Collective. Steps to the last of `times`; records at the steps nearest to them. Returns the number of steps.
+
+        Raises:
+            RunError: On all ranks, if the network blows up.
+        """
+        due = [round(time / self.step) for time in times]
+        done = 0
+        for k in due:
+            with np.errstate(over="ignore", invalid="ignore"):  # what is not finite ends the run below
+                while done < k:
+                    self._advance(done)
+                    done += 1
+                loss, moments = self.measure()
+            if not np.isfinite(loss):
+                raise RunError(f"SGD has blown up by t = {k * self.step:.6g}: lower particles.step or the learning rates")
+            record(k * self.step, loss, moments)
+        return done
+
+    def _advance(self, number: int) -> None:
+        time, sigma = number * self.step, self.problem.activation
+        x = generator(self.seed, SAMPLES + number).standard_normal((self.batch, self.w.shape[1]))
+        u = self.w @ x.T
+        value = sigma(u)
+        f = self.a @ value / self.total
+        self.comm.Allreduce(MPI.IN_PLACE, f)
+        error = (self.problem.target(x[:, : self.problem.p].T) - f) * (self.step / self.batch)
+        change = value @ error
+        xi_w = self.problem.xi_w(time)
+        if xi_w:
+            self.w += (self.slope(u) * (xi_w * self.a[:, None] * error)) @ x
+        self.a += self.problem.xi_a(time) * change
+
+    def measure(self) -> tuple[float, Array]:
+        """Collective. The population loss (see the module), and the moments over the modes."""
+        modes = self.features.modes
+        reduced = NetworkFlow.reduced(self.a, self.w, self.total, self.problem.p)
+        moments = self.features.moments(reduced, np.ones(1))[0]
+        residual = moments - modes.target_coefficients(self.problem.target)
+        f = self.a @ self.problem.activation(self.w @ self._test.T) / self.total
+        self.comm.Allreduce(MPI.IN_PLACE, f)
+        rest = float(((f - self._modes_at_test @ moments) ** 2).mean())
+        return 0.5 * (float(residual @ residual) + rest), moments
+
+
+def check_sgd(problem: Problem) -> None:
+    """Raises InputError if SGD cannot run on the problem: at d = inf there are no samples, at a jump no gradient."""
+    if problem.d == inf:
+        raise InputError("input.dimension: inf has no samples for SGD; allowed with particles.method = 'sgd': a finite number")
+    derivative(problem.activation)

@@ -1,0 +1,1 @@
+"""Training in stages: averages of copies, the linear stage and the spectrum of its kernel matrix."""

@@ -1,0 +1,143 @@
+"""The solver against the characteristic solution, and the same answer on any number of ranks."""
+
+from dataclasses import replace
+from math import inf
+
+import numpy as np
+import pytest
+from mpi4py import MPI
+
+from mfpde.evolution.dynamics import MeanFieldFlow
+from mfpde.evolution.integrate import integrate
+from mfpde.particles.characteristics import characteristics, normal_rule
+from mfpde.problem.config import load
+from mfpde.problem.problem import Problem, build_problem
+from mfpde.problem.sections import Config
+
+WORLD = MPI.COMM_WORLD
+SMALL_P3 = ["training.final_time=6.0", "discretization.cells=4", "discretization.a_nodes=4", "discretization.r_nodes=1"]
+
+
+def setup(*overrides: str) -> tuple[Config, Problem]:
+    config = load(None, ["discretization.a_nodes=6", "discretization.r_nodes=2", "output.times=9", *overrides])
+    return config, build_problem(config)
+
+
+def solve(config: Config, problem: Problem, comm: MPI.Intracomm = MPI.COMM_SELF, mesh_ranks: int = 0) -> np.ndarray:
+    """Rows of loss and largest mass error at the record times."""
+    flow = MeanFieldFlow(comm, problem, config.discretization, mesh_ranks)
+    rows = []
+
+    def record(step, vector) -> None:  # type: ignore[no-untyped-def]
+        evaluation = flow.evaluate(flow.layout.views(vector), step.time)
+        mass = flow.grid.mesh_comm.allreduce(evaluation.mass)
+        error = comm.allreduce(float(np.abs(mass - 1).max(initial=0.0)), op=MPI.MAX)
+        rows.append((0.5 * ((evaluation.moments - flow.target) ** 2).sum(), error))
+
+    integrate(flow, config.record_times, config.discretization.tolerance, record)
+    return np.array(rows)
+
+
+def error_of(config: Config, problem: Problem, panels: int, points: int) -> float:
+    from mfpde.features.modes import hermite_modes
+
+    numbers = config.discretization
+    modes = hermite_modes(problem.p, numbers.hermite_degree, numbers.radial_degree, problem.d)
+    exact = characteristics(problem, modes, config.record_times, normal_rule(panels, points))
+    return float(np.abs(solve(config, problem)[:, 0] - exact.loss).max())
+
+
+@pytest.mark.parametrize(
+    "bound,panels,points,overrides",
+    [
+        (1e-8, 1, 12, ["input.dimension=10000"]),
+        (1e-8, 1, 12, ["input.dimension=1e8"]),
+        (1e-6, 1, 20, ["target.polynomial=z1 + z1^2/2", "input.dimension=100"]),
+        (1e-9, 1, 1, ["input.dimension=inf"]),
+        (1e-9, 1, 1, ["initial.w=zero", "input.dimension=10"]),
+        (1e-8, 1, 12, ["network.activation=relu", "target.polynomial=z1", "input.dimension=1000"]),
+        (1e-8, 1, 12, ["training.xi_a=0", "training.xi_w=exp(-t/4)"]),
+        (1e-8, 1, 10, ["target.polynomial=z1 + z1*z2*z3", "input.dimension=1e6", *SMALL_P3]),
+    ],
+)
+def test_loss_follows_the_characteristic_solution(bound: float, panels: int, points: int, overrides: list[str]) -> None:
+    """The time stepper's tolerance of 1e-8 a step, or at d = 100 the nonlinear remainder on twelve cells, sets the bound."""
+    assert error_of(*setup(*overrides), panels, points) < bound
+
+
+@pytest.mark.parametrize("degree", [1, 2])
+def test_dg_converges_with_order_at_least_degree_plus_one(degree: int) -> None:
+    base = ["target.polynomial=z1 + z1^2/2", "input.dimension=30", "training.final_time=3.0", f"discretization.degree={degree}"]
+    errors = [error_of(*setup(*base, "discretization.half_width=8", f"discretization.cells={n}"), 16, 6) for n in (12, 24)]
+    assert np.log2(errors[0] / errors[1]) > degree + 0.8, errors
+
+
+def test_the_error_decays_geometrically_in_the_degree() -> None:
+    """Spectral accuracy on a fixed mesh, until the mass beyond the taper shows: half a decade a degree at the least."""
+    base = ["target.polynomial=z1 + z1^2/2", "input.dimension=30", "training.final_time=3.0", "discretization.cells=8"]
+    degrees = np.arange(1, 5)
+    errors = [error_of(*setup(*base, "discretization.half_width=8", f"discretization.degree={k}"), 16, 6) for k in degrees]
+    assert np.polyfit(degrees, np.log10(errors), 1)[0] < -0.5, errors
+
+
+def test_energy_never_rises_and_mass_is_kept() -> None:
+    """dE/dt = -int grad Phi . xi grad Phi <= 0, equation (2.6)."""
+    rows = solve(*setup("target.polynomial=z1 + z1^2/2", "input.dimension=20"))
+    assert (np.diff(rows[:, 0]) < 0).all()
+    assert rows[:, 1].max() < 1e-12
+
+
+def test_the_frame_is_exact_at_infinite_dimension() -> None:
+    """The loss at d = 10^8 differs from that at d = inf like 1/d."""
+    finite, limit = (solve(*setup(f"input.dimension={d}"))[:, 0] for d in ("1e8", "inf"))
+    further = solve(*setup("input.dimension=1e7"))[:, 0]
+    near, far = np.abs(finite - limit).max(), np.abs(further - limit).max()
+    assert 8 < far / near < 12
+
+
+@pytest.mark.mpi
+@pytest.mark.parametrize("overrides", [["target.polynomial=z1 + z1^2/2"], ["discretization.cells=6"]])
+@pytest.mark.parametrize("mesh_ranks", [1, WORLD.size])
+def test_the_answer_does_not_depend_on_the_ranks(overrides: list[str], mesh_ranks: int) -> None:
+    """Slices over ranks and mesh over ranks: sums in another order, so the same to round-off."""
+    config, problem = WORLD.bcast(setup("input.dimension=100", "training.final_time=2.0", *overrides))
+    parallel = solve(config, problem, WORLD, mesh_ranks)
+    alone = solve(config, problem)
+    assert np.abs(parallel[:, 0] - alone[:, 0]).max() < 1e-12
+    assert parallel[:, 1].max() < 1e-12
+
+
+@pytest.mark.mpi
+def test_more_ranks_than_labels_leave_no_rank_waiting() -> None:
+    config, problem = WORLD.bcast(setup("input.dimension=inf", "initial.a=point(0)"))
+    assert len(solve(config, problem, WORLD)) == 9
+
+
+def test_the_limiter_in_every_step_keeps_the_density_non_negative() -> None:
+    config, problem = setup("target.polynomial=z1 + z1^2/2", "input.dimension=20", "discretization.limiter=step")
+    flow = MeanFieldFlow(MPI.COMM_SELF, problem, config.discretization)
+    smallest = []
+    integrate(flow, [0.0, 2.0, 4.0], 1e-8, lambda step, vector: smallest.append(flow.layout.views(vector).q.min()))
+    assert min(smallest) >= 0
+
+
+def test_characteristics_converge_spectrally_in_their_nodes() -> None:
+    from mfpde.features.modes import hermite_modes
+
+    config, problem = setup("input.dimension=100", "training.final_time=4.0")
+    modes = hermite_modes(2, 6, 2, 100.0)
+    curves = [characteristics(problem, modes, config.record_times, normal_rule(1, n)).loss for n in (4, 8, 16)]
+    coarse, fine = (np.abs(curve - curves[2]).max() for curve in curves[:2])
+    assert fine < 1e-3 * coarse
+    assert problem.d != inf and replace(problem, d=inf).p == 2
+
+
+@pytest.mark.mpi
+def test_a_mesh_file_gives_the_same_loss_as_the_box() -> None:
+    from pathlib import Path
+
+    path = Path(__file__).parents[1] / "meshes" / "skewed_square.xdmf"
+    config, problem = WORLD.bcast(setup("training.final_time=4.0", f"discretization.mesh={path}"))
+    box, _ = WORLD.bcast(setup("training.final_time=4.0"))
+    losses = [solve(c, problem, WORLD, WORLD.size)[:, 0] for c in (config, box)]
+    assert np.abs(losses[0] - losses[1]).max() < 1e-8  # at d = 10^4 cells of any shape are exact to the time step's error
