@@ -1,15 +1,16 @@
-"""C kernels compiled on first use, specialised to the run's sizes, and kept in a cache.
+"""C code compiled on first use, specialised to small sizes, and kept in a cache.
 
-A kernel's sizes (p, K, the number of nodes, ...) are macros, so that the compiler sees every inner trip count.  The
+The sizes that inner loops run over (p, the nodes of a cell) are macros, so that the compiler sees their trip counts.  The
 cache lies in ``$XDG_CACHE_HOME/mfpde`` (``~/.cache/mfpde``); its key is the source, the macros, the flags, the
 interpreter and the processor.  A shared library appears under its final name by one rename, so ranks and jobs that
-compile the same kernel at the same time cannot see half of one.
+compile the same code at the same time cannot see half of one.
 """
 
 import hashlib
 import importlib.util
 import os
 import platform
+import re
 import shutil
 import sys
 import sysconfig
@@ -29,11 +30,16 @@ from mfpde.parallel import on_first
 FLAGS = ("-std=gnu11", "-O3", "-march=native", "-ffp-contract=fast", "-fno-math-errno", "-fno-trapping-math", "-Wno-psabi")
 
 
+PACKAGE = Path(__file__).parent
+# Our own headers stand in for their #include lines, so that they are part of the source that the cache is keyed by.
+_INCLUDE = re.compile(r'^#include "([a-z_.]+)"$', re.MULTILINE)
+
+
 def load_compiled(comm: MPI.Intracomm, source: Path, declarations: str, macros: Mapping[str, int]) -> Any:
-    """Collective. The compiled kernel of a C file, as a cffi module with attributes ``ffi`` and ``lib``.
+    """Collective. The compiled code of a C file, as a cffi module with attributes ``ffi`` and ``lib``.
 
     Args:
-        comm: Ranks that need the kernel; the first one compiles if the cache has none.
+        comm: Ranks that need it; the first one compiles if the cache has none.
         source: The C file.
         declarations: Its public structures and functions, in the subset of C that cffi reads.
         macros: Compile-time constants.
@@ -46,7 +52,7 @@ def load_compiled(comm: MPI.Intracomm, source: Path, declarations: str, macros: 
 
 
 def _library(source: Path, declarations: str, macros: Mapping[str, int]) -> tuple[Path, str]:
-    code = source.read_text()
+    code = _INCLUDE.sub(lambda match: next(PACKAGE.rglob(match.group(1))).read_text(), source.read_text())
     parts = (code, declarations, repr(sorted(macros.items())), repr(FLAGS), sys.version, _processor())
     name = f"_{source.stem}_{hashlib.sha256(chr(0).join(parts).encode()).hexdigest()[:16]}"
     cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "mfpde"
@@ -72,7 +78,9 @@ def _build(path: Path, name: str, code: str, declarations: str, macros: Mapping[
     except VerificationError as exception:
         raise InputError(f"the C compiler {compiler!r} failed (are the Python headers installed?): {exception}") from None
     except OSError as exception:
-        raise InputError(f"cannot write the kernel cache {path.parent}: {exception.strerror}; set XDG_CACHE_HOME") from None
+        raise InputError(
+            f"cannot write the cache of compiled code {path.parent}: {exception.strerror}; set XDG_CACHE_HOME"
+        ) from None
 
 
 def _import(path: Path, name: str) -> ModuleType:

@@ -73,7 +73,7 @@ def solve(comm: Any, config: Any, problem: Any) -> Summary:
         InputError: On all ranks, if the result cannot be written.
         RunError: On all ranks, if the run cannot go on; the file keeps the records up to then.
     """
-    from mfpde.evolution.dynamics import MeanFieldFlow
+    from mfpde.evolution.start import start_flow
     from mfpde.output.hdf5 import ResultFile
     from mfpde.output.recorder import Recorder
     from mfpde.progress import Progress
@@ -82,17 +82,19 @@ def solve(comm: Any, config: Any, problem: Any) -> Summary:
     started = time.monotonic()
     times = config.history_times
     with ResultFile(comm, Path(config.output.file)) as file:
-        flow = MeanFieldFlow(comm, problem, config.discretization, config.parallel.mesh_ranks)
-        recorder = Recorder(file, flow, config)
+        flow = start_flow(comm, problem, config.discretization, config.parallel.mesh_ranks)
+        recorder = Recorder(file, problem, flow, config)
         with Progress(comm.rank, times[-1]) as bar:
             end = train(
+                problem,
                 flow,
                 times,
+                config.discretization.tolerance,
                 recorder.record,
                 recorder.enter,
                 lambda step: bar.update(step.time, recorder.loss, step.steps),
             ).step
-        unknowns = flow.unknowns
+        unknowns = comm.allreduce(flow.size)
     return Summary(
         time=end.time,
         first_loss=recorder.first_loss,

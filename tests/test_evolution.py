@@ -1,50 +1,35 @@
 """The solver against the characteristic solution, and the same answer on any number of ranks."""
 
-from dataclasses import replace
-from math import inf
+from pathlib import Path
 
 import numpy as np
 import pytest
 from mpi4py import MPI
+from support import exact_loss, follow, read
 
-from mfpde.evolution.dynamics import MeanFieldFlow
-from mfpde.evolution.integrate import integrate
-from mfpde.particles.characteristics import characteristics, normal_rule
-from mfpde.problem.config import load
-from mfpde.problem.problem import Problem, build_problem
+from mfpde.evolution.affine import AffineFlow
+from mfpde.evolution.start import start_flow
+from mfpde.particles.sampling import normal_rule
+from mfpde.problem.problem import Problem
 from mfpde.problem.sections import Config
 
 WORLD = MPI.COMM_WORLD
 SMALL_P3 = ["training.final_time=6.0", "discretization.cells=4", "discretization.a_nodes=4", "discretization.r_nodes=1"]
 
 
-def setup(*overrides: str) -> tuple[Config, Problem]:
-    config = load(None, ["discretization.a_nodes=6", "discretization.r_nodes=2", "output.times=9", *overrides])
-    return config, build_problem(config)
+def setup(*overrides: str, comm: MPI.Intracomm = MPI.COMM_SELF) -> tuple[Config, Problem]:
+    base = ["discretization.frame=affine", "discretization.a_nodes=6", "discretization.r_nodes=2", "output.times=9"]
+    return read(*base, *overrides, comm=comm)
 
 
 def solve(config: Config, problem: Problem, comm: MPI.Intracomm = MPI.COMM_SELF, mesh_ranks: int = 0) -> np.ndarray:
     """Rows of loss and largest mass error at the record times."""
-    flow = MeanFieldFlow(comm, problem, config.discretization, mesh_ranks)
-    rows = []
-
-    def record(step, vector) -> None:  # type: ignore[no-untyped-def]
-        evaluation = flow.evaluate(flow.layout.views(vector), step.time)
-        mass = flow.grid.mesh_comm.allreduce(evaluation.mass)
-        error = comm.allreduce(float(np.abs(mass - 1).max(initial=0.0)), op=MPI.MAX)
-        rows.append((0.5 * ((evaluation.moments - flow.target) ** 2).sum(), error))
-
-    integrate(flow, config.record_times, config.discretization.tolerance, record)
-    return np.array(rows)
+    flow = start_flow(comm, problem, config.discretization, mesh_ranks)
+    return follow(flow, config.record_times, config.discretization.tolerance)
 
 
 def error_of(config: Config, problem: Problem, panels: int, points: int) -> float:
-    from mfpde.features.modes import hermite_modes
-
-    numbers = config.discretization
-    modes = hermite_modes(problem.p, numbers.hermite_degree, numbers.radial_degree, problem.d)
-    exact = characteristics(problem, modes, config.record_times, normal_rule(panels, points))
-    return float(np.abs(solve(config, problem)[:, 0] - exact.loss).max())
+    return float(np.abs(solve(config, problem)[:, 0] - exact_loss(config, problem, normal_rule(panels, points))).max())
 
 
 @pytest.mark.parametrize(
@@ -100,7 +85,7 @@ def test_the_frame_is_exact_at_infinite_dimension() -> None:
 @pytest.mark.parametrize("mesh_ranks", [1, WORLD.size])
 def test_the_answer_does_not_depend_on_the_ranks(overrides: list[str], mesh_ranks: int) -> None:
     """Slices over ranks and mesh over ranks: sums in another order, so the same to round-off."""
-    config, problem = WORLD.bcast(setup("input.dimension=100", "training.final_time=2.0", *overrides))
+    config, problem = setup("input.dimension=100", "training.final_time=2.0", *overrides, comm=WORLD)
     parallel = solve(config, problem, WORLD, mesh_ranks)
     alone = solve(config, problem)
     assert np.abs(parallel[:, 0] - alone[:, 0]).max() < 1e-12
@@ -109,35 +94,29 @@ def test_the_answer_does_not_depend_on_the_ranks(overrides: list[str], mesh_rank
 
 @pytest.mark.mpi
 def test_more_ranks_than_labels_leave_no_rank_waiting() -> None:
-    config, problem = WORLD.bcast(setup("input.dimension=inf", "initial.a=point(0)"))
+    config, problem = setup("input.dimension=inf", "initial.a=point(0)", comm=WORLD)
     assert len(solve(config, problem, WORLD)) == 9
 
 
 def test_the_limiter_in_every_step_keeps_the_density_non_negative() -> None:
     config, problem = setup("target.polynomial=z1 + z1^2/2", "input.dimension=20", "discretization.limiter=step")
-    flow = MeanFieldFlow(MPI.COMM_SELF, problem, config.discretization)
-    smallest = []
-    integrate(flow, [0.0, 2.0, 4.0], 1e-8, lambda step, vector: smallest.append(flow.layout.views(vector).q.min()))
+    flow = AffineFlow.start(MPI.COMM_SELF, problem, config.discretization)
+    smallest: list[float] = []
+    flow.follow([0.0, 2.0, 4.0], 1e-8, lambda step, vector: smallest.append(flow.layout.views(vector).q.min()))
     assert min(smallest) >= 0
 
 
 def test_characteristics_converge_spectrally_in_their_nodes() -> None:
-    from mfpde.features.modes import hermite_modes
-
     config, problem = setup("input.dimension=100", "training.final_time=4.0")
-    modes = hermite_modes(2, 6, 2, 100.0)
-    curves = [characteristics(problem, modes, config.record_times, normal_rule(1, n)).loss for n in (4, 8, 16)]
+    curves = [exact_loss(config, problem, normal_rule(1, n)) for n in (4, 8, 16)]
     coarse, fine = (np.abs(curve - curves[2]).max() for curve in curves[:2])
     assert fine < 1e-3 * coarse
-    assert problem.d != inf and replace(problem, d=inf).p == 2
 
 
 @pytest.mark.mpi
 def test_a_mesh_file_gives_the_same_loss_as_the_box() -> None:
-    from pathlib import Path
-
     path = Path(__file__).parents[1] / "meshes" / "skewed_square.xdmf"
-    config, problem = WORLD.bcast(setup("training.final_time=4.0", f"discretization.mesh={path}"))
-    box, _ = WORLD.bcast(setup("training.final_time=4.0"))
+    config, problem = setup("training.final_time=4.0", f"discretization.mesh={path}", comm=WORLD)
+    box, _ = setup("training.final_time=4.0", comm=WORLD)
     losses = [solve(c, problem, WORLD, WORLD.size)[:, 0] for c in (config, box)]
     assert np.abs(losses[0] - losses[1]).max() < 1e-8  # at d = 10^4 cells of any shape are exact to the time step's error

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from mpi4py import MPI
 
-from mfpde.features.features import Features, Neurons
+from mfpde.features.features import Cloud, Features, Velocity
 from mfpde.features.modes import hermite_modes
 from mfpde.features.table import build_table, evaluate, extend_table
 from mfpde.problem.activation import parse_activation
@@ -14,11 +14,14 @@ from mfpde.problem.activation import parse_activation
 SELF = MPI.COMM_SELF
 
 
-def one_slice(features: Features, a, v, r):  # type: ignore[no-untyped-def]
-    """Neurons a (n), v (n, p), r (n) as a slice with unit weights and the identity as frame."""
-    p, n = v.shape[1], len(a)
-    rows = [np.ascontiguousarray(x) for x in (a[None], r[None])]
-    return Neurons(np.ascontiguousarray(v.T), np.ones(n), np.zeros((1, p)), np.eye(p)[None], np.ones((1, n)), *rows)
+def cloud(a, v, r) -> Cloud:  # type: ignore[no-untyped-def]
+    """Neurons a (n), v (n, p), r (n) with unit weights."""
+    return Cloud.of(a, v.T, r, np.ones(len(a)))
+
+
+def phi(features: Features, v, r, a=1.0) -> np.ndarray:  # type: ignore[no-untyped-def]
+    """a phi_i of one neuron."""
+    return features.moments(cloud(np.array([a]), v[None], np.array([r])), np.ones(1)).all
 
 
 def neuron(rng: np.random.Generator, n: int, p: int):  # type: ignore[no-untyped-def]
@@ -32,7 +35,7 @@ def test_modes_reproduce_the_erf_kernel(p: int, d: float) -> None:
     features = Features(SELF, hermite_modes(p, K, 10, d), parse_activation("erf"))
     rng = np.random.default_rng(3)
     _, v, r = neuron(rng, 2, p)
-    phi = [features.moments(one_slice(features, np.ones(1), v[i : i + 1], r[i : i + 1]), np.ones(1))[0] for i in range(2)]
+    features_of = [phi(features, v[i], r[i]) for i in range(2)]
     if d == inf:
         cosine, weight = np.zeros(1), np.ones(1)
     else:  # the cosine of the angle in R^D has density (1 - c^2)^((D-3)/2)
@@ -47,7 +50,7 @@ def test_modes_reproduce_the_erf_kernel(p: int, d: float) -> None:
     # A geometric series in 2 |w| |w'| / sqrt(...), as for asin itself; and round-off.
     length = [np.hypot(np.linalg.norm(v[i]), r[i]) for i in range(2)]
     ratio = 2 * length[0] * length[1] / sqrt(norms[0] * norms[1])
-    assert abs(phi[0] @ phi[1] - expected) < ratio ** (K + 1) / (1 - ratio) + 1e-14
+    assert abs(features_of[0] @ features_of[1] - expected) < ratio ** (K + 1) / (1 - ratio) + 1e-14
 
 
 @pytest.mark.parametrize("activation", ["tanh(u + 0.5)", "relu", "gelu"])
@@ -61,11 +64,10 @@ def test_velocity_is_the_gradient_of_the_potential(activation: str, p: int) -> N
     residual = rng.standard_normal(len(features.modes))
 
     def psi(v, r):  # type: ignore[no-untyped-def]
-        values = [features.moments(one_slice(features, np.ones(1), v[i : i + 1], r[i : i + 1]), np.ones(1))[0] for i in range(n)]
-        return np.array(values) @ residual
+        return np.array([phi(features, v[i], r[i]) for i in range(n)]) @ residual
 
     da, dv, dr = np.empty((1, n)), np.empty((1, p, n)), np.empty((1, n))
-    features.velocities(one_slice(features, a, v, r), residual, (0.7, 1.3), (da, dv, dr))
+    features.velocities(cloud(a, v, r), residual, (0.7, 1.3), Velocity(da, dv, dr))
     h = 1e-5
     assert np.abs(da[0] + 0.7 * psi(v, r)).max() < 1e-12
     assert np.abs(dr[0] + 1.3 * a * (psi(v, r + h) - psi(v, r - h)) / (2 * h)).max() < 1e-8
@@ -78,7 +80,7 @@ def test_moments_equal_quadrature_over_x() -> None:
     """m_(alpha, 0) = E[a sigma(w.x) he_alpha(z)] by Gauss-Hermite quadrature in z and y (one direction of V-perp)."""
     features = Features(SELF, hermite_modes(2, 4, 0, 3.0), parse_activation("tanh(u + 0.5)"))
     v, r = np.array([[0.3, -0.4]]), np.array([0.5])
-    found = features.moments(one_slice(features, np.ones(1), v, r), np.ones(1))[0]
+    found = phi(features, v[0], r[0])
     x, w = np.polynomial.hermite_e.hermegauss(60)
     w /= w.sum()
     z1, z2, y = np.meshgrid(x, x, x, indexing="ij")
@@ -105,5 +107,24 @@ def test_table_matches_quadrature_at_every_scale(name: str) -> None:
 def test_features_extend_their_table_when_a_neuron_leaves_it() -> None:
     features = Features(SELF, hermite_modes(1, 3, 1, 10.0), parse_activation("tanh"), largest=1.0)
     wide = Features(SELF, hermite_modes(1, 3, 1, 10.0), parse_activation("tanh"), largest=1e4)
-    one = one_slice(features, np.ones(1), np.array([[20.0]]), np.array([3.0]))
-    assert np.array_equal(features.moments(one, np.ones(1))[0], wide.moments(one, np.ones(1))[0])
+    assert np.array_equal(*(phi(table, np.array([20.0]), 3.0) for table in (features, wide)))
+
+
+@pytest.mark.parametrize("n", [1, 4, 7, 8, 19, 64])
+@pytest.mark.parametrize("p,K", [(1, 4), (2, 6), (3, 9)])
+def test_velocities_do_not_depend_on_what_the_moments_kept(p: int, K: int, n: int) -> None:
+    """The table's values are kept from one call to the next, or looked up again; neurons come in groups, the last one not full."""
+    features = Features(SELF, hermite_modes(p, K, 2, 12.0), parse_activation("gelu"))
+    rng = np.random.default_rng(n)
+    a, v, r = neuron(rng, 3 * n, p)
+    slices = Cloud(rng.uniform(size=n), a.reshape(3, n), np.ascontiguousarray(v.reshape(3, n, p).swapaxes(1, 2)), r.reshape(3, n))
+    residual, kept = rng.standard_normal(len(features.modes)), features.room(3, n)
+    label = rng.uniform(size=3)
+    plain, storing = features.moments(slices, label), features.moments(slices, label, kept)
+    assert np.array_equal(plain.by_slice, storing.by_slice)
+    direct = sum(label[s] * slices.weight[i] * phi(features, v[s * n + i], r[s * n + i], a[s * n + i]) for s in range(3) for i in range(n))
+    assert np.abs(plain.all - direct).max() < 1e-13 * n
+    rates = [Velocity(np.empty((3, n)), np.empty((3, p, n)), np.empty((3, n))) for _ in range(2)]
+    for out, memory in zip(rates, (None, kept), strict=True):
+        features.velocities(slices, residual, (0.7, 1.3), out, memory)
+    assert all(np.array_equal(getattr(rates[0], name), getattr(rates[1], name)) for name in ("a", "v", "r"))

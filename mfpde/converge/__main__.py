@@ -102,15 +102,15 @@ def _check(arguments: argparse.Namespace) -> None:
 def _reference(name: str, finest: _Member, member: Callable[..., _Member]) -> _Member | Path | None:
     """None for the finest member, a path, or a further member."""
     from mfpde.converge.study import reference_overrides
-    from mfpde.particles.sampling import spread
+    from mfpde.elements.labels import label_rules
 
     if name == "finest":
         return None
     if name not in ("characteristics", "network"):
         return Path(name)
-    problem = finest.problem
-    labels = len(problem.a_rule.nodes) * len(problem.r_rule.nodes)
-    overrides = reference_overrides(name, labels, problem.p, spread(problem))
+    problem, numbers = finest.problem, finest.config.discretization
+    labels = len(label_rules(problem, numbers.a_nodes, numbers.r_nodes))
+    overrides = reference_overrides(name, labels, problem.p, not problem.w.is_point)
     return member(finest.value, f"{name}.h5", "particles", *overrides)
 
 

@@ -5,6 +5,7 @@ it, its partition and its ghost cells.  On each cell the basis is the Lagrange b
 which are also the quadrature points.  Node (i_1, .., i_p) has the number (i_1 n + i_2) n + i_3, n = degree + 1.
 """
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -103,18 +104,26 @@ def box_mesh(comm: MPI.Intracomm, p: int, cells: int, half_width: float, grading
     The vertices lie at y = H sinh(g x) / sinh(g), x equally spaced on [-1, 1] and g the `grading`: fine where the mass
     is, coarse in the tails, which become heavy where the flow saturates.  g = 0 is uniform.
     """
+    x = np.linspace(-1.0, 1.0, cells + 1)
+    edges = (half_width * (np.sinh(grading * x) / np.sinh(grading) if grading > 0 else x)).tolist()
+    return tensor_mesh(comm, [edges] * p)
+
+
+def tensor_mesh(comm: MPI.Intracomm, edges: Sequence[Sequence[float]]):  # type: ignore[no-untyped-def]
+    """Collective. The DOLFINx mesh of the boxes between the given edges, ascending in each direction."""
     from dolfinx import mesh
 
-    ghosts = mesh.GhostMode.shared_facet
-    low, high = np.full(p, -1.0), np.full(p, 1.0)
+    ghosts, p, cells = mesh.GhostMode.shared_facet, len(edges), [len(x) - 1 for x in edges]
+    low, high = np.zeros(p), np.array(cells, dtype=float)
     if p == 1:
-        domain = mesh.create_interval(comm, cells, [low[0], high[0]], ghost_mode=ghosts)
+        domain = mesh.create_interval(comm, cells[0], [low[0], high[0]], ghost_mode=ghosts)
     elif p == 2:
-        domain = mesh.create_rectangle(comm, [low, high], [cells] * 2, mesh.CellType.quadrilateral, ghost_mode=ghosts)
+        domain = mesh.create_rectangle(comm, [low, high], cells, mesh.CellType.quadrilateral, ghost_mode=ghosts)
     else:
-        domain = mesh.create_box(comm, [low, high], [cells] * 3, mesh.CellType.hexahedron, ghost_mode=ghosts)
+        domain = mesh.create_box(comm, [low, high], cells, mesh.CellType.hexahedron, ghost_mode=ghosts)
     x = domain.geometry.x
-    x[...] = half_width * (np.sinh(grading * x) / np.sinh(grading) if grading > 0 else x)
+    for q, places in enumerate(edges):  # the vertices were made at whole numbers
+        x[:, q] = np.asarray(places)[np.rint(x[:, q]).astype(int)]
     return domain
 
 
@@ -142,8 +151,17 @@ def read_mesh(comm: MPI.Intracomm, path: Path, p: int):  # type: ignore[no-untyp
     return domain
 
 
-def reference_mesh(domain, degree: int) -> ReferenceMesh:  # type: ignore[no-untyped-def]
-    """Collective over the mesh. The arrays that the transport kernel needs, from a DOLFINx mesh."""
+Taper = Callable[[NDArray[np.float64], float], NDArray[np.float64]]
+
+
+def reference_mesh(domain, degree: int, taper: Taper = lambda y, half_width: np.ones_like(y)) -> ReferenceMesh:  # type: ignore[no-untyped-def]
+    """Collective over the mesh. The arrays that the transport needs, from a DOLFINx mesh.
+
+    Args:
+        domain: The mesh.
+        degree: Of the discontinuous space.
+        taper: The factor on each component of the velocity, from node coordinates and max |y_i|.
+    """
     import basix
 
     p = domain.topology.dim
@@ -180,7 +198,7 @@ def reference_mesh(domain, degree: int) -> ReferenceMesh:  # type: ignore[no-unt
         y=y,
         weight=np.ascontiguousarray(weights * np.abs(np.linalg.det(jacobian))),
         inverse=np.ascontiguousarray(np.moveaxis(np.linalg.inv(jacobian), (2, 3), (0, 1))),
-        taper=np.ones_like(y),
+        taper=np.ascontiguousarray(taper(y, half_width)),
         sides=sides,
         match=match.astype(np.int32),
         normal=_normals(basis, element, corners, sides[:, 0], face_points, p),

@@ -27,6 +27,7 @@
 #define FACE POW2
 #endif
 #define FACES (2 * P)
+#define FIT (1 + 2 * P + 2 * P * P)
 #define FIELDS (P + 3)  /* traces of beta, q, A, R */
 #define Q P
 
@@ -46,6 +47,51 @@ typedef struct {
 typedef struct {
     double *traces; /* (cells, FACES, FIELDS, FACE) */
 } scratch_t;
+
+/* v = M + L y at the nodes of owned cells; frames[s] = M, L (slices, P + P^2), v is (slices, P, owned, NODES). */
+void positions(const mesh_t *mesh, int64_t slices, const double *frames, double *v)
+{
+    const int64_t n_all = mesh->cells * NODES, n_owned = mesh->owned * NODES;
+    for (int64_t s = 0; s < slices; s++) {
+        const double *M = frames + s * (P + P * P), *L = M + P;
+        for (int q = 0; q < P; q++) {
+            double *out = v + (s * P + q) * n_owned;
+            for (int64_t n = 0; n < n_owned; n++) {
+                double x = M[q];
+                for (int j = 0; j < P; j++)
+                    x += L[q * P + j] * mesh->y[j * n_all + n];
+                out[n] = x;
+            }
+        }
+    }
+}
+
+/* What the frame's least squares needs: fit[s] = integrals over q dy of 1, y, v', y y^T, v' y^T, over owned cells.
+ * q is (slices, owned, NODES), dv is (slices, P, cells, NODES). */
+void frame_fit(const mesh_t *mesh, int64_t slices, const double *q, const double *dv, double *fit)
+{
+    const int64_t n_all = mesh->cells * NODES, n_owned = mesh->owned * NODES;
+    for (int64_t s = 0; s < slices; s++) {
+        double total[FIT];
+        memset(total, 0, sizeof total);
+        for (int64_t n = 0; n < n_owned; n++) {
+            const double w = mesh->weight[n] * q[s * n_owned + n];
+            double x[1 + 2 * P];
+            x[0] = 1;
+            for (int i = 0; i < P; i++) {
+                x[1 + i] = mesh->y[i * n_all + n];
+                x[1 + P + i] = dv[(s * P + i) * n_all + n];
+            }
+            double *sums = total;
+            for (int i = 0; i < 1 + 2 * P; i++)
+                *sums++ += w * x[i];
+            for (int i = 0; i < 2 * P; i++)
+                for (int j = 0; j < P; j++)
+                    *sums++ += w * x[1 + i] * x[1 + j];
+        }
+        memcpy(fit + s * FIT, total, sizeof total);
+    }
+}
 
 /* beta of all slices from v', in place: dv (slices, P, cells, NODES), owned cells only.  rates[s] = M', L', L^{-1}. */
 void remainder_velocity(const mesh_t *mesh, int64_t slices, const double *rates, double *dv)

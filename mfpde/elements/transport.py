@@ -22,6 +22,8 @@ typedef struct {
     const int64_t *wall;
 } mesh_t;
 typedef struct { double *traces; } scratch_t;
+void positions(const mesh_t *, int64_t slices, const double *frames, double *v);
+void frame_fit(const mesh_t *, int64_t slices, const double *q, const double *dv, double *fit);
 void remainder_velocity(const mesh_t *, int64_t slices, const double *rates, double *dv);
 double transport(const mesh_t *, const scratch_t *, int64_t slices, const double *beta, const double *q,
     const double *a, const double *r, double *dq, double *da, double *dr);
@@ -44,8 +46,8 @@ class Transport:
 
     def __init__(self, comm: MPI.Intracomm, mesh: ReferenceMesh, slices: int) -> None:
         p, nodes = mesh.p, mesh.degree + 1
-        kernel = load_compiled(comm, Path(__file__).with_name("transport.c"), DECLARATIONS, {"P": p, "NODES1": nodes})
-        self._ffi, self._lib = kernel.ffi, kernel.lib
+        compiled = load_compiled(comm, Path(__file__).with_name("transport.c"), DECLARATIONS, {"P": p, "NODES1": nodes})
+        self._ffi, self._lib = compiled.ffi, compiled.lib
         self.mesh = mesh
         self.slices = slices
         self._mesh = self._ffi.new("mesh_t *")
@@ -62,6 +64,26 @@ class Transport:
         self._scratch = self._ffi.new("scratch_t *")
         self._scratch.traces = self._double(self._traces)
         self._ghosts = GhostExchange(mesh, slices) if mesh.mesh.comm.size > 1 else None
+
+    def positions(self, M: Array, L: Array) -> Array:
+        """v = M + L y at the nodes of owned cells, shape (slices, p, owned nodes), for M (slices, p) and L (slices, p, p)."""
+        slices, p = M.shape
+        frames = np.concatenate((M, L.reshape(slices, p * p)), axis=1)
+        v = np.empty((slices, p, self.mesh.owned * self.mesh.nodes))
+        self._lib.positions(self._mesh, slices, self._double(frames), self._double(v))
+        return v
+
+    def fit(self, q: Array, dv: Array) -> Array:
+        """This rank's part of the integrals over q dy of 1, y, v', y y^T, v' y^T, shape (slices, 1 + 2 p + 2 p^2).
+
+        Args:
+            q: Shape (slices, owned, nodes).
+            dv: v', shape (slices, p, cells, nodes).
+        """
+        p = self.mesh.p
+        fit = np.empty((len(q), 1 + 2 * p + 2 * p * p))
+        self._lib.frame_fit(self._mesh, len(q), self._double(q), self._double(dv), self._double(fit))
+        return fit
 
     def remainder(self, rates: Array, dv: Array) -> None:
         """Turns v' into beta = chi L^{-1} (v' - M' - L' y), in place, on owned cells.

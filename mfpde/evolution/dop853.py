@@ -5,14 +5,14 @@ of order 7, so they do not shorten the steps.
 """
 
 from collections.abc import Callable, Sequence
-from typing import Protocol
+from dataclasses import replace
 
 import numpy as np
-from mpi4py import MPI
 from numpy.typing import NDArray
 from scipy.integrate import DOP853
 
 from mfpde.errors import RunError
+from mfpde.evolution.flow import Flow, Step
 
 Array = NDArray[np.float64]
 
@@ -22,62 +22,48 @@ FIRST_STEP = 1e-3
 SMALLEST = 100 * np.finfo(float).eps
 
 
-class Flow(Protocol):
-    """An autonomous or driven flow on distributed unknowns.
-
-    Attributes:
-        comm: All ranks.
-        start: This rank's unknowns at t = 0, shape (size,).
-        scale: Their natural size: what an absolute tolerance is measured in, shape (size,).
-    """
-
-    comm: MPI.Intracomm
-    start: Array
-    scale: Array
-
-    def rates(self, time: float, theta: Array) -> Array:
-        """Collective. The time derivative of the unknowns."""
-
-
-def integrate(flow: Flow, times: Sequence[float], tolerance: float, record: Callable[[float, Array], None]) -> int:
-    """Collective. Integrates from t = 0 and hands the unknowns to `record` at each of `times` (ascending).
+def integrate(
+    flow: Flow,
+    times: Sequence[float],
+    tolerance: float,
+    record: Callable[[Step, Array], None],
+    progress: Callable[[Step], None] = lambda step: None,
+) -> Step:
+    """Collective. Integrates the flow from t = 0 and hands the state to `record` at each of `times` (ascending).
 
     Args:
-        flow: The right-hand side.
+        flow: The right-hand side; the longest stable step that it names and its limiter are left to other methods.
         times: Record times; the last one ends the run.
-        tolerance: Of one step, root mean square over all unknowns, absolute (in units of `flow.scale`) and relative.
-        record: Called on all ranks with the time and this rank's unknowns.
-
-    Returns:
-        The number of steps.
+        tolerance: Of one step, root mean square over all unknowns, relative and absolute (in units of `flow.scales`).
+        record: Called on all ranks with the step and this rank's unknowns.
+        progress: Called on all ranks after every step.
 
     Raises:
         RunError: On all ranks, if the step size underflows or values are no longer finite.
     """
-    total = flow.comm.allreduce(len(flow.start))
-    following, steps = 0, 0
-    if times[0] <= 0 or total == 0:
-        record(times[0], flow.start)
-        following = 1
+    start = np.empty(flow.size)
+    flow.pack(start)
+    total, following, step = flow.comm.allreduce(flow.size), 0, Step()
+    while following < len(times) and (times[following] <= 0 or total == 0):
+        record(Step(times[following]), start)
+        following += 1
     if following == len(times):
-        return 0
-    size = len(flow.start)
+        return Step(times[-1])
     with np.errstate(invalid="ignore", over="ignore"):  # what is not finite ends the run below
-        solver = _Distributed(flow, total, times[-1], tolerance)
+        solver = _Distributed(flow, start, total, times[-1], tolerance)
         while following < len(times):
             message = solver.step()
             if solver.status == "failed":
-                raise RunError(f"the integration stopped at t = {solver.t:.6g}: {str(message).lower().rstrip('.')}")
-            steps += 1
-            if times[following] < solver.t:
-                inside = solver.dense_output()
-                while following < len(times) and times[following] < solver.t:
-                    record(times[following], inside(times[following])[:size])
-                    following += 1
-            if following < len(times) and times[following] == solver.t:
-                record(times[following], solver.y[:size])
+                reason = str(message).lower().rstrip(".")
+                raise RunError(f"the integration stopped at t = {solver.t:.6g}: {reason}")
+            step = Step(solver.t, step.steps + 1, solver.tried - step.steps - 1, solver.t - solver.t_old)
+            inside = solver.dense_output() if times[following] < solver.t else None
+            while following < len(times) and times[following] <= solver.t:
+                values = solver.y if inside is None or times[following] == solver.t else inside(times[following])
+                record(replace(step, time=times[following]), values[: flow.size])
                 following += 1
-    return steps
+            progress(step)
+    return step
 
 
 class _Distributed(DOP853):
@@ -86,19 +72,23 @@ class _Distributed(DOP853):
     SciPy ends at once where there is nothing to integrate: a rank without unknowns has one that stays 0.
     """
 
-    def __init__(self, flow: Flow, total: int, end: float, tolerance: float) -> None:
-        size = len(flow.start)
+    def __init__(self, flow: Flow, start: Array, total: int, end: float, tolerance: float) -> None:
+        size = flow.size
         idle = np.zeros(int(size == 0))
 
-        def rates(time: float, theta: Array) -> Array:
-            return np.concatenate((flow.rates(time, theta[:size]), idle)) if len(idle) else flow.rates(time, theta)
+        def rates(time: float, vector: Array) -> Array:
+            out = np.zeros_like(vector)
+            flow.rates(time, vector[:size], out[:size])
+            return out
 
-        absolute = tolerance * np.concatenate((flow.scale, idle + 1))
+        absolute = tolerance * np.concatenate((flow.scales(), idle + 1))
         options = {"rtol": max(tolerance, SMALLEST), "atol": absolute, "first_step": FIRST_STEP * end}
-        super().__init__(rates, 0.0, np.concatenate((flow.start, idle)), end, **options)
         self._comm, self._total = flow.comm, total
+        self.tried = 0
+        super().__init__(rates, 0.0, np.concatenate((start, idle)), end, **options)
 
     def _estimate_error_norm(self, K: Array, h: float, scale: Array) -> float:
+        self.tried += 1
         squares = [float(np.sum((K.T @ weights / scale) ** 2)) for weights in (self.E5, self.E3)]
         fifth, third = self._comm.allreduce(np.array(squares))
         if fifth == 0 and third == 0:

@@ -1,54 +1,118 @@
-"""What the time integrator needs of a flow, whatever its unknowns are."""
+"""What time integrators, stages and records need of a flow, whatever its unknowns are."""
 
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 import numpy as np
+from mpi4py import MPI
 from numpy.typing import NDArray
+
+from mfpde.features.modes import Modes
+from mfpde.problem.stages import Stage
 
 Array = NDArray[np.float64]
 
 
-class Unknowns(Protocol):
-    """The blocks of a flow's flat vector on this rank."""
+@dataclass(frozen=True)
+class Step:
+    """Where an integration stands: time, accepted and rejected steps, length of the last step."""
 
-    @property
-    def size(self) -> int: ...
-
-    def pack(self, vector: Array) -> None:
-        """Writes the initial state into `vector`."""
-
-    def blocks(self, vector: Array) -> dict[str, Array]:
-        """Views of the blocks by name."""
+    time: float = 0.0
+    steps: int = 0
+    rejected: int = 0
+    length: float = 0.0
 
 
 class Flow(Protocol):
-    """A right-hand side; see `mfpde.evolution.dynamics.MeanFieldFlow` for the meaning of each member.
+    """An ordinary differential equation whose unknowns are spread over ranks, as one flat vector on each."""
+
+    @property
+    def comm(self) -> MPI.Intracomm:
+        """All ranks."""
+
+    @property
+    def size(self) -> int:
+        """Number of unknowns on this rank."""
+
+    def pack(self, vector: Array) -> None:
+        """Writes the state at t = 0 into `vector`, shape (size,)."""
+
+    def rates(self, time: float, vector: Array, out: Array) -> float:
+        """Collective. Writes the time derivative to `out`; returns the longest stable step as this rank sees it, or inf."""
+
+    def scales(self) -> Array:
+        """The natural size of each unknown, in which an absolute tolerance is measured, shape (size,)."""
+
+    def after_step(self, vector: Array) -> bool:
+        """Collective. May change the state after a step (a limiter); says whether any rank did."""
+
+    def unit_of_time(self, time: float) -> float:
+        """What a change of order 1 takes at `time`; inf where nothing moves."""
+
+    def fastest(self, time: float, vector: Array) -> str:
+        """Collective. Names what moves fastest, for messages; may be empty."""
+
+
+@dataclass(frozen=True)
+class Field:
+    """A distributed array: its whole shape, and the flat indices and values of this rank's part."""
+
+    shape: tuple[int, ...]
+    index: NDArray[np.int64]
+    values: Array
+
+
+@dataclass(frozen=True)
+class Observation:
+    """What is recorded of a state.
 
     Attributes:
-        layout: The unknowns.
-        grid: With the communicator of all ranks as `comm`.
-        discretization: With `limiter`, which says whether `limit` acts after each step.
-        y: Coordinates of the nodes on which blocks a and r live, shape (p, cells, nodes).
+        moments: m_i over all ranks, shape (modes,).
+        columns: Further rows of datasets, by path; the same on all ranks. What is missing stays as it was recorded last.
     """
 
-    @property
-    def layout(self) -> Unknowns: ...
+    moments: Array
+    columns: Mapping[str, Any] = field(default_factory=dict)
+
+
+class StageFlow(Flow, Protocol):
+    """The flow of one stage of a training."""
 
     @property
-    def grid(self) -> Any: ...
+    def stage(self) -> Stage:
+        """Activation and learning rates."""
 
     @property
-    def discretization(self) -> Any: ...
+    def modes(self) -> Modes:
+        """The Hermite truncation of the run."""
 
     @property
-    def y(self) -> Array: ...
+    def target(self) -> Array:
+        """h_i over the modes, shape (modes,)."""
 
-    def rates(self, time: float, vector: Array, out: Array) -> None: ...
+    def observe(self, time: float, vector: Array) -> Observation:
+        """Collective. What is recorded of a state."""
 
-    def limit(self, vector: Array) -> bool: ...
+    def datasets(self) -> Mapping[str, Array | Field]:
+        """Collective. What is written once, when the stage begins, by path."""
 
-    def largest_step(self) -> float: ...
+    def snapshot(self, vector: Array) -> Mapping[str, Array | Field]:
+        """Collective. The neurons, or nothing where there are none to show, by name."""
 
-    def unit_of_time(self, time: float) -> float: ...
+    def follow(
+        self,
+        times: Sequence[float],
+        tolerance: float,
+        record: Callable[[Step, Array], None],
+        progress: Callable[[Step], None],
+    ) -> Step:
+        """Collective. Goes along the flow by the method that suits it; arguments as for `evolution.integrate`."""
 
-    def fastest_slice(self) -> str: ...
+    def next_stage(self, number: int, vector: Array) -> "StageFlow":
+        """Collective. The flow of stage `number` of the problem, from this one's state `vector`."""
+
+
+def loss(moments: Array, target: Array) -> Any:
+    """E = 1/2 sum_i (m_i - h_i)^2 over the last axis: Parseval's identity, truncated to the modes."""
+    return 0.5 * np.square(moments - target).sum(axis=-1)

@@ -1,33 +1,27 @@
-"""Adaptive time integration by PETSc TS, with records at given times.
+"""One way to integrate a flow, by any of the time integrators: each can check the others.
 
-The default is the Dormand-Prince pair of order 5(4) (`-ts_type rk -ts_rk_type 5dp`) with the error of a step measured
-in the largest component: a maximum does not depend on how the unknowns are spread over ranks, nor on how many cells
-lie in the tails.  A step is as long as the error estimate, the Courant number and the next record allow, in this order.
-The limiter that keeps q >= 0 acts after each step only if asked to: it costs the superconvergence of the moments.
+petsc    PETSc TS with the user's -ts_* options, by default the Dormand-Prince pair of order 5(4); steps end at the records
+dop853   Dormand and Prince's pair of order 8 (SciPy); records come from its interpolant and do not shorten the steps
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from math import ceil
+from importlib import import_module
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from petsc4py import PETSc
 
-from mfpde.errors import RunError
-from mfpde.evolution.flow import Flow
+from mfpde.evolution.flow import Flow, Step
 
 Array = NDArray[np.float64]
+Method = Literal["petsc", "dop853"]
 
 
-@dataclass(frozen=True)
-class Step:
-    """Where the integrator stands: time, accepted and rejected steps, length of the last step."""
+def has_stepper_options() -> bool:
+    """Whether the user has given PETSc options of a time integrator."""
+    from petsc4py import PETSc
 
-    time: float
-    steps: int
-    rejected: int
-    length: float
+    return any(name.startswith("ts_") for name in PETSc.Options().getAll())
 
 
 def integrate(
@@ -36,163 +30,22 @@ def integrate(
     tolerance: float,
     record: Callable[[Step, Array], None],
     progress: Callable[[Step], None] = lambda step: None,
+    method: Method | None = None,
 ) -> Step:
     """Collective. Integrates the flow from t = 0 and hands the state to `record` at each of `times` (ascending).
 
     Args:
         flow: The right-hand side.
         times: Record times in [0, final time]; the last one ends the run.
-        tolerance: Error of one step, absolute and relative, in every component.
+        tolerance: Error of one step, relative and absolute (in units of `flow.scales`).
         record: Called on all ranks with the step and the state's flat vector (read-only).
         progress: Called on all ranks after every step.
+        method: See the module; by default dop853, or petsc if the user has given any -ts_* option.
 
     Raises:
         RunError: On all ranks, when values are no longer finite or the step size underflows.
     """
-    vector = PETSc.Vec().createMPI((flow.layout.size, PETSc.DETERMINE), comm=flow.grid.comm)
-    with _array(vector) as values:
-        flow.layout.pack(values)
-    if not vector.getSize():  # nothing evolves: xi_a = xi_w = 0
-        return _constant(flow, times, record)
-    run = _Run(flow, times, record, progress)
-    ts = _stepper(flow, vector, tolerance, run)
-    try:
-        with _array(vector, readonly=True) as values:
-            run.record_due(0.0, Step(0.0, 0, 0, 0.0), values)
-        if run.next < len(times):
-            ts.solve(vector)
-    except PETSc.Error as error:
-        if run.error is not None:
-            raise run.error from None
-        reason = str(error).strip().splitlines()[-1]
-        raise RunError(f"the time integrator stopped at t = {ts.getTime():.6g}: {reason}") from error
-    if run.next < len(times):
-        raise RunError(f"the time integrator stopped at t = {ts.getTime():.6g}: the step size became too small")
-    return run.step(ts)
-
-
-class _Run:
-    """The callbacks of TS and what they share."""
-
-    def __init__(self, flow, times, record, progress) -> None:  # type: ignore[no-untyped-def]
-        self.flow = flow
-        self.times = list(times)
-        self.record = record
-        self.progress = progress
-        self.next = 0
-        self.error: Exception | None = None
-
-    def rates(self, ts: PETSc.TS, time: float, vector: PETSc.Vec, out: PETSc.Vec) -> None:
-        try:
-            with _array(vector, readonly=True) as values, _array(out) as rates:
-                self.flow.rates(time, values, rates)
-        except Exception as error:
-            self.error = error
-            raise
-
-    def before_step(self, ts: PETSc.TS) -> None:
-        """Shortens the step that the error estimate proposes: first by the Courant number, then to meet the record."""
-        step = min(ts.getTimeStep(), self.flow.largest_step())
-        tiny = step < TINY_STEP * self.flow.unit_of_time(ts.getTime())
-        most = MOST_TINY_STEPS if tiny else MOST_STEPS
-        if ts.getStepNumber() > STARTING and self.times[-1] - ts.getTime() > most * step:
-            self.error = RunError(
-                f"the time step fell to {step:.2g} at t = {ts.getTime():.6g}{self.flow.fastest_slice()}: the neurons have "
-                "become too fast, or the density too thin for the mesh (see /history/fold, /history/negative); lower the "
-                "learning rates, take more cells, or an earlier training.final_time"
-            )
-            raise self.error
-        remaining = self.times[self.next] - ts.getTime()
-        # Equal steps up to the record, rather than a last one that is tiny.
-        count = ceil(remaining / step * (1 - 1e-12)) if remaining < 2 * step else 0
-        ts.setTimeStep(remaining / count if count else step)
-
-    def after_step(self, ts: PETSc.TS) -> None:
-        vector = ts.getSolution()
-        if self.flow.discretization.limiter == "step":
-            with _array(vector) as values:
-                changed = self.flow.limit(values)
-            if changed:  # the last stage's rates no longer belong to the state
-                ts.restartStep()
-        step = self.step(ts)
-        with _array(vector, readonly=True) as values:
-            self.record_due(1e-12 * max(self.times[-1], 1.0), step, values)
-        self.progress(step)
-        if self.next == len(self.times):
-            ts.setConvergedReason(PETSc.TS.ConvergedReason.CONVERGED_USER)
-
-    def record_due(self, slack: float, step: Step, values: Array) -> None:
-        while self.next < len(self.times) and step.time >= self.times[self.next] - slack:
-            self.record(step, values)
-            self.next += 1
-
-    def step(self, ts: PETSc.TS) -> Step:
-        # At the record itself the time is the record's, not a sum of steps.
-        return Step(ts.getTime(), ts.getStepNumber(), ts.getStepRejections(), ts.getTime() - ts.getPrevTime())
-
-
-def _stepper(flow: Flow, vector: PETSc.Vec, tolerance: float, run: _Run) -> PETSc.TS:
-    options = PETSc.Options()
-    if not options.hasName("ts_adapt_wnormtype"):
-        options.setValue("ts_adapt_wnormtype", "infinity")
-    ts = PETSc.TS().create(comm=flow.grid.comm)
-    ts.setProblemType(PETSc.TS.ProblemType.NONLINEAR)
-    ts.setType(PETSc.TS.Type.RK)
-    ts.setRKType(PETSc.TS.RKType.RK5DP)
-    ts.setTolerances(rtol=tolerance, atol=_absolute(flow, vector, tolerance))
-    ts.setRHSFunction(run.rates, vector.duplicate())
-    ts.setTime(0.0)
-    ts.setTimeStep(FIRST_STEP * run.times[-1])
-    ts.setMaxTime(run.times[-1])
-    ts.setMaxSteps(np.iinfo(np.int32).max)
-    ts.setExactFinalTime(PETSc.TS.ExactFinalTime.STEPOVER)
-    ts.setPreStep(run.before_step)
-    ts.setPostStep(run.after_step)
-    ts.setFromOptions()
-    return ts
-
-
-def _absolute(flow: Flow, vector: PETSc.Vec, tolerance: float) -> PETSc.Vec:
-    """The absolute tolerance of each unknown: looser by exp(|y|^2 / 4) for a and r in the tails.
-
-    There they multiply a density of about exp(-|y|^2 / 2), and they are rough where the velocity is tapered.
-    """
-    absolute = vector.duplicate()
-    absolute.set(tolerance)
-    looser = np.minimum(np.exp((flow.y**2).sum(axis=0) / 4), LOOSEST)
-    with _array(absolute) as values:
-        for name, block in flow.layout.blocks(values).items():
-            if name in ("a", "r"):
-                block *= looser
-    return absolute
-
-
-def _constant(flow: Flow, times: Sequence[float], record: Callable[[Step, Array], None]) -> Step:
-    for time in times:
-        step = Step(time, 0, 0, 0.0)
-        record(step, np.zeros(0))
+    if method is None:
+        method = "petsc" if has_stepper_options() else "dop853"
+    step: Step = import_module(f"mfpde.evolution.{method}").integrate(flow, times, tolerance, record, progress)
     return step
-
-
-class _array:
-    """A PETSc vector's local values, for as long as the block lasts."""
-
-    def __init__(self, vector: PETSc.Vec, readonly: bool = False) -> None:
-        self.vector = vector
-        self.readonly = readonly
-
-    def __enter__(self) -> Array:
-        self.values = self.vector.getArray(readonly=self.readonly)
-        return self.values
-
-    def __exit__(self, *_: object) -> None:
-        del self.values
-
-
-# The first step as a share of the whole time; the error estimate corrects it at once.
-FIRST_STEP = 1e-3
-# After the first few steps, one of which so many more would be needed means that the run has come to a halt: fewer if
-# it is shorter than a share of the flow's unit of time, as when structures of the density shrink below the cells.
-STARTING, MOST_STEPS, TINY_STEP, MOST_TINY_STEPS = 20, 1_000_000, 1e-4, 20_000
-# Largest factor on the absolute tolerance in the tails.
-LOOSEST = 1e4

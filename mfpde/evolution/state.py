@@ -1,13 +1,11 @@
-"""What evolves: the unknowns of all slices of a rank as views into one flat vector.
+"""The unknowns of a rank as views into one flat vector.
 
-Blocks, each (slices, ...): the density q and the carried a and r at the DG nodes, the frame's centre M and its matrix
-Lambda = sqrt(d) L (which starts as the identity at every d, so that tolerances mean the same at every d).  Blocks that
-cannot change are left out of the vector: a where xi_a = 0; q, r, M and Lambda where xi_w = 0; q, Lambda at a point
-start; r where w = 0.
+Blocks that cannot change are left out of the vector, a where xi_a = 0 for instance; they keep their initial values.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import prod
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,22 +14,11 @@ Array = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
-class State:
-    """The unknowns of this rank's slices; shapes (slices, cells, nodes), (slices, p) and (slices, p, p)."""
-
-    q: Array
-    a: Array
-    r: Array
-    M: Array
-    Lambda: Array
-
-
-@dataclass(frozen=True)
-class Layout:
-    """Where each block of the state lies in the flat vector; constant blocks are kept here.
+class Layout[State]:
+    """Where each block of a state lies in the flat vector.
 
     Attributes:
-        initial: The state at t = 0.
+        initial: The state at t = 0, a frozen dataclass of arrays.
         evolving: Names of the blocks that are in the vector, in order.
     """
 
@@ -44,7 +31,8 @@ class Layout:
 
     def views(self, vector: Array) -> State:
         """The state whose evolving blocks are views into `vector`, shape (size,)."""
-        return State(**{**self.initial.__dict__, **self.blocks(vector)})
+        state: Any = self.initial
+        return replace(state, **self.blocks(vector))
 
     def blocks(self, vector: Array) -> dict[str, Array]:
         """Views of the evolving blocks alone (of a state, or of its time derivative)."""

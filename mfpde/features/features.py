@@ -1,4 +1,4 @@
-"""The compiled features: moments of a density over the Hermite modes, and the velocity of its neurons."""
+"""The compiled features: moments of a cloud of neurons over the Hermite modes, and the velocity of its neurons."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,44 +17,65 @@ from mfpde.problem.activation import Activation
 Array = NDArray[np.float64]
 
 DECLARATIONS = """
-typedef struct { const double *coefficients; int64_t intervals; int32_t exponent; } table_t;
-typedef struct { const int32_t *parent, *factor, *degree; const double *normalization; } modes_t;
-typedef struct {
-    int64_t slices, nodes;
-    const double *y, *weight, *M, *L, *q, *a, *r;
-} density_t;
-double slice_moments(const table_t *, const modes_t *, const density_t *, double *moments, double *mass);
-void slice_velocities(const table_t *, const modes_t *, const density_t *, int64_t first, int64_t last,
-    const double *field, const double *curvature, double xi_a, double xi_w,
-    double *da, double *dv, int64_t dv_stride, double *dr, double *fit);
+typedef struct { const double *coefficients; int64_t intervals; int32_t exponent, stride, n_k; } table_t;
+typedef struct { int32_t count, degree; const int32_t *parent, *factor, *first; const double *normalization; } modes_t;
+typedef struct { int64_t slices, nodes, stride; const double *weight, *a, *v, *r; } cloud_t;
+double moments(const table_t *, const modes_t *, const cloud_t *, double *by_slice, double *kept);
+void velocities(const table_t *, const modes_t *, const cloud_t *, const double *field, const double *curvature,
+    double xi_a, double xi_w, double *da, double *dv, int64_t dv_stride, double *dr, const double *kept);
 """
 
 # Beyond this a neuron has |w| > 10^6: the run has blown up, and a larger table would not mend it.
 LARGEST_S = 2.0**40
+# Neurons in a group of features.c, or a multiple; bytes to which its vectors are aligned.
+GROUP, ALIGNMENT = 16, 64
 
 
 @dataclass(frozen=True)
-class Neurons:
-    """Neurons (a, v, r) at v = M + L y on slices, and their density q with respect to the quadrature in y.
+class Cloud:
+    """Neurons (a, v, r) with their weights, in slices.
 
     Attributes:
-        y: Reference coordinates, shape (p, nodes), shared by all slices.
-        weight: Quadrature weights, shape (nodes,).
-        M, L: Frames, shapes (slices, p) and (slices, p, p).
-        q, a, r: Shape (slices, nodes).
+        weight: Shape (nodes,), shared by all slices, or (slices, nodes).
+        a, r: Shape (slices, nodes).
+        v: Shape (slices, p, nodes).
     """
 
-    y: Array
     weight: Array
-    M: Array
-    L: Array
-    q: Array
     a: Array
+    v: Array
     r: Array
+
+    @classmethod
+    def of(cls, a: Array, v: Array, r: Array, weight: Array) -> "Cloud":
+        """The cloud of one slice of neurons a (n), v (p, n), r (n) with weights (n)."""
+        return cls(weight, a[None], np.ascontiguousarray(v)[None], r[None])
+
+
+@dataclass(frozen=True)
+class Moments:
+    """Moments m_i = int a phi_i d rho.
+
+    Attributes:
+        all: Over all ranks, shape (modes,).
+        by_slice: This rank's part of each slice's own, without label weights, shape (slices, modes).
+    """
+
+    all: Array
+    by_slice: Array
+
+
+@dataclass(frozen=True)
+class Velocity:
+    """Arrays for the velocity of a cloud: a' (slices, nodes) or None, v' (slices, p, at least nodes), r' like a' or None."""
+
+    a: Array | None
+    v: Array
+    r: Array | None
 
 
 class Features:
-    """The Hermite features of one problem, with the table of its activation.
+    """The Hermite features of one activation, with its table.
 
     Collective to construct. Rank 0 alone evaluates the activation; the table grows by itself when a neuron leaves it.
     """
@@ -66,78 +87,73 @@ class Features:
         n_k = modes.hermite_degree + 3
         table = build_table(activation, n_k - 1, largest) if comm.rank == 0 else None
         self.table: Table = comm.bcast(table)
-        macros = {"P": modes.p, "K": modes.hermite_degree, "MODES": len(modes), "STRIDE": self.table.stride}
-        kernel = load_compiled(comm, Path(__file__).with_name("features.c"), DECLARATIONS, macros)
-        self._ffi, self._lib = kernel.ffi, kernel.lib
+        compiled = load_compiled(comm, Path(__file__).with_name("features.c"), DECLARATIONS, {"P": modes.p})
+        self._ffi, self._lib = compiled.ffi, compiled.lib
         k = np.arange(modes.hermite_degree + 1)
         self._curvature = np.sqrt((k + 1.0) * (k + 2.0))
         self._modes = self._ffi.new("modes_t *")
-        for name in ("parent", "factor", "degree"):
+        self._modes.count, self._modes.degree = len(modes), modes.hermite_degree
+        for name in ("parent", "factor", "first"):
             setattr(self._modes, name, self._ffi.from_buffer("int32_t[]", getattr(modes, name)))
         self._modes.normalization = self._pointer(modes.normalization)
         self._table = self._ffi.new("table_t *")
         self._use_table()
 
-    def moments(self, neurons: Neurons, label_weight: Array) -> tuple[Array, Array, Array]:
-        """Collective. The moments m_i = int a phi_i d rho.
+    def moments(self, cloud: Cloud, label_weight: Array, kept: Array | None = None) -> Moments:
+        """Collective. The moments of a cloud.
 
         Args:
-            neurons: This rank's part of the density.
+            cloud: This rank's neurons.
             label_weight: Weight of each slice, shape (slices,).
-
-        Returns:
-            m over all ranks, shape (modes,); this rank's part of each slice's own moments, shape (slices, modes), and
-            of its mass, shape (slices,).
+            kept: Room for what `velocities` can use again, see `room`.
 
         Raises:
             RunError: On all ranks, if a neuron has left every sensible table.
         """
-        slices = len(label_weight)
-        by_slice, mass = np.empty((slices, len(self.modes))), np.empty(slices)
-        density = self._density(neurons)
+        by_slice = np.empty((len(label_weight), len(self.modes)))
+        neurons = self._cloud(cloud)
         while True:
-            arguments = (self._table, self._modes, density, self._pointer(by_slice), self._pointer(mass))
-            largest = self._lib.slice_moments(*arguments)
-            # One reduction a stage: the moments, and in the last entry how many ranks need a larger table.
+            arguments = (self._table, self._modes, neurons, self._pointer(by_slice), self._optional(kept))
+            largest = self._lib.moments(*arguments)
+            # One reduction: the moments, and in the last entry how many ranks need a larger table.
             local = np.append(label_weight @ by_slice, float(largest >= self.table.S_max))
             total = np.empty_like(local)
             self.comm.Allreduce(local, total)
             if not total[-1] > 0:
-                return total[:-1], by_slice, mass
+                return Moments(total[:-1], by_slice)
             self._extend(self.comm.allreduce(largest, op=MPI.MAX))
 
-    def velocities(self, neurons: Neurons, residual: Array, xi: tuple[float, float], rates: tuple[Any, Array, Any]) -> Array:
-        """The velocity of all neurons down the gradient of Psi = sum_i residual_i phi_i.
+    def velocities(
+        self, cloud: Cloud, residual: Array, xi: tuple[float, float], out: Velocity, kept: Array | None = None
+    ) -> None:
+        """The velocity of all neurons down the gradient of Psi = sum_i residual_i phi_i, written to `out`.
 
         Args:
-            neurons: This rank's part of the density; no ghosts.
+            cloud: This rank's neurons.
             residual: m_i - h_i, shape (modes,).
             xi: Learning rates (xi_a, xi_w).
-            rates: Arrays to fill: a' (slices, nodes) or None, v' (slices, p, at least nodes), r' (slices, nodes) or None.
-
-        Returns:
-            This rank's part of the integrals over each slice's density of 1, y, v', y y^T and v' y^T, flattened, shape
-            (slices, 1 + 2 p + 2 p^2): what the frame's least squares needs.
+            out: Where to write.
+            kept: What `moments` has kept of the same cloud.
         """
-        p, slices = self.modes.p, len(neurons.M)
         field = self.modes.field_coefficients(residual)
-        da, dv, dr = rates
-        fit = np.empty((slices, 1 + 2 * p + 2 * p * p))
-        density = self._density(neurons)
-        null = self._ffi.NULL
-        self._lib.slice_velocities(
-            self._table, self._modes, density, 0, slices, self._pointer(field), self._pointer(self._curvature), *xi,
-            null if da is None else self._pointer(da), self._pointer(dv), dv.shape[-1],
-            null if dr is None else self._pointer(dr), self._pointer(fit),
+        self._lib.velocities(
+            self._table, self._modes, self._cloud(cloud), self._pointer(field), self._pointer(self._curvature), *xi,
+            self._optional(out.a), self._pointer(out.v), out.v.shape[-1], self._optional(out.r), self._optional(kept),
         )  # fmt: skip
-        return fit
 
-    def _density(self, neurons: Neurons) -> Any:
-        density = self._ffi.new("density_t *")
-        density.slices, density.nodes = neurons.q.shape
-        for name in ("y", "weight", "M", "L", "q", "a", "r"):
-            setattr(density, name, self._pointer(getattr(neurons, name)))
-        return density
+    def room(self, slices: int, nodes: int) -> Array:
+        """Memory for the table's values at slices x nodes neurons: written by `moments`, read by `velocities`."""
+        size = slices * -(-nodes // GROUP) * GROUP * self.table.stride
+        memory = np.empty(size + ALIGNMENT // 8)
+        return memory[-(memory.ctypes.data // 8) % (ALIGNMENT // 8) :][:size]
+
+    def _cloud(self, cloud: Cloud) -> Any:
+        neurons = self._ffi.new("cloud_t *")
+        neurons.slices, neurons.nodes = cloud.a.shape
+        neurons.stride = 0 if cloud.weight.ndim == 1 else cloud.a.shape[1]
+        for name in ("weight", "a", "v", "r"):
+            setattr(neurons, name, self._pointer(getattr(cloud, name)))
+        return neurons
 
     def _extend(self, largest: float) -> None:
         if not largest < LARGEST_S:
@@ -151,6 +167,10 @@ class Features:
     def _use_table(self) -> None:
         self._table.coefficients = self._pointer(self.table.coefficients)
         self._table.intervals, self._table.exponent = len(self.table.coefficients), self.table.exponent
+        self._table.stride, self._table.n_k = self.table.stride, self.table.n_k
 
     def _pointer(self, array: Array) -> Any:
         return self._ffi.from_buffer("double[]", array)
+
+    def _optional(self, array: Array | None) -> Any:
+        return self._ffi.NULL if array is None else self._pointer(array)

@@ -7,16 +7,19 @@ k = |alpha| + 2j.  Its pairing with a neuron w = (v, r) is, with D = d - p, S = 
     N_{alpha,j} = sqrt( k! / ( alpha! 2^j j! prod_{i<j} (D + 2i) ) ),
 
 and because d/dS G_k = 1/2 sqrt((k+1)(k+2)) G_{k+2}, the gradient of Psi = sum_i (m_i - h_i) phi_i needs no further
-tables (DESIGN, section 2).  At d = inf only j = 0 survives.
+tables.  At d = inf only j = 0 survives.
 """
 
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import product
 from math import factorial, inf, prod, sqrt
 
 import numpy as np
 from numpy.typing import NDArray
 
+from mfpde.problem.problem import Problem
+from mfpde.problem.sections import Discretization
 from mfpde.problem.target import Target
 
 
@@ -54,6 +57,11 @@ class Modes:
     def __len__(self) -> int:
         return len(self.degree)
 
+    @cached_property
+    def first(self) -> NDArray[np.int32]:
+        """Modes of degree k are first[k] to first[k + 1] - 1, shape (K + 2,)."""
+        return np.searchsorted(self.degree, np.arange(self.hermite_degree + 2)).astype(np.int32)
+
     def target_coefficients(self, target: Target) -> NDArray[np.float64]:
         """The coefficients h_i of h* over the modes, shape (modes,); they live on j = 0."""
         value = {tuple(alpha): c for alpha, c in zip(target.alpha.tolist(), target.coefficients.tolist(), strict=True)}
@@ -74,6 +82,11 @@ class Modes:
         np.multiply(self.alpha + 1, e[self.up_v], out=out[:, 1 : p + 1])
         np.multiply(2 * (self.radial + 1), e[self.up_r], out=out[:, p + 1])
         return out
+
+
+def modes_of(problem: Problem, options: Discretization) -> Modes:
+    """The modes of a problem at the truncation of a discretisation."""
+    return hermite_modes(problem.p, options.hermite_degree, options.radial_degree, problem.d)
 
 
 def hermite_modes(p: int, hermite_degree: int, radial_degree: int, d: float) -> Modes:

@@ -9,7 +9,17 @@ import msgspec
 import numpy as np
 
 from mfpde.errors import InputError, RunError
+from mfpde.evolution.flow import Observation, StageFlow, Step, loss
+from mfpde.evolution.integrate import integrate
+from mfpde.evolution.start import start_flow
+from mfpde.output.hdf5 import ResultFile
+from mfpde.output.recorder import Recorder
 from mfpde.parallel import on_first
+from mfpde.problem.problem import build_problem
+from mfpde.problem.stages import stage_times
+from mfpde.progress import Progress
+from mfpde.training.linear import LinearFlow
+from mfpde.training.training import averaged_law, train
 
 
 @dataclass(frozen=True)
@@ -50,15 +60,6 @@ def solve_kernel(comm: Any, config: Any, problem: Any, measure: bool = True) -> 
         InputError: On all ranks, if the last stage is another one, or the result cannot be written.
         RunError: On all ranks, if a stage cannot go on.
     """
-    from mfpde.evolution.dynamics import MeanFieldFlow
-    from mfpde.evolution.integrate import Step
-    from mfpde.output.hdf5 import ResultFile
-    from mfpde.output.recorder import Recorder
-    from mfpde.problem.stages import stage_times
-    from mfpde.progress import Progress
-    from mfpde.training.linear import LinearFlow
-    from mfpde.training.training import averaged_law, train
-
     last = len(problem.stages) - 1
     stage = problem.stages[last]
     if not (stage.linear and stage.reset_a) or any(before.by_moments for before in problem.stages[:last]):
@@ -70,61 +71,57 @@ def solve_kernel(comm: Any, config: Any, problem: Any, measure: bool = True) -> 
     times = config.history_times
     other = _coarse_law(comm, config, last) if measure else None
     with ResultFile(comm, Path(config.output.file)) as file:
-        flow = MeanFieldFlow(comm, problem, config.discretization, config.parallel.mesh_ranks)
-        recorder = Recorder(file, flow, config)
+        flow = start_flow(comm, problem, config.discretization, config.parallel.mesh_ranks)
+        recorder = Recorder(file, problem, flow, config)
         with Progress(comm.rank, stage.start or 1.0) as bar:
             end = train(
+                problem,
                 flow,
                 times,
+                config.discretization.tolerance,
                 recorder.record,
                 recorder.enter,
                 lambda step: bar.update(step.time, recorder.loss, step.steps),
                 stages=last,
             )
         law = averaged_law(end, problem, last)
-        spread = not flow.point_start
-        linear = LinearFlow(comm, problem.at_stage(last), flow.modes, flow.discretization, law, spread, other=other)
+        linear = LinearFlow(comm, problem, last, flow.modes, law, other=other)
         recorder.enter(linear)
         time = np.array(stage_times(problem.stages, times)[last])
         coefficients = linear.exact(time)
         for t, m in zip(time, coefficients, strict=True):
-            recorder.record_moments(Step(stage.start + t, end.step.steps, end.step.rejected, 0.0), m)
-        loss = 0.5 * ((coefficients - linear.target) ** 2).sum(axis=1)
+            recorder.write(Step(stage.start + t, end.step.steps, end.step.rejected), Observation(m))
+        errors = loss(coefficients, linear.target)
         rates = (linear.spectrum.eigenvalues[0], linear.rate_on_V)
-        bound, target_bound = (loss[0] * np.exp(-2 * max(rate, 0.0) * stage.xi_a.integral(time)) for rate in rates)
-        for name, array in (("time", time), ("loss", loss), ("bound", bound), ("target_bound", target_bound)):
+        bound, target_bound = (errors[0] * np.exp(-2 * max(rate, 0.0) * stage.xi_a.integral(time)) for rate in rates)
+        for name, array in (("time", time), ("loss", errors), ("bound", bound), ("target_bound", target_bound)):
             file.dataset(f"/kernel/{name}", array)
-    return Study(linear, time, loss, bound, target_bound)
+    return Study(linear, time, errors, bound, target_bound)
 
 
-def integrator_difference(study: Study) -> float:
+def integrator_difference(study: Study, tolerance: float) -> float:
     """Collective. Largest difference of a coefficient at the records between the time integrator and the exact solution."""
-    from mfpde.evolution.integrate import integrate
-
     linear, rows = study.linear, []
-    tolerance = linear.discretization.tolerance
-    integrate(linear, study.time.tolist(), tolerance, lambda step, vector: rows.append(linear.moments(vector, step.time)))
+    integrate(linear, study.time.tolist(), tolerance, lambda step, vector: rows.append(linear.moments(vector)), method="petsc")
     return float(np.abs(np.array(rows) - linear.exact(study.time)).max())
 
 
 def _coarse_law(comm: Any, config: Any, last: int) -> Any:
     """Collective. The moments at the start of the last stage by a coarser run, on rank 0; None if that run cannot go on."""
-    from mfpde.evolution.dynamics import MeanFieldFlow
-    from mfpde.problem.problem import build_problem
-    from mfpde.progress import Progress
-    from mfpde.training.training import averaged_law, train
-
     coarser = coarse(config)
     problem = on_first(comm, lambda: build_problem(coarser))
-    flow, loss = MeanFieldFlow(comm, problem, coarser.discretization, config.parallel.mesh_ranks), float("nan")
+    flow, now = start_flow(comm, problem, coarser.discretization, config.parallel.mesh_ranks), float("nan")
+    tolerance = coarser.discretization.tolerance
 
-    def record(current: Any, step: Any, vector: Any) -> None:
-        nonlocal loss
-        loss = 0.5 * float(((current.moments(vector, step.time) - flow.target) ** 2).sum())
+    def record(current: StageFlow, step: Step, vector: Any) -> None:
+        nonlocal now
+        now = loss(current.observe(step.time, vector).moments, flow.target)
 
     try:
         with Progress(comm.rank, problem.stages[last].start or 1.0) as bar:
-            end = train(flow, [], record, progress=lambda step: bar.update(step.time, loss, step.steps), stages=last)
+            end = train(
+                problem, flow, [], tolerance, record, progress=lambda step: bar.update(step.time, now, step.steps), stages=last
+            )
     except RunError as error:
         if comm.rank == 0:
             print(f"mfpde: warning: no uncertainty: a coarser run ended early, {error}", file=sys.stderr)

@@ -21,9 +21,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mfpde.evolution.dynamics import MeanFieldFlow
-from mfpde.evolution.integrate import Step, integrate
-from mfpde.features.features import Neurons
+from mfpde.evolution.flow import Step, loss
+from mfpde.evolution.following import FollowingFlow
+from mfpde.evolution.lagrangian import Nodes
+from mfpde.evolution.start import start_flow
+from mfpde.features.features import Cloud, Velocity
 from mfpde.problem.problem import Problem
 from mfpde.problem.sections import Discretization
 
@@ -59,33 +61,31 @@ def follow_labels(comm: Any, problem: Problem, discretization: Discretization, t
         times: Ascending, from 0.
         across: Orthonormal rows of S, shape (dim S, p).
     """
-    flow = MeanFieldFlow(comm, problem, discretization)
+    flow = start_flow(comm, problem, discretization)
+    assert isinstance(flow, FollowingFlow)
     found: list[tuple[float, Array, Array]] = []
 
     def record(step: Step, vector: Array) -> None:
-        state = flow.layout.views(vector)
-        residual = flow.evaluate(state, step.time).moments - flow.target
-        a, r = state.a.reshape(-1), state.r.reshape(-1)
-        rate = _rates(flow, state.M, a, r, residual, problem.xi_w(step.time), across)
-        found.append((0.5 * float((residual**2).sum()), state.M.copy(), rate))
+        now, moments = flow.nodes(vector), flow.moments(vector, step.time)
+        rate = _rates(flow, now, moments - flow.target, flow.stage.xi_w(step.time), across)
+        found.append((float(loss(moments, flow.target)), now.v.T.copy(), rate))
 
-    integrate(flow, times, discretization.tolerance, record)
-    loss, v, rate = (np.array(part) for part in zip(*found, strict=True))
-    return Labels(np.array(times), loss, v, rate, flow.label_weight)
+    flow.follow(times, discretization.tolerance, record)
+    losses, v, rate = (np.array(part) for part in zip(*found, strict=True))
+    return Labels(np.array(times), losses, v, rate, flow.labels.weight)
 
 
-def _rates(flow: MeanFieldFlow, v: Array, a: Array, r: Array, residual: Array, xi_w: float, across: Array) -> Array:
+def _rates(flow: FollowingFlow, now: Nodes, residual: Array, xi_w: float, across: Array) -> Array:
     """The largest eigenvalue of xi_w a Hess_S F per label, by central differences of the velocity; shape (labels,)."""
-    n, p, m = len(v), v.shape[1], len(across)
+    (p, n), m = now.v.shape, len(across)
     if not m:
         return np.zeros(n)
-    y = STEP * np.hstack((across.T, -across.T))
-    nodes = y.shape[1]
-    ones, identity = np.ones((n, nodes)), np.broadcast_to(np.eye(p), (n, p, p)).copy()
-    spread = [np.ascontiguousarray(np.broadcast_to(x[:, None], (n, nodes))) for x in (a, r)]
-    neurons = Neurons(np.ascontiguousarray(y), np.ones(nodes), v.copy(), identity, ones, *spread)
+    step = STEP * np.hstack((across.T, -across.T))
+    nodes = step.shape[1]
+    v = now.v.T[:, :, None] + step
+    a, r = (np.ascontiguousarray(np.broadcast_to(x[:, None], (n, nodes))) for x in (now.a, now.r))
     dv = np.empty((n, p, nodes))
-    flow.features.velocities(neurons, residual, (0.0, xi_w), (None, dv, None))
+    flow.features.velocities(Cloud(np.ones(nodes), a, v, r), residual, (0.0, xi_w), Velocity(None, dv, None))
     slope = np.einsum("sp,npj->nsj", across, dv[:, :, :m] - dv[:, :, m:]) / (2 * STEP)
     return np.asarray(np.linalg.eigvalsh((slope + slope.transpose(0, 2, 1)) / 2)[:, -1])
 

@@ -9,13 +9,13 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from mfpde.evolution.dynamics import MeanFieldFlow
-from mfpde.evolution.state import State
+from mfpde.evolution.affine import AffineFlow
+from mfpde.evolution.flow import StageFlow
 
 Array = NDArray[np.float64]
 
 
-def write_snapshot(path: Path, flow: MeanFieldFlow, state: State, q: Array, time: float) -> None:
+def write_snapshot(path: Path, flow: StageFlow, vector: Array, time: float) -> None:
     """Collective. Writes the density of v of all slices (labels' weights included) to `path`.
 
     A point start has no density: nothing is written.
@@ -23,12 +23,14 @@ def write_snapshot(path: Path, flow: MeanFieldFlow, state: State, q: Array, time
     Args:
         path: The file, with suffix .vtkhdf.
         flow: The flow that the state belongs to.
-        state: This rank's slices.
-        q: Their non-negative density, shape (slices, cells, nodes).
+        vector: The state.
         time: Of the state.
     """
-    if flow.mesh is None:
+    if not isinstance(flow, AffineFlow):
         return
+    state = flow.layout.views(vector)
+    q = state.q.copy()
+    flow.slices.transport.limit(q, flow.grid.mesh_comm)
     import basix.ufl
     from dolfinx import mesh
     from dolfinx.io import vtkhdf
@@ -42,7 +44,7 @@ def write_snapshot(path: Path, flow: MeanFieldFlow, state: State, q: Array, time
     before = comm.scan(len(points)) - len(points)
     cells = before + np.arange(len(points), dtype=np.int64).reshape(-1, 2**p)
     element = basix.ufl.element("Lagrange", flow.mesh.mesh.basix_cell().name, 1, shape=(p,))
-    label = flow.label_weight[flow.grid.slices.start : flow.grid.slices.stop]
+    label = flow.slices.label_weight
     density = label[:, None, None] * q / np.abs(np.linalg.det(L))[:, None, None]
     # No cell has a neighbour, so each may stay where it is.
     domain = mesh.create_mesh(comm, cells, element, points, partitioner=_stay)
@@ -65,12 +67,11 @@ def _dimension(cell_type) -> int:  # type: ignore[no-untyped-def]
     return {CellType.interval: 1, CellType.quadrilateral: 2, CellType.hexahedron: 3}[cell_type]
 
 
-def _parts(flow: MeanFieldFlow) -> Array:
+def _parts(flow: AffineFlow) -> Array:
     """Corners in y of each node's part of its cell, in DOLFINx's order, shape (cells, nodes, 2^p, p)."""
     import basix
 
     mesh = flow.mesh
-    assert mesh is not None
     p, n = mesh.p, mesh.degree + 1
     edges = np.concatenate(([0.0], np.cumsum(mesh.basis.weights)))
     node = np.indices([n] * p).reshape(p, -1).T

@@ -10,11 +10,12 @@ import numpy as np
 from mpi4py import MPI
 from numpy.typing import NDArray
 
+from mfpde.elements.labels import Labels
+from mfpde.elements.rules import Rule
 from mfpde.features.features import Features
 from mfpde.features.modes import Modes
 from mfpde.particles.reduced import run_gauss
 from mfpde.particles.sampling import normal_rule
-from mfpde.problem.initial import Rule
 from mfpde.problem.problem import Problem
 
 __all__ = ["Curve", "characteristics", "normal_rule"]
@@ -31,11 +32,14 @@ class Curve:
     coefficients: Array
 
 
-def characteristics(problem: Problem, modes: Modes, times: Sequence[float], v_rule: Rule, tolerance: float = 1e-11) -> Curve:
+def characteristics(
+    problem: Problem, labels: Labels, modes: Modes, times: Sequence[float], v_rule: Rule, tolerance: float = 1e-11
+) -> Curve:
     """The loss along characteristics, on one rank.
 
     Args:
-        problem: What to solve; its rules of a and r are the nodes in these directions.
+        problem: What to solve.
+        labels: The nodes of a and r.
         modes: The Hermite truncation.
         times: Record times, ascending, from 0.
         v_rule: Nodes of each component of sqrt(d) v_0 (ignored at a point start), see `normal_rule`.
@@ -44,6 +48,6 @@ def characteristics(problem: Problem, modes: Modes, times: Sequence[float], v_ru
     Raises:
         RunError: If the integration fails.
     """
-    features = Features(MPI.COMM_SELF, modes, problem.activation)
-    records = run_gauss(problem, features, times, v_rule, tolerance).records
+    features = Features(MPI.COMM_SELF, modes, problem.stages[0].activation)
+    records = run_gauss(problem, labels, features, times, v_rule, tolerance).records
     return Curve(*(np.array(column) for column in zip(*records, strict=True)))

@@ -8,12 +8,16 @@ import numpy as np
 from mpi4py import MPI
 from numpy.typing import NDArray
 
-from mfpde.evolution.dop853 import integrate
+from mfpde.elements.labels import label_rules
+from mfpde.evolution.flow import Step
+from mfpde.evolution.integrate import integrate
+from mfpde.evolution.lagrangian import LagrangianFlow
 from mfpde.features.features import Features
 from mfpde.features.modes import Modes
+from mfpde.parallel import share
 from mfpde.particles.network import NetworkFlow, initial_network
-from mfpde.particles.reduced import ParticleFlow, choose_v_rule, run_gauss
-from mfpde.particles.sampling import random_particles, share, sobol_particles, spread
+from mfpde.particles.reduced import choose_v_rule, run_gauss
+from mfpde.particles.sampling import random_particles, sobol_particles
 from mfpde.particles.sgd import Sgd
 from mfpde.problem.problem import Problem
 from mfpde.problem.sections import Config
@@ -53,24 +57,24 @@ def final_state(comm: MPI.Intracomm, **columns: Array) -> Fields:
 
 
 def _reduced(comm: MPI.Intracomm, config: Config, problem: Problem, modes: Modes) -> Run:
-    features = Features(comm, modes, problem.activation)
+    features = Features(comm, modes, problem.stages[0].activation)
     return (_gauss if config.particles.sampling == "gauss" else _sampled)(comm, config, problem, features)
 
 
-def _outcome(comm: MPI.Intracomm, flow: ParticleFlow, end: Array, steps: int) -> Outcome:
-    now = flow.particles(end)
+def _outcome(comm: MPI.Intracomm, flow: LagrangianFlow, end: Array, steps: int) -> Outcome:
+    now = flow.nodes(end)
     fields = final_state(comm, a=now.a, v=now.v.T, r=now.r, weight=now.weight)
     return Outcome(comm.allreduce(len(now.a)), steps, fields)
 
 
 def _gauss(comm: MPI.Intracomm, config: Config, problem: Problem, features: Features) -> Run:
-    labels = len(problem.a_rule.nodes) * len(problem.r_rule.nodes)
-    points = max(1, round((config.particles.particles / labels) ** (1 / problem.p))) if spread(problem) else 1
+    labels = label_rules(problem, config.discretization.a_nodes, config.discretization.r_nodes)
+    points = 1 if problem.w.is_point else max(1, round((config.particles.particles / len(labels)) ** (1 / problem.p)))
     tolerance = config.discretization.tolerance
 
     def run(repeat: int, record: Record) -> Outcome:
-        rule = choose_v_rule(problem, features, config.record_times, points, tolerance)
-        done = run_gauss(problem, features, config.record_times, rule, tolerance)
+        rule = choose_v_rule(problem, labels, features, config.record_times, points, tolerance)
+        done = run_gauss(problem, labels, features, config.record_times, rule, tolerance)
         for row in done.records:
             record(*row)
         return _outcome(comm, done.flow, done.end, done.steps)
@@ -84,34 +88,33 @@ def _sampled(comm: MPI.Intracomm, config: Config, problem: Problem, features: Fe
     first, last = share(comm, numbers.particles)
 
     def run(repeat: int, record: Record) -> Outcome:
-        drawn = draw(problem, config.initial.a, numbers.particles, (numbers.seed, repeat), first, last)
-        flow = ParticleFlow(problem, features, drawn)
+        drawn = draw(problem, numbers.particles, (numbers.seed, repeat), first, last)
+        flow = LagrangianFlow(problem, features, drawn)
         end, steps = _follow(flow, config, record)
         return _outcome(comm, flow, end, steps)
 
     return run
 
 
-def _follow(flow: ParticleFlow | NetworkFlow, config: Config, record: Record) -> tuple[Array, int]:
+def _follow(flow: LagrangianFlow | NetworkFlow, config: Config, record: Record) -> tuple[Array, int]:
     """Collective. Integrates a flow and hands its loss and moments to `record`; its unknowns at the end, and the steps."""
-    end = flow.start
+    end = np.empty(flow.size)
 
-    def measure(time: float, theta: Array) -> None:
-        nonlocal end
-        end = theta
-        record(time, *flow.measure(theta))
+    def measure(step: Step, vector: Array) -> None:
+        end[...] = vector
+        record(step.time, *flow.measure(vector, step.time))
 
-    steps = integrate(flow, config.record_times, config.discretization.tolerance, measure)
+    steps = integrate(flow, config.record_times, config.discretization.tolerance, measure).steps
     return end, steps
 
 
 def _network(comm: MPI.Intracomm, config: Config, problem: Problem, modes: Modes) -> Run:
-    features = Features(comm, modes, problem.activation)
+    features = Features(comm, modes, problem.stages[0].activation)
     numbers = config.particles
     first, last = share(comm, numbers.particles)
 
     def run(repeat: int, record: Record) -> Outcome:
-        start = initial_network(problem, config.initial.a, numbers.particles, (numbers.seed, repeat), first, last)
+        start = initial_network(problem, numbers.particles, (numbers.seed, repeat), first, last)
         flow = NetworkFlow(problem, features, *start)
         end, steps = _follow(flow, config, record)
         return _neurons(comm, problem, steps, *flow.neurons(end))
@@ -120,13 +123,13 @@ def _network(comm: MPI.Intracomm, config: Config, problem: Problem, modes: Modes
 
 
 def _sgd(comm: MPI.Intracomm, config: Config, problem: Problem, modes: Modes) -> Run:
-    features = Features(comm, modes, problem.activation)
+    features = Features(comm, modes, problem.stages[0].activation)
     numbers = config.particles
     first, last = share(comm, numbers.particles)
 
     def run(repeat: int, record: Record) -> Outcome:
         seed = (numbers.seed, repeat)
-        start = initial_network(problem, config.initial.a, numbers.particles, seed, first, last)
+        start = initial_network(problem, numbers.particles, seed, first, last)
         training = Sgd(problem, features, *start, numbers.batch, numbers.step, seed)
         steps = training.run(config.record_times, record)
         return _neurons(comm, problem, steps, training.a, training.w)

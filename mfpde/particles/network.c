@@ -2,34 +2,10 @@
  *
  *   power[i][k] += sum_j g_kj q_ij^k,      q_ij := sum_k k G_ik g_kj q_ij^(k-1),      g_kj = a_j G_k(S_j) / N
  *
- * Eight columns are handled at a time, one in each lane of a vector.
+ * Columns are handled one in each lane of a vector; what lies beyond the last one is 0, and so is its g: it adds nothing.
  * Macro: K (largest degree).
  */
-#include <stdint.h>
-#include <string.h>
-
-#define LANES 8
-
-typedef double lanes __attribute__((vector_size(8 * LANES)));
-
-/* What lies beyond the last column is 0, and so is its g: it adds nothing. */
-static inline lanes load(const double *x, int64_t count)
-{
-    lanes value = {0};
-    if (count >= LANES)
-        memcpy(&value, x, sizeof value);
-    else
-        memcpy(&value, x, (size_t)count * sizeof *x);
-    return value;
-}
-
-static inline void store(double *x, lanes value, int64_t count)
-{
-    if (count >= LANES)
-        memcpy(x, &value, sizeof value);
-    else
-        memcpy(x, &value, (size_t)count * sizeof *x);
-}
+#include "lanes.h"
 
 /* q is (rows, columns), g is (K + 1, columns) with rows `stride` apart, G and power are (rows, K + 1). */
 void pair_sums(int64_t rows, int64_t columns, double *q, const double *G, const double *g, int64_t stride, double *power)
@@ -42,11 +18,11 @@ void pair_sums(int64_t rows, int64_t columns, double *q, const double *G, const 
         double *row = q + i * columns;
         for (int64_t j = 0; j < columns; j += LANES) {
             const int64_t count = columns - j;
-            const lanes x = load(row + j, count);
+            const lanes x = load(row + j, count, 0);
             lanes y = (lanes){0} + 1, slope = {0};
-            total[0] += load(g + j, count);
+            total[0] += load(g + j, count, 0);
             for (int k = 1; k <= K; k++) {
-                const lanes term = load(g + k * stride + j, count) * y; /* g q^(k-1) */
+                const lanes term = load(g + k * stride + j, count, 0) * y; /* g q^(k-1) */
                 slope += weight[k] * term;
                 total[k] += term * x;
                 y *= x;

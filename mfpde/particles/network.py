@@ -5,7 +5,7 @@
     P_ki = 1/N sum_j a_j G_k(S_j) (w_i.w_j)^k,           T(w) = E[f* sigma(w.x)],
     grad psi_i = sum_k sqrt((k+1)(k+2)) G_{k+2}(S_i) P_ki w_i + sum_jk k G_k(S_i) a_j G_k(S_j) (w_i.w_j)^{k-1} w_j / N - grad T
 
-with the tables G_k = c_k(s)/s^k of the mean-field solver (DESIGN, section 2), whose Hermite truncation at K makes the
+with the tables G_k = c_k(s)/s^k of the mean-field solver (`mfpde.features.modes`), whose Hermite truncation at K makes the
 network tend to the same limit as N grows.  T is a sum over the modes of the target.  The loss is
 
     E = 1/2 ( 1/N sum_ik a_i G_k(S_i) P_ki - 2/N sum_i a_i T(w_i) + |h|^2 ).
@@ -16,6 +16,7 @@ there at any d, also infinite: the cost is N^2 (p + m + K) for a right-hand side
 """
 
 from collections.abc import Iterator
+from dataclasses import replace
 from math import inf, sqrt
 from pathlib import Path
 
@@ -23,10 +24,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mfpde.compile import load_compiled
-from mfpde.features.features import Features, Neurons
+from mfpde.features.features import Cloud, Features, Velocity
 from mfpde.features.table import evaluate
-from mfpde.particles.sampling import generator, scale_of_v
-from mfpde.problem.initial import quantile_of_a
+from mfpde.particles.sampling import generator
 from mfpde.problem.problem import Problem
 
 Array = NDArray[np.float64]
@@ -40,7 +40,7 @@ ROWS, COLUMNS = 128, 512
 BLOCK = 64
 
 
-def initial_network(problem: Problem, law: str, count: int, seed: tuple[int, int], first: int, last: int) -> tuple[Array, Array]:
+def initial_network(problem: Problem, count: int, seed: tuple[int, int], first: int, last: int) -> tuple[Array, Array]:
     """The neurons [first, last) of `count` independent ones, up to a rotation of V-perp common to all.
 
     Row i of the part in V-perp has independent N(0, 1/d) entries in front of the i-th, which is chi_{d-p-i} / sqrt(d), and
@@ -48,7 +48,6 @@ def initial_network(problem: Problem, law: str, count: int, seed: tuple[int, int
 
     Args:
         problem: Gives d, p and the law of w.
-        law: Of a, as in `initial.a`.
         count: N.
         seed: The seed and the number of the repetition.
         first, last: Which ones; a neuron depends on its number alone.
@@ -58,7 +57,7 @@ def initial_network(problem: Problem, law: str, count: int, seed: tuple[int, int
         V-perp are left out where w_0 = 0, for they stay 0.
     """
     p, complement = problem.p, problem.d - problem.p
-    width = 0 if problem.w == "zero" else int(min(count, complement))
+    width = 0 if problem.w.name == "zero" else int(min(count, complement))
     u, w = np.empty(last - first), np.zeros((last - first, p + width))
     for block in range(first // BLOCK, -(-last // BLOCK)):
         draw = generator(seed, block)
@@ -68,11 +67,11 @@ def initial_network(problem: Problem, law: str, count: int, seed: tuple[int, int
             if not first <= i < last:
                 continue
             u[i - first], row = label, w[i - first]
-            row[:p] = scale_of_v(problem) * v
+            row[:p] = problem.w.scale * v
             if width:
-                row[p : p + len(before)] = scale_of_v(problem) * before
+                row[p : p + len(before)] = problem.w.scale * before
                 row[p + len(before) : p + len(before) + 1] = corner
-    return quantile_of_a(law, np.maximum(u, 2.0**-54)), w
+    return problem.a.quantile(np.maximum(u, 2.0**-54)), w
 
 
 class NetworkFlow:
@@ -86,28 +85,48 @@ class NetworkFlow:
 
     def __init__(self, problem: Problem, features: Features, a: Array, w: Array) -> None:
         self.comm = features.comm
-        self.problem = problem
+        self.problem, self.stage = problem, problem.stages[0]
         self.features = features
         self.target = features.modes.target_coefficients(problem.target)
         self.counts = self.comm.allgather(len(a))
         self.total = sum(self.counts)
         self.width = w.shape[1]
-        self.start = np.concatenate((a, w.ravel()))
-        self.scale = np.concatenate((np.ones(len(a)), np.full(w.size, scale_of_v(problem) or 1.0)))
+        self._start = np.concatenate((a, w.ravel()))
         macros = {"K": features.modes.hermite_degree}
         compiled = load_compiled(self.comm, Path(__file__).with_name("network.c"), DECLARATIONS, macros)
         self._ffi, self._lib = compiled.ffi, compiled.lib
+
+    @property
+    def size(self) -> int:
+        return len(self._start)
+
+    def pack(self, vector: Array) -> None:
+        vector[...] = self._start
+
+    def scales(self) -> Array:
+        scale = np.ones(self.size)
+        scale[self.counts[self.comm.rank] :] = self.problem.w.scale or 1.0
+        return scale
+
+    def after_step(self, vector: Array) -> bool:
+        return False
+
+    def unit_of_time(self, time: float) -> float:
+        return self.stage.unit_of_time(time)
+
+    def fastest(self, time: float, vector: Array) -> str:
+        return ""
 
     def neurons(self, theta: Array) -> tuple[Array, Array]:
         """Views of a (n,) and w (n, p + m)."""
         n = self.counts[self.comm.rank]
         return theta[:n], theta[n:].reshape(n, self.width)
 
-    def measure(self, theta: Array) -> tuple[float, Array]:
+    def measure(self, theta: Array, time: float = 0.0) -> tuple[float, Array]:
         """Collective. The loss, and the moments over the modes."""
         a, w = self.neurons(theta)
         reduced = self.reduced(a, w, self.total, self.problem.p)
-        moments = self.features.moments(reduced, np.ones(1))[0]
+        moments = self.features.moments(reduced, np.ones(1)).all
         T = self._target_terms(reduced)[0]
         G = self._tables(w)
         power, _ = self._pair_sums(a, w, G)
@@ -115,8 +134,7 @@ class NetworkFlow:
         local = float(a @ ((G[:, : K + 1] * power).sum(axis=1) - 2 * T)) / self.total
         return 0.5 * (self.comm.allreduce(local) + float(self.target @ self.target)), moments
 
-    def rates(self, time: float, theta: Array) -> Array:
-        """Collective. The time derivative of the unknowns."""
+    def rates(self, time: float, theta: Array, out: Array) -> float:
         a, w = self.neurons(theta)
         reduced = self.reduced(a, w, self.total, self.problem.p)
         self.features.moments(reduced, np.ones(1))  # extends the tables to the largest |w| of all ranks
@@ -127,32 +145,29 @@ class NetworkFlow:
         force += (np.sqrt((k + 1.0) * (k + 2.0)) * G[:, 2:] * power).sum(axis=1)[:, None] * w
         force[:, :p] -= dT_v.T
         force[:, p:] -= dT_r[:, None] * w[:, p:]
-        out = np.empty_like(theta)
+        xi_a, xi_w = self.stage.rates(time)
         da, dw = self.neurons(out)
-        da[...] = -self.problem.xi_a(time) * ((G[:, : K + 1] * power).sum(axis=1) - T)
-        dw[...] = -self.problem.xi_w(time) * a[:, None] * force
-        return out
+        da[...] = -xi_a * ((G[:, : K + 1] * power).sum(axis=1) - T)
+        dw[...] = -xi_w * a[:, None] * force
+        return inf
 
     def _tables(self, w: Array) -> Array:
         """G_k(S_i), shape (n, K + 3)."""
         return evaluate(self.features.table, (w**2).sum(axis=1))
 
     @staticmethod
-    def reduced(a: Array, w: Array, total: int, p: int) -> Neurons:
+    def reduced(a: Array, w: Array, total: int, p: int) -> Cloud:
         """Neurons a (n), w (n, p + m), of `total` with equal weights, as (a, v, r)."""
-        n, r = len(a), np.sqrt((w[:, p:] ** 2).sum(axis=1))
-        frame = np.zeros((1, p)), np.eye(p)[None]
-        return Neurons(np.ascontiguousarray(w[:, :p].T), np.full(n, 1 / total), *frame, np.ones((1, n)), a[None], r[None])
+        return Cloud.of(a, w[:, :p].T, np.sqrt((w[:, p:] ** 2).sum(axis=1)), np.full(len(a), 1 / total))
 
-    def _target_terms(self, reduced: Neurons) -> tuple[Array, Array, Array]:
+    def _target_terms(self, reduced: Cloud) -> tuple[Array, Array, Array]:
         """T (n), grad_v T (p, n) and dT/dr / r (n): Psi of the residual -T, at neurons with a = 1."""
         n, p = reduced.a.shape[1], self.problem.p
         # dT/dr / r is wanted at r = 0 as well: it depends on r only through S, so a tiny r does.
-        r = np.maximum(reduced.r, 1e-30)
-        unit = Neurons(reduced.y, reduced.weight, reduced.M, reduced.L, reduced.q, np.ones((1, n)), r)
+        unit = replace(reduced, a=np.ones((1, n)), r=np.maximum(reduced.r, 1e-30))
         T, dv, dr = np.empty((1, n)), np.empty((1, p, n)), np.empty((1, n))
-        self.features.velocities(unit, -self.target, (1.0, 1.0), (T, dv, dr))
-        return T[0], dv[0], dr[0] / r[0]
+        self.features.velocities(unit, -self.target, (1.0, 1.0), Velocity(T, dv, dr))
+        return T[0], dv[0], dr[0] / unit.r[0]
 
     def _pair_sums(self, a: Array, w: Array, G: Array) -> tuple[Array, Array]:
         """Collective. P, shape (n, K + 1), and the sum over j in grad psi, shape (n, p + m)."""

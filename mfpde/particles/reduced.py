@@ -1,9 +1,8 @@
-"""Reduced particles: neurons (a, v, r) moved by the exact population gradient through the Hermite modes.
+"""Reduced particles at Gauss nodes: neurons (a, v, r) moved by the exact population gradient through the Hermite modes.
 
-    a' = -xi_a Psi,   v' = -xi_w a grad_v Psi,   r' = -xi_w a dPsi/dr,   m_i = sum_n w_n a_n phi_i(v_n, r_n)
-
-The mean-field flow of DESIGN, section 2, without a mesh: at the same Hermite truncation as the finite-element solver, so
-that the difference is that solver's own error.  Particles are divided over the ranks; the moments are the one reduction.
+The mean-field flow without a mesh (`mfpde.evolution.lagrangian`), at the same Hermite truncation as the finite-element
+solver, so that the difference is that solver's own error.  Particles are divided over the ranks; the moments are the one
+reduction.
 """
 
 from collections.abc import Sequence
@@ -13,69 +12,22 @@ import numpy as np
 from mpi4py import MPI
 from numpy.typing import NDArray
 
-from mfpde.evolution.dop853 import integrate
-from mfpde.features.features import Features, Neurons
-from mfpde.particles.sampling import PANEL_POINTS, Particles, gauss_axes, gauss_particles, normal_rule, scale_of_v, share, spread
-from mfpde.problem.initial import Rule
+from mfpde.elements.labels import Labels
+from mfpde.elements.rules import Rule
+from mfpde.evolution.flow import Step
+from mfpde.evolution.lagrangian import LagrangianFlow, Nodes
+from mfpde.features.features import Cloud, Features
+from mfpde.parallel import share
+from mfpde.particles.sampling import PANEL_POINTS, gauss_axes, gauss_particles, normal_rule
 from mfpde.problem.problem import Problem
 
 Array = NDArray[np.float64]
 
 
-class ParticleFlow:
-    """The flow of this rank's particles; its unknowns are (a, v, r), flattened. Collective to evaluate.
-
-    Args:
-        problem: What to solve; the same on all ranks.
-        features: The Hermite truncation, over all ranks.
-        particles: This rank's particles.
-    """
-
-    def __init__(self, problem: Problem, features: Features, particles: Particles) -> None:
-        self.comm = features.comm
-        self.problem = problem
-        self.features = features
-        self.target = features.modes.target_coefficients(problem.target)
-        self.weight = particles.weight
-        self.start = np.concatenate((particles.a, particles.v.ravel(), particles.r))
-        n, p = len(particles.a), problem.p
-        self.scale = np.ones(len(self.start))
-        self.scale[n : n + p * n] = scale_of_v(problem) or 1.0
-        self._ones, self._frame = np.ones((1, n)), (np.zeros((1, p)), np.eye(p)[None])
-
-    def particles(self, theta: Array) -> Particles:
-        """Views of the unknowns."""
-        n, p = len(self.weight), self.problem.p
-        return Particles(theta[:n], theta[n : n + p * n].reshape(p, n), theta[n + p * n :], self.weight)
-
-    def moments(self, theta: Array) -> Array:
-        """Collective. m_i over all ranks, shape (modes,)."""
-        return self.features.moments(self._neurons(theta), np.ones(1))[0]
-
-    def measure(self, theta: Array) -> tuple[float, Array]:
-        """Collective. The loss and the moments."""
-        m = self.moments(theta)
-        return 0.5 * float(((m - self.target) ** 2).sum()), m
-
-    def rates(self, time: float, theta: Array) -> Array:
-        """Collective. The time derivative of the unknowns."""
-        residual = self.moments(theta) - self.target
-        out = np.empty_like(theta)
-        rate = self.particles(out)
-        xi = self.problem.xi_a(time), self.problem.xi_w(time)
-        self.features.velocities(self._neurons(theta), residual, xi, (rate.a[None], rate.v[None], rate.r[None]))
-        return out
-
-    def _neurons(self, theta: Array) -> Neurons:
-        now = self.particles(theta)
-        return Neurons(now.v, self.weight, *self._frame, self._ones, now.a[None], now.r[None])
-
-    def contributions(self, theta: Array) -> Array:
-        """Collective. a_n phi_i(v_n, r_n) of this rank's particles, shape (n, modes)."""
-        now, n, p = self.particles(theta), len(self.weight), self.problem.p
-        place = (np.ascontiguousarray(now.v.T), np.zeros((n, p, p)))
-        one = Neurons(np.zeros((p, 1)), np.ones(1), *place, np.ones((n, 1)), now.a[:, None], now.r[:, None])
-        return self.features.moments(one, np.zeros(n))[1]
+def contributions(features: Features, nodes: Nodes) -> Array:
+    """Collective. a_n phi_i(v_n, r_n) of this rank's particles, shape (n, modes)."""
+    one = Cloud(np.ones(1), nodes.a[:, None], np.ascontiguousarray(nodes.v.T)[:, :, None], nodes.r[:, None])
+    return features.moments(one, np.zeros(len(nodes.a))).by_slice
 
 
 @dataclass(frozen=True)
@@ -91,18 +43,21 @@ class GaussRun:
         steps: Of the integration.
     """
 
-    flow: ParticleFlow
+    flow: LagrangianFlow
     end: Array
     records: list[tuple[float, float, Array]]
     neglected: float
     steps: int
 
 
-def run_gauss(problem: Problem, features: Features, times: Sequence[float], v_rule: Rule, tolerance: float) -> GaussRun:
+def run_gauss(
+    problem: Problem, labels: Labels, features: Features, times: Sequence[float], v_rule: Rule, tolerance: float
+) -> GaussRun:
     """Collective. Moves the product Gauss nodes `gauss_axes` of the initial law, divided over the ranks.
 
     Args:
-        problem: What to solve; its rules of a and r are the nodes in these directions.
+        problem: What to solve.
+        labels: The nodes of a and r.
         features: The Hermite truncation, over all ranks.
         times: Record times, ascending.
         v_rule: Nodes of each component of sqrt(d) v_0 (ignored at a point start), see `normal_rule`.
@@ -111,34 +66,34 @@ def run_gauss(problem: Problem, features: Features, times: Sequence[float], v_ru
     Raises:
         RunError: On all ranks, if the integration fails.
     """
-    axes = gauss_axes(problem, v_rule)
-    count, comm = int(np.prod([len(rule.nodes) for rule in axes])), features.comm
-    first, last = share(comm, count)
-    flow = ParticleFlow(problem, features, gauss_particles(problem, v_rule, first, last))
+    axes = gauss_axes(problem, labels, v_rule)
+    first, last = share(features.comm, int(np.prod([len(rule) for rule in axes])))
+    flow = LagrangianFlow(problem, features, gauss_particles(problem, labels, v_rule, first, last))
     records: list[tuple[float, float, Array]] = []
-    end = flow.start
+    end = np.empty(flow.size)
 
-    def record(time: float, theta: Array) -> None:
-        nonlocal end
-        records.append((time, *flow.measure(theta)))
-        end = theta
+    def record(step: Step, vector: Array) -> None:
+        records.append((step.time, *flow.measure(vector, step.time)))
+        end[...] = vector
 
-    steps = integrate(flow, times, tolerance, record)
-    return GaussRun(flow, end, records, _neglected(flow, end, axes, first), steps)
+    steps = flow.follow(times, tolerance, record).steps
+    return GaussRun(flow, end, records, _neglected(features, flow.nodes(end), axes, first), steps)
 
 
-def choose_v_rule(problem: Problem, features: Features, times: Sequence[float], points: int, tolerance: float) -> Rule:
+def choose_v_rule(
+    problem: Problem, labels: Labels, features: Features, times: Sequence[float], points: int, tolerance: float
+) -> Rule:
     """Collective. The rule of each component of sqrt(d) v_0 with about `points` nodes.
 
     One Gauss-Hermite rule is best below SLOW nodes whatever it leaves, and above them while it converges fast: a trial
     run with SLOW / 2 of them says so, by a neglected term below the tolerance.  Otherwise panels, and for more than
     MANY nodes, where Hermite polynomials overflow.
     """
-    if points < SLOW or not spread(problem):
+    if points < SLOW or problem.w.is_point:
         return normal_rule(1, points)
     if points > MANY:
         return normal_rule(points // PANEL_POINTS, PANEL_POINTS)
-    trial = run_gauss(problem, features, times, normal_rule(1, SLOW // 2), tolerance)
+    trial = run_gauss(problem, labels, features, times, normal_rule(1, SLOW // 2), tolerance)
     return normal_rule(1, points) if trial.neglected <= tolerance else normal_rule(points // PANEL_POINTS, PANEL_POINTS)
 
 
@@ -146,22 +101,21 @@ def choose_v_rule(problem: Problem, features: Features, times: Sequence[float], 
 SLOW, MANY = 48, 128
 
 
-def _neglected(flow: ParticleFlow, theta: Array, axes: list[Rule], first: int) -> float:
+def _neglected(features: Features, nodes: Nodes, axes: list[Rule], first: int) -> float:
     """Collective. The largest |m_{n-1}|^2 / |m_0|^2 over the directions of v, m_j the moments' coefficient of he_j(y_q).
 
     A Gauss rule of n nodes errs like the coefficient 2 n, and coefficients fall geometrically (as in `indicators`).
     """
-    shape, modes = tuple(len(rule.nodes) for rule in axes), len(flow.features.modes)
-    values = flow.contributions(theta) * flow.weight[:, None]
-    index = np.unravel_index(np.arange(first, first + len(values)), shape)
-    share = 0.0
+    values = contributions(features, nodes) * nodes.weight[:, None]
+    index = np.unravel_index(np.arange(first, first + len(values)), tuple(len(rule) for rule in axes))
+    most = 0.0
     for rule, along in list(zip(axes, index, strict=True))[2:]:
-        if not rule.polynomials.size or len(rule.nodes) < 3:
+        if len(rule.counts) > 1 or len(rule) < 3:
             continue
-        by_node = np.zeros((len(rule.nodes), modes))
+        by_node = np.zeros((len(rule), values.shape[1]))
         np.add.at(by_node, along, values)
-        flow.comm.Allreduce(MPI.IN_PLACE, by_node)
-        size = np.linalg.norm(rule.polynomials.T @ by_node, axis=1)
+        features.comm.Allreduce(MPI.IN_PLACE, by_node)
+        size = np.linalg.norm(rule.polynomials[0].T @ by_node, axis=1)
         # Every second one may vanish by parity: look at two.
-        share = max(share, float(size[-2:].max() ** 2 / (size**2).sum()))
-    return share
+        most = max(most, float(size[-2:].max() ** 2 / (size**2).sum()))
+    return most

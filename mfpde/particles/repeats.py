@@ -43,7 +43,7 @@ class RepeatRecorder:
                 "config": config.to_toml(),
                 "dimension": problem.d,
                 "polynomial": problem.target.polynomial,
-                "activation": problem.activation.text,
+                "activation": problem.stages[0].activation.text,
                 "method": f"{numbers.sampling} particles" if numbers.method == "reduced" else numbers.method,
             }
         )

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from mfpde.errors import InputError
-from mfpde.features.modes import hermite_modes
+from mfpde.features.modes import modes_of
 from mfpde.output.hdf5 import ResultFile
 from mfpde.particles.methods import METHODS
 from mfpde.particles.repeats import RepeatRecorder
@@ -43,8 +43,7 @@ def particles(comm: Any, config: Any, problem: Any) -> Summary:
     if len(problem.stages) > 1:
         raise InputError("training.stages: particles train in one stage; allowed: no stages, and no training.strategy")
     started = time.monotonic()
-    numbers = config.discretization
-    modes = hermite_modes(problem.p, numbers.hermite_degree, numbers.radial_degree, problem.d)
+    modes = modes_of(problem, config.discretization)
     run = METHODS[config.particles.method](comm, config, problem, modes)
     final = config.record_times[-1]
     with ResultFile(comm, Path(config.output.file)) as file:

@@ -80,7 +80,7 @@ class Sgd:
         self.a = a.copy()
         self.w = np.zeros((len(a), d))
         self.w[:, : w.shape[1]] = w
-        self.slope = derivative(problem.activation)
+        self.slope = derivative(problem.stages[0].activation)
         self._test = generator(seed, TESTS).standard_normal((TEST, d))
         self._modes_at_test = modes_at(features.modes, problem.d, self._test)
 
@@ -104,7 +104,7 @@ class Sgd:
         return done
 
     def _advance(self, number: int) -> None:
-        time, sigma = number * self.step, self.problem.activation
+        time, sigma = number * self.step, self.problem.stages[0].activation
         x = generator(self.seed, SAMPLES + number).standard_normal((self.batch, self.w.shape[1]))
         u = self.w @ x.T
         value = sigma(u)
@@ -112,18 +112,18 @@ class Sgd:
         self.comm.Allreduce(MPI.IN_PLACE, f)
         error = (self.problem.target(x[:, : self.problem.p].T) - f) * (self.step / self.batch)
         change = value @ error
-        xi_w = self.problem.xi_w(time)
+        xi_w = self.problem.stages[0].xi_w(time)
         if xi_w:
             self.w += (self.slope(u) * (xi_w * self.a[:, None] * error)) @ x
-        self.a += self.problem.xi_a(time) * change
+        self.a += self.problem.stages[0].xi_a(time) * change
 
     def measure(self) -> tuple[float, Array]:
         """Collective. The population loss (see the module), and the moments over the modes."""
         modes = self.features.modes
         reduced = NetworkFlow.reduced(self.a, self.w, self.total, self.problem.p)
-        moments = self.features.moments(reduced, np.ones(1))[0]
+        moments = self.features.moments(reduced, np.ones(1)).all
         residual = moments - modes.target_coefficients(self.problem.target)
-        f = self.a @ self.problem.activation(self.w @ self._test.T) / self.total
+        f = self.a @ self.problem.stages[0].activation(self.w @ self._test.T) / self.total
         self.comm.Allreduce(MPI.IN_PLACE, f)
         rest = float(((f - self._modes_at_test @ moments) ** 2).mean())
         return 0.5 * (float(residual @ residual) + rest), moments
@@ -133,4 +133,4 @@ def check_sgd(problem: Problem) -> None:
     """Raises InputError if SGD cannot run on the problem: at d = inf there are no samples, at a jump no gradient."""
     if problem.d == inf:
         raise InputError("input.dimension: inf has no samples for SGD; allowed with particles.method = 'sgd': a finite number")
-    derivative(problem.activation)
+    derivative(problem.stages[0].activation)

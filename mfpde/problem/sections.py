@@ -92,6 +92,7 @@ class Discretization(_Section, frozen=True):
     """How the density is resolved.
 
     Attributes:
+        frame: What carries the density: an affine frame a slice, with transport on the reference mesh ("affine").
         hermite_degree: K, the largest total degree of a mode.
         radial_degree: Largest j.
         cells: Cells of the reference mesh in each direction; 0: chosen from p and d.
@@ -104,6 +105,7 @@ class Discretization(_Section, frozen=True):
         mesh: A mesh file instead of the box.
     """
 
+    frame: Literal["flow", "affine"] = "affine"
     hermite_degree: int = 6
     radial_degree: int = 2
     cells: int = 0

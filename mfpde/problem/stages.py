@@ -7,14 +7,15 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from math import comb, inf
+from math import comb, inf, isfinite
 
-from mfpde.errors import InputError
+from mfpde.errors import InputError, RunError
 from mfpde.problem.activation import Activation, parse_activation
-from mfpde.problem.initial import law_of_a
+from mfpde.problem.laws import parse_law
 from mfpde.problem.schedule import Schedule, parse_schedule
 from mfpde.problem.sections import Config, StageSection
 from mfpde.problem.target import Target
+from mfpde.problem.terms import Term
 
 MOST_COPIES = 6
 # Neurons of the average of a point start's copies, one for each multiset of labels.
@@ -32,6 +33,7 @@ class Stage:
         average: At its start, w becomes the average of this many independent copies.
         reset_a: Whether a starts again at 0.
         by_moments: Whether moments are all that is known of the law of w from its start on, and all that is needed.
+        terms: Of the velocity beside the interaction, see `mfpde.problem.terms`.
     """
 
     start: float
@@ -42,11 +44,34 @@ class Stage:
     average: int
     reset_a: bool
     by_moments: bool = False
+    terms: tuple[Term, ...] = ()
+
+    @property
+    def trains(self) -> tuple[bool, bool]:
+        """Whether a moves, and whether w does."""
+        moved = [(not self.xi_a.zero, not self.xi_w.zero), *(term.trains for term in self.terms)]
+        return any(a for a, _ in moved), any(w for _, w in moved)
+
+    def rates(self, time: float) -> tuple[float, float]:
+        """xi_a and xi_w at a time since its start.
+
+        Raises:
+            RunError: If one of them is not finite.
+        """
+        xi = self.xi_a(time), self.xi_w(time)
+        if not all(isfinite(x) for x in xi):
+            raise RunError(f"training.xi_a or training.xi_w is not finite at t = {time:.6g}")
+        return xi
+
+    def unit_of_time(self, time: float) -> float:
+        """1 / max(xi_a, xi_w) at `time`: what the flow needs for a change of order 1; inf where nothing moves."""
+        fastest = max(self.rates(time))
+        return 1 / fastest if fastest > 0 else inf
 
     @property
     def linear(self) -> bool:
         """Whether only a is trained, and with a polynomial: then moments of the law of w are all that enters."""
-        return self.xi_w.zero and self.activation.polynomial is not None
+        return self.xi_w.zero and not self.terms and self.activation.polynomial is not None
 
     @property
     def degree(self) -> int:
@@ -147,7 +172,8 @@ def _check_truncation(stage: Stage, config: Config, key: str) -> None:
 
 def _check_averages(stages: list[Stage], keys: list[str], config: Config, first: int) -> None:
     """What averages allow; from stage `first` on, the law of w is known by its moments alone."""
-    tuples = len(law_of_a(config.initial.a, config.discretization.a_nodes).nodes)  # neurons of a point start, so far
+    atoms = parse_law(config.initial.a).atoms
+    tuples = config.discretization.a_nodes if atoms is None else len(atoms[0])  # neurons of a point start, so far
     for i, (stage, key) in enumerate(zip(stages, keys, strict=True)):
         if not 1 <= stage.average <= MOST_COPIES:
             raise InputError(f"{key}.average: {stage.average}; allowed: 1 to {MOST_COPIES} copies")

@@ -20,13 +20,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from mpi4py import MPI
 from mpmath import MPContext
 from numpy.typing import NDArray
 
 from mfpde.compile import load_compiled
-from mfpde.evolution.dynamics import MeanFieldFlow, Points
-from mfpde.evolution.state import State
+from mfpde.evolution.lagrangian import Nodes
 from mfpde.features.modes import hermite_modes
+from mfpde.parallel import share
 
 Array = NDArray[np.float64]
 # beta and k of E[u_V^beta |u_perp|^{2k}].
@@ -37,7 +38,7 @@ EXTENDED = MPContext()
 EXTENDED.dps = 60
 
 DECLARATIONS = """
-typedef struct { int64_t slices, nodes; const double *y, *weight, *M, *L, *q, *r, *label; } law_t;
+typedef struct { int64_t nodes; const double *weight, *v, *r; } law_t;
 void law_moments(const law_t *, const int32_t *parent, const int32_t *factor, double *high, double *low);
 """
 
@@ -103,60 +104,51 @@ def extended(value: Fraction) -> Any:
     return EXTENDED.mpf(value.numerator) / value.denominator
 
 
-def law_moments(flow: MeanFieldFlow, state: State, degree: int) -> Moments | None:
+def law_moments(comm: MPI.Intracomm, nodes: Nodes, complement: float, degree: int) -> Moments | None:
     """Collective. The moments of the law of one neuron's w up to `degree`, on rank 0; None elsewhere.
 
     Args:
-        flow: Whose slices, over all ranks, make up the law.
-        state: Of this rank's slices.
+        comm: All ranks.
+        nodes: This rank's part of the law.
+        complement: Dimension D of V-perp, or inf.
         degree: Largest |beta| + 2k.
     """
-    comm, p, d = flow.grid.comm, flow.problem.p, flow.problem.d
+    p = len(nodes.v)
     index = hermite_modes(p, degree, degree // 2, p + 2.0)  # for its monomials v^alpha r^{2j} alone
-    kernel = load_compiled(comm, Path(__file__).with_name("averaging.c"), DECLARATIONS, {"P": p, "MOMENTS": len(index)})
-    law = kernel.ffi.new("law_t *")
-    law.slices, law.nodes = len(state.M), flow.weight.size
-    arrays = {
-        "y": flow.y,
-        "weight": flow.weight,
-        "M": state.M,
-        "L": flow.frames(state),
-        "q": state.q,
-        "r": state.r,
-        "label": flow.label_weight[flow.grid.slices.start : flow.grid.slices.stop],
-    }
-    kept = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
-    for name, array in kept.items():
-        setattr(law, name, kernel.ffi.from_buffer("double[]", array))
+    macros = {"P": p, "MOMENTS": len(index)}
+    compiled = load_compiled(comm, Path(__file__).with_name("averaging.c"), DECLARATIONS, macros)
+    law, pointer = compiled.ffi.new("law_t *"), compiled.ffi.from_buffer
+    law.nodes = len(nodes.r)
+    arrays = [np.ascontiguousarray(x) for x in (nodes.weight, nodes.v, nodes.r)]
+    law.weight, law.v, law.r = (pointer("double[]", array) for array in arrays)
     parts = np.empty((2, len(index)))
-    pointers = [kernel.ffi.from_buffer("int32_t[]", x) for x in (index.parent, index.factor)]
-    kernel.lib.law_moments(law, *pointers, *(kernel.ffi.from_buffer("double[]", part) for part in parts))
+    steps = [pointer("int32_t[]", x) for x in (index.parent, index.factor)]
+    compiled.lib.law_moments(law, *steps, *(pointer("double[]", part) for part in parts))
     # A few hundred numbers a rank: summed in extended precision, where the result is needed.
     gathered = comm.gather(parts)
     if gathered is None:
         return None
     totals = [sum((EXTENDED.mpf(float(x)) for part in gathered for x in part[:, i]), EXTENDED.mpf(0)) for i in range(len(index))]
     keys = [(tuple(alpha), j) for alpha, j in zip(index.alpha.tolist(), index.radial.tolist(), strict=True)]
-    return Moments(p, d - p, degree, dict(zip(keys, totals, strict=True)))
+    return Moments(p, complement, degree, dict(zip(keys, totals, strict=True)))
 
 
-def average_points(flow: MeanFieldFlow, state: State, copies: int) -> Points:
-    """Collective. The law of the average of copies of a point start: one neuron for each multiset of labels, at a = 0.
+def average_points(comm: MPI.Intracomm, nodes: Nodes, copies: int) -> Nodes:
+    """Collective. This rank's part of the law of the average of copies of a point start: one neuron for each multiset of
+    labels, at a = 0.
 
     Its weight is n! / prod_i n_i! times the product of the labels' weights; |u_perp|^2 = (1/n^2) sum_i r_i^2, since
     directions of V-perp are orthogonal at d = inf, and r = 0 otherwise.
     """
-    total = np.zeros((len(flow.label_weight), flow.problem.p + 1))
-    here = flow.grid.slices
-    if flow.grid.mesh_comm.rank == 0:
-        total[here.start : here.stop] = np.column_stack((state.M, state.r[:, 0, 0]))
-    v, r = np.split(flow.grid.comm.allreduce(total), [flow.problem.p], axis=1)
+    rows = np.concatenate(comm.allgather(np.column_stack((nodes.v.T, nodes.r, nodes.weight))))
+    v, r, weight = rows[:, :-2], rows[:, -2], rows[:, -1]
     tuples = np.array(list(combinations_with_replacement(range(len(v)), copies)))
+    tuples = tuples[slice(*share(comm, len(tuples)))]
     ways = np.full(len(tuples), factorial(copies))
     run = np.ones(len(tuples), dtype=int)  # how often the label of this column has occurred up to here
     for i in range(1, copies):
         run = np.where(tuples[:, i] == tuples[:, i - 1], run + 1, 1)
         ways //= run
-    weight = ways * flow.label_weight[tuples].prod(axis=1)
-    radius = np.sqrt((r[tuples, 0] ** 2).sum(axis=1)) / copies
-    return Points(np.column_stack((np.zeros(len(tuples)), radius)), v[tuples].mean(axis=1), weight)
+    radius = np.sqrt((r[tuples] ** 2).sum(axis=1)) / copies
+    place = np.ascontiguousarray(v[tuples].mean(axis=1).T)
+    return Nodes(np.zeros(len(tuples)), place, radius, ways * weight[tuples].prod(axis=1))

@@ -1,52 +1,34 @@
 """The flow of a stage that is known by moments: dm/dt = -xi_a(t) K (m - h), see `mfpde.training.spectrum`."""
 
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
 from math import inf
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 from mpi4py import MPI
 from numpy.typing import NDArray
 
+from mfpde.evolution.flow import Field, Observation, Step
 from mfpde.features.modes import Modes
 from mfpde.problem.problem import Problem
-from mfpde.problem.sections import Discretization
+from mfpde.problem.stages import Stage
 from mfpde.training.averaging import Moments
 from mfpde.training.spectrum import Spectrum, kernel_modes, spectrum
 
 Array = NDArray[np.float64]
 
 
-@dataclass(frozen=True)
-class _Coefficients:
-    """The unknowns m_i, all of them on rank 0."""
-
-    initial: Array
-
-    @property
-    def size(self) -> int:
-        return len(self.initial)
-
-    def pack(self, vector: Array) -> None:
-        vector[...] = self.initial
-
-    def blocks(self, vector: Array) -> dict[str, Array]:
-        return {"m": vector}
-
-
 class LinearFlow:
     """The coefficients m_i of a network whose outer weights alone are trained, with a polynomial activation.
 
-    Collective to construct; a `mfpde.evolution.flow.Flow`.
+    Collective to construct; a `StageFlow` whose unknowns are the m_i that the activation reaches, all of them on rank 0.
 
     Args:
         comm: All ranks.
-        problem: With the stage's activation and learning rates.
+        problem: With its stages.
+        number: Of the stage.
         modes: Of the run; those of the activation are among them.
-        discretization: For the tolerance of a time step.
         law: Moments of w, on rank 0.
-        spread: Whether |u_perp| > 0 at finite d.
         start: The coefficients m at the start, over the run's modes; 0 if not given (a = 0).
         other: Moments of a less accurate computation, on rank 0.
 
@@ -55,27 +37,22 @@ class LinearFlow:
         on_V: Of its block of the modes he_alpha(z).
     """
 
-    averaged = True
-
     def __init__(
         self,
         comm: MPI.Intracomm,
         problem: Problem,
+        number: int,
         modes: Modes,
-        discretization: Discretization,
         law: Moments | None,
-        spread: bool,
         start: Array | None = None,
         other: Moments | None = None,
     ) -> None:
-        assert problem.activation.polynomial is not None
-        self.problem = problem
-        self.law = law
-        self.spread = spread
-        self.modes = modes
-        polynomial = problem.activation.polynomial
+        self.comm, self.problem, self.number, self.law, self.modes = comm, problem, number, law, modes
+        self.stage: Stage = problem.stages[number]
+        assert self.stage.activation.polynomial is not None
+        polynomial = self.stage.activation.polynomial
         degree = len(polynomial) - 1
-        mine = kernel_modes(problem.p, degree, problem.d, spread)
+        mine = kernel_modes(problem.p, degree, problem.d, not problem.w.is_point)
         found = None if law is None else [spectrum(law, polynomial, mine, other)]
         if found is not None and law is not None and mine.radial.any():
             found.append(spectrum(law, polynomial, kernel_modes(problem.p, degree, problem.d, False), other))
@@ -85,44 +62,72 @@ class LinearFlow:
         position = {key: i for i, key in enumerate(_keys(modes))}
         self.index = np.array([position[key] for key in _keys(mine)])
         self.target = modes.target_coefficients(problem.target)
-        self.start = np.zeros(len(modes)) if start is None else start
-        self.layout = _Coefficients(self.start[self.index] if comm.rank == 0 else np.empty(0))
-        self.grid = SimpleNamespace(comm=comm)
-        self.discretization = discretization
-        self.y = np.zeros((problem.p, 1, 1))
-        self.unknowns = len(self.index)
+        self.beginning = np.zeros(len(modes)) if start is None else start
 
-    def rates(self, time: float, vector: Array, out: Array) -> None:
-        """-xi_a K (m - h), written to `out` on rank 0."""
+    @property
+    def size(self) -> int:
+        return len(self.index) if self.comm.rank == 0 else 0
+
+    def pack(self, vector: Array) -> None:
+        vector[...] = self.restrict(self.beginning)
+
+    def rates(self, time: float, vector: Array, out: Array) -> float:
         if len(vector):
             np.matmul(self.spectrum.matrix, self.target[self.index] - vector, out=out)
-            out *= self.problem.xi_a(time)
-
-    def limit(self, vector: Array) -> bool:
-        """There is no density to limit."""
-        return False
-
-    def largest_step(self) -> float:
-        """The error estimate alone limits the step."""
+            out *= self.stage.xi_a(time)
         return inf
 
+    def scales(self) -> Array:
+        return np.ones(self.size)
+
+    def after_step(self, vector: Array) -> bool:
+        return False
+
     def unit_of_time(self, time: float) -> float:
-        """What a change of order 1 takes at least; inf where xi_a = 0."""
-        rate = self.problem.xi_a(time) * float(self.spectrum.eigenvalues[-1])
+        rate = self.stage.xi_a(time) * float(self.spectrum.eigenvalues[-1])
         return 1 / rate if rate > 0 else inf
 
-    def fastest_slice(self) -> str:
-        """There are no slices to name."""
+    def fastest(self, time: float, vector: Array) -> str:
         return ""
 
-    def moments(self, vector: Array, time: float) -> Array:
+    def follow(
+        self,
+        times: Sequence[float],
+        tolerance: float,
+        record: Callable[[Step, Array], None],
+        progress: Callable[[Step], None] = lambda step: None,
+    ) -> Step:
+        """By the eigen-decomposition: an explicit integrator would need a step for every 1 / lambda_max of a time that has to
+        be long against 1 / lambda_min."""
+        for time, m in zip(times, self.exact(np.array(times)), strict=True):
+            record(Step(time), self.restrict(m))
+        return Step(times[-1])
+
+    def next_stage(self, number: int, vector: Array) -> "LinearFlow":
+        stage = self.problem.stages[number]
+        law = None if self.law is None else self.law.average(stage.average)
+        start = None if stage.reset_a else self.moments(vector)
+        return LinearFlow(self.comm, self.problem, number, self.modes, law, start)
+
+    def moments(self, vector: Array) -> Array:
         """Collective. The coefficients over the run's modes: those that the activation does not reach are 0."""
-        return self._spread(self.grid.comm.bcast(vector))
+        return self._spread(self.comm.bcast(vector))
+
+    def observe(self, time: float, vector: Array) -> Observation:
+        return Observation(self.moments(vector))
+
+    def datasets(self) -> Mapping[str, Array | Field]:
+        modes = self.spectrum.modes
+        values = {name: getattr(self.spectrum, name) for name in ("matrix", "eigenvalues", "vectors", "uncertainty")}
+        return {f"/kernel/{name}": x for name, x in {**values, "alpha": modes.alpha, "radial": modes.radial}.items()}
+
+    def snapshot(self, vector: Array) -> Mapping[str, Array | Field]:
+        return {}
 
     @property
     def residual(self) -> Array:
         """m - h at the start of the stage, over the modes of K."""
-        return (self.start - self.target)[self.index]
+        return (self.beginning - self.target)[self.index]
 
     @property
     def rate_on_V(self) -> float:
@@ -142,11 +147,11 @@ class LinearFlow:
     def exact(self, time: Array) -> Array:
         """The coefficients at times since the start of the stage, from the eigen-decomposition, shape (times, modes)."""
         target = self.target[self.index]
-        return self._spread(self.spectrum.coefficients(self.start[self.index], target, self.problem.xi_a.integral(time)))
+        return self._spread(self.spectrum.coefficients(self.beginning[self.index], target, self.stage.xi_a.integral(time)))
 
     def restrict(self, m: Array) -> Array:
         """The flat vector of coefficients over the run's modes: this rank's part."""
-        return m[self.index] if self.grid.comm.rank == 0 else np.empty(0)
+        return m[self.index] if self.comm.rank == 0 else np.empty(0)
 
     def _spread(self, m: Array) -> Array:
         out = np.zeros((*m.shape[:-1], len(self.modes)))

@@ -1,6 +1,6 @@
 """Training a alone, with a polynomial activation, from a law of w: linear dynamics and their kernel matrix.
 
-With sigma(u) = sum_m b_m u^m and S = |u_V|^2 + |u_perp|^2, the features of DESIGN, section 2, are polynomials,
+With sigma(u) = sum_m b_m u^m and S = |u_V|^2 + |u_perp|^2, the features of `mfpde.features.modes` are polynomials,
 
     phi_{alpha,j}(u) = N' sum_n b_{k+2n} (k+2n)! / (2^n n!) u_V^alpha |u_perp|^{2j} S^n,
     N' = ( alpha! 2^j j! prod_{i<j} (D+2i) )^{-1/2},   k = |alpha| + 2j <= deg sigma,

@@ -1,0 +1,156 @@
+"""Composite Gauss rules: on each panel the Gauss rule of a law restricted to it.
+
+The n nodes on a panel lie inside it, also where the panel is unbounded, their weights are positive and sum to the panel's
+mass, and the rule is exact for the law times polynomials of degree 2 n - 1 on every panel (Golub and Welsch, 1969; the
+recurrence of a restricted law by the discretised Stieltjes procedure, Gautschi, 2004).  One panel over the whole law is
+its own Gauss rule: Gauss-Legendre for a uniform law, Gauss-Hermite for a normal one.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import pairwise
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mfpde.problem.laws import Law
+
+Array = NDArray[np.float64]
+
+# Stieltjes' discretisation: panels of equal probability and points in each.
+PARTS, POINTS = 12, 64
+# Probability beyond which an unbounded law is cut off for the discretisation.
+TAIL = 1e-30
+
+
+@dataclass(frozen=True)
+class Rule:
+    """Nodes and weights of a law, with the panels that they belong to.
+
+    Attributes:
+        nodes: Shape (n,), ascending.
+        weights: Shape (n,), positive, sum 1.
+        edges: Ends of the panels, shape (panels + 1,); the first and last are those of the law's support.
+        counts: Nodes of each panel.
+        smooth: Whether values between the nodes mean something: not for the atoms of a discrete law.
+    """
+
+    nodes: Array
+    weights: Array
+    edges: Array
+    counts: tuple[int, ...]
+    smooth: bool = True
+
+    def __len__(self) -> int:
+        return len(self.nodes)
+
+    @property
+    def slices(self) -> list[slice]:
+        """Of the nodes of each panel."""
+        ends = np.cumsum((0, *self.counts))
+        return [slice(int(first), int(last)) for first, last in pairwise(ends)]
+
+    @cached_property
+    def polynomials(self) -> tuple[Array, ...]:
+        """Per panel, p_j at node i, [i, j]: orthonormal polynomials of the law restricted to the panel."""
+        found = []
+        for part in self.slices:
+            x, w = self.nodes[part], self.weights[part] / self.weights[part].sum()
+            centre, width = w @ x, np.ptp(x) / 2 or 1.0
+            root = np.sqrt(w)[:, None]
+            q, r = np.linalg.qr(root * np.polynomial.chebyshev.chebvander((x - centre) / width, len(x) - 1))
+            found.append(q * np.sign(np.diag(r)) / root)
+        return tuple(found)
+
+    def coefficients(self, values: Array) -> list[Array]:
+        """Per panel, the coefficients of `values` (n, ...) in its orthonormal polynomials, shapes (nodes of the panel, ...)."""
+        found = []
+        for part, polynomials in zip(self.slices, self.polynomials, strict=True):
+            weights = self.weights[part] / self.weights[part].sum()
+            found.append(np.tensordot(polynomials * weights[:, None], values[part], axes=(0, 0)))
+        return found
+
+    def interpolation(self, x: Array) -> Array:
+        """The matrix (len(x), n) that carries values at the nodes to x, by the polynomial of the panel that holds x."""
+        out = np.zeros((len(x), len(self)))
+        panel = np.clip(np.searchsorted(self.edges, x, side="right") - 1, 0, len(self.counts) - 1)
+        for number, part in enumerate(self.slices):
+            here = np.flatnonzero(panel == number)
+            out[here, part] = _barycentric(self.nodes[part], x[here])
+        return out
+
+
+def _barycentric(nodes: Array, x: Array) -> Array:
+    """Lagrange basis polynomials of `nodes` at x, shape (len(x), len(nodes))."""
+    scale = np.ptp(nodes) / 4 or 1.0
+    weights = 1 / ((nodes[:, None] - nodes) / scale + np.eye(len(nodes))).prod(axis=1)
+    gaps = x[:, None] - nodes
+    hit = gaps == 0
+    terms = weights / np.where(hit, 1.0, gaps)
+    terms = np.where(hit.any(axis=1, keepdims=True), hit, terms)
+    return np.asarray(terms / terms.sum(axis=1, keepdims=True))
+
+
+def gauss_rule(law: Law, counts: Sequence[int], edges: Sequence[float] = ()) -> Rule:
+    """The composite Gauss rule of a law.
+
+    Args:
+        law: A law of atoms is its own rule, whatever the counts.
+        counts: Nodes of each panel.
+        edges: Ends between the panels, ascending inside the support; none for a single panel.
+    """
+    if law.atoms is not None:
+        nodes, weights = law.atoms
+        return Rule(nodes, weights, np.array(law.support), (len(nodes),), smooth=False)
+    ends = [law.support[0], *edges, law.support[1]]
+    known = None if len(edges) else law.recurrence(counts[0])
+    if known is not None:
+        parts = [_golub_welsch(*known)]
+    else:
+        parts = [_restricted(law, low, high, n) for (low, high), n in zip(pairwise(ends), counts, strict=True)]
+    mass = np.concatenate([weights for _, weights in parts])
+    return Rule(np.concatenate([nodes for nodes, _ in parts]), mass / mass.sum(), np.array(ends), tuple(counts))
+
+
+def _restricted(law: Law, low: float, high: float, n: int) -> tuple[Array, Array]:
+    """Nodes and unnormalised weights of the law on [low, high]."""
+    x, w = _discretised(law, low, high)
+    mass = w.sum()
+    centre = w @ x / mass
+    width = np.sqrt(w @ (x - centre) ** 2 / mass) or 1.0
+    t, share = (x - centre) / width, w / mass
+    alpha, beta = np.zeros(n), np.zeros(n)
+    before, now = np.zeros_like(t), np.ones_like(t)  # orthonormal
+    for k in range(n):
+        alpha[k] = share @ (t * now**2)
+        after = (t - alpha[k]) * now - (beta[k - 1] if k else 0.0) * before
+        beta[k] = np.sqrt(share @ after**2)
+        before, now = now, after / beta[k]
+    nodes, weights = _golub_welsch(alpha, beta[:-1])
+    return centre + width * nodes, mass * weights
+
+
+def _discretised(law: Law, low: float, high: float) -> tuple[Array, Array]:
+    """Many points and weights of the law on [low, high]: Gauss-Legendre on parts that follow its quantiles."""
+    ends = law.quantile(np.array([TAIL, 0.5, 1 - 1e-16]))
+    reach = 2 * max(ends[1] - ends[0], ends[2] - ends[1])
+    low, high = max(low, law.support[0], ends[1] - reach), min(high, law.support[1], ends[1] + reach)
+    s, w = np.polynomial.legendre.leggauss(POINTS)
+    edges = np.linspace(0.0, 1.0, PARTS + 1)
+    half = np.diff(edges)[:, None] / 2
+    s, w = (edges[:-1, None] + half * (s + 1)).ravel(), (half * w).ravel()
+    if low == law.support[0]:  # a density may be singular there, like x^(-1/2): x = low + s^2 takes that away
+        s, w = s**2, 2 * s * w
+    points = low + (high - low) * s
+    return points, (high - low) * w * law.density(points)
+
+
+def _golub_welsch(diagonal: Array, off_diagonal: Array) -> tuple[Array, Array]:
+    """Nodes and weights, sum 1, from the eigen-decomposition of the Jacobi matrix of a three-term recurrence."""
+    from scipy.linalg import eigh_tridiagonal
+
+    shift = diagonal[len(diagonal) // 2]
+    nodes, vectors = eigh_tridiagonal(diagonal - shift, off_diagonal)
+    weights = vectors[0] ** 2 / (vectors[0] ** 2).sum()
+    return nodes + shift, weights

@@ -1,0 +1,345 @@
+"""The mean-field flow of a density on a reference mesh in a moving affine frame, `discretization.frame = "affine"`.
+
+For every slice l = (a_0, r_0), with the residual m_i - h_i of the Hermite modes:
+
+    dq/dt + div_y(q beta) = 0,   dA/dt + beta.grad A = -xi_a Psi,   dR/dt + beta.grad R = -xi_w A dPsi/dr,
+    v = M + L y,   v' = -xi_w A grad_v Psi,   beta = chi L^{-1} (v' - M' - L' y)
+
+The picture holds while v_0 -> v is one-to-one within every slice.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from math import inf
+from pathlib import Path
+
+import numpy as np
+from mpi4py import MPI
+from numpy.typing import NDArray
+
+from mfpde.elements.frame import frame_velocity, taper
+from mfpde.elements.labels import Labels, label_rules
+from mfpde.elements.mesh import ReferenceMesh, box_mesh, read_mesh, reference_mesh
+from mfpde.elements.transport import Transport
+from mfpde.errors import RunError
+from mfpde.evolution.flow import Field, Observation, Step
+from mfpde.evolution.grid import ProcessGrid, process_grid
+from mfpde.evolution.indicators import seen
+from mfpde.evolution.integrate import integrate
+from mfpde.evolution.lagrangian import Nodes
+from mfpde.evolution.state import Layout
+from mfpde.features.features import Cloud, Features, Moments, Velocity
+from mfpde.features.modes import Modes, modes_of
+from mfpde.problem.problem import Problem
+from mfpde.problem.sections import Discretization
+from mfpde.problem.stages import Stage
+
+Array = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class State:
+    """The unknowns of this rank's slices.
+
+    Attributes:
+        q, a, r: The density and the carried coordinates at the DG nodes, shape (slices, cells, nodes).
+        M: The frame's centre, shape (slices, p).
+        Lambda: Its matrix sqrt(d) L, which starts as the identity at every d, shape (slices, p, p).
+    """
+
+    q: Array
+    a: Array
+    r: Array
+    M: Array
+    Lambda: Array
+
+
+@dataclass(frozen=True)
+class Slices:
+    """What does not change during a run: the labels, the mesh, and this rank's part of both.
+
+    Attributes:
+        labels: All labels.
+        grid: The process grid; `grid.slices` are the labels held here.
+        mesh: The reference mesh, and `transport` on it.
+        y: Coordinates of the nodes of owned cells, shape (p, cells, nodes).
+        weight: Their quadrature weights, shape (cells, nodes).
+    """
+
+    labels: Labels
+    grid: ProcessGrid
+    mesh: ReferenceMesh
+    transport: Transport
+    y: Array
+    weight: Array
+
+    @property
+    def label_weight(self) -> Array:
+        """Of this rank's labels."""
+        return self.labels.weight[self.grid.slices.start : self.grid.slices.stop]
+
+
+def affine_slices(comm: MPI.Intracomm, problem: Problem, options: Discretization, mesh_ranks: int) -> Slices:
+    """Collective. Labels and mesh of a configuration, divided over the ranks."""
+    labels, p = label_rules(problem, options.a_nodes, options.r_nodes), problem.p
+    grid = process_grid(comm, len(labels), options.cells**p, mesh_ranks)
+    if options.mesh is None:
+        domain = box_mesh(grid.mesh_comm, p, options.cells, options.half_width, options.grading)
+    else:
+        domain = read_mesh(grid.mesh_comm, Path(options.mesh), p)
+    mesh = reference_mesh(domain, options.degree, lambda y, half_width: taper(y, half_width, TAPER * half_width))
+    transport = Transport(comm, mesh, len(grid.slices))
+    owned = mesh.owned
+    return Slices(
+        labels, grid, mesh, transport, np.ascontiguousarray(mesh.y[:, :owned]), np.ascontiguousarray(mesh.weight[:owned])
+    )
+
+
+class AffineFlow:
+    """The flow of one stage on this rank's slices; a `StageFlow`. Collective to construct and to evaluate.
+
+    Args:
+        problem: What to solve; the same on all ranks.
+        options: Its limiter and degree.
+        slices: Labels and mesh.
+        features: Of the stage's activation, over all ranks.
+        start: The state of this rank's slices at the start of the stage.
+        number: Of the stage.
+    """
+
+    indicators = ("label_error", "top_modes", "outer_mass", "negative", "fold")
+
+    def __init__(
+        self, problem: Problem, options: Discretization, slices: Slices, features: Features, start: State, number: int = 0
+    ) -> None:
+        self.problem, self.options, self.slices, self.features, self.number = problem, options, slices, features, number
+        self.stage: Stage = problem.stages[number]
+        self.grid, self.mesh, self.labels = slices.grid, slices.mesh, slices.labels
+        self.comm: MPI.Intracomm = self.grid.comm
+        self.modes: Modes = features.modes
+        self.target = self.modes.target_coefficients(problem.target)
+        self.scale = problem.w.scale
+        self.layout = self._layout(start)
+        self._beta = np.zeros((len(start.M), problem.p, self.mesh.cells, self.mesh.nodes))
+
+    @classmethod
+    def start(cls, comm: MPI.Intracomm, problem: Problem, options: Discretization, mesh_ranks: int = 0) -> "AffineFlow":
+        """Collective. The first stage from the problem's initial law, with `mesh_ranks` ranks to a mesh (0: automatic)."""
+        slices, p = affine_slices(comm, problem, options, mesh_ranks), problem.p
+        features = Features(comm, modes_of(problem, options), problem.stages[0].activation)
+        here = slices.labels.nodes[slices.grid.slices.start : slices.grid.slices.stop]
+        q = np.exp(-0.5 * (slices.y**2).sum(axis=0))
+        q /= slices.grid.mesh_comm.allreduce(float((slices.weight * q).sum()))
+        shape = (len(here), *q.shape)
+        state = State(
+            q=np.broadcast_to(q, shape).copy(),
+            a=np.broadcast_to(here[:, 0, None, None], shape).copy(),
+            r=np.broadcast_to(here[:, 1, None, None], shape).copy(),
+            M=np.zeros((len(here), p)),
+            Lambda=np.broadcast_to(np.eye(p), (len(here), p, p)).copy(),
+        )
+        return cls(problem, options, slices, features, state)
+
+    def _layout(self, initial: State) -> Layout[State]:
+        trains_a, moves = self.stage.trains
+        # Constant in y, an untrained a stays constant; an earlier stage may have left it otherwise.
+        varies = self.comm.allreduce(bool((np.ptp(initial.a, axis=(1, 2)) > 0).any()), op=MPI.LOR)
+        evolves = {
+            "q": moves,
+            "a": trains_a or (moves and varies),
+            "r": moves and bool(self.comm.allreduce(bool(initial.r.any()), op=MPI.LOR)),
+            "M": moves,
+            "Lambda": moves,
+        }
+        return Layout(initial, tuple(name for name, does in evolves.items() if does))
+
+    def next_stage(self, number: int, vector: Array) -> "AffineFlow":
+        stage, now = self.problem.stages[number], self.layout.views(vector)
+        same = stage.activation == self.stage.activation
+        features = self.features if same else Features(self.comm, self.modes, stage.activation)
+        a = np.zeros_like(now.a) if stage.reset_a else now.a.copy()
+        start = State(now.q.copy(), a, now.r.copy(), now.M.copy(), now.Lambda.copy())
+        return AffineFlow(self.problem, self.options, self.slices, features, start, number)
+
+    @property
+    def size(self) -> int:
+        return self.layout.size
+
+    def pack(self, vector: Array) -> None:
+        self.layout.pack(vector)
+
+    def scales(self) -> Array:
+        """1, and looser by exp(|y|^2 / 4) for a and r in the tails: there they multiply a density of about exp(-|y|^2 / 2),
+        and they are rough where the velocity is tapered."""
+        scale = np.ones(self.size)
+        looser = np.minimum(np.exp((self.slices.y**2).sum(axis=0) / 4), LOOSEST)
+        for name, block in self.layout.blocks(scale).items():
+            if name in ("a", "r"):
+                block *= looser
+        return scale
+
+    def follow(
+        self,
+        times: Sequence[float],
+        tolerance: float,
+        record: Callable[[Step, Array], None],
+        progress: Callable[[Step], None] = lambda step: None,
+    ) -> Step:
+        return integrate(self, times, tolerance, record, progress, "petsc")
+
+    def frames(self, state: State) -> Array:
+        """L of each slice, shape (slices, p, p)."""
+        return self.scale * state.Lambda
+
+    def cloud(self, state: State) -> Cloud:
+        """The neurons at the nodes of this rank's slices, with the weights q dy."""
+        flat = (len(state.M), self.slices.weight.size)
+        v = self.slices.transport.positions(state.M, self.frames(state))
+        return Cloud((state.q * self.slices.weight).reshape(flat), state.a.reshape(flat), v, state.r.reshape(flat))
+
+    def nodes(self, vector: Array) -> Nodes:
+        """This rank's neurons with the weights of their labels."""
+        cloud = self.cloud(self.layout.views(vector))
+        weight = (self.slices.label_weight[:, None] * cloud.weight).ravel()
+        return Nodes(cloud.a.ravel(), np.moveaxis(cloud.v, 1, 0).reshape(self.problem.p, -1), cloud.r.ravel(), weight)
+
+    def evaluate(self, state: State, time: float) -> Moments:
+        """Collective. The moments of a state.
+
+        Raises:
+            RunError: On all ranks, if they are not finite.
+        """
+        return self._evaluate(state, self.cloud(state), time)
+
+    def _evaluate(self, state: State, cloud: Cloud, time: float) -> Moments:
+        try:
+            moments = self.features.moments(cloud, self.slices.label_weight)
+        except RunError as error:
+            raise RunError(f"{error} (at t = {time:.6g}{self._furthest(state.M, self.frames(state))})") from None
+        if not np.isfinite(moments.all).all():
+            bad = self.grid.slices.start + np.flatnonzero(~np.isfinite(moments.by_slice).all(axis=1))
+            index = self.comm.allreduce(int(bad[0]) if len(bad) else len(self.labels), op=MPI.MIN)
+            raise RunError(
+                f"values are no longer finite at t = {time:.6g}{self._name(index)}: lower discretization.tolerance or the "
+                'learning rates, take more cells, or discretization.frame = "flow"'
+            )
+        return moments
+
+    def moments(self, vector: Array, time: float) -> Array:
+        """Collective. m_i over all ranks, shape (modes,)."""
+        return self.evaluate(self.layout.views(vector), time).all
+
+    def _furthest(self, M: Array, L: Array) -> str:
+        """Collective. Names the slice in which |M| + |L| is largest (or their derivatives)."""
+        size = np.abs(M).max(axis=1) + np.abs(L).max(axis=(1, 2))
+        mine = (float(size.max(initial=-1.0)), self.grid.slices.start + (int(size.argmax()) if len(size) else 0))
+        return self._name(self.comm.allreduce(mine, op=MPI.MAXLOC)[1])
+
+    def _name(self, index: int) -> str:
+        if index == len(self.labels):
+            return ""
+        return " in slice {} (a_0 = {:.4g}, r_0 = {:.4g})".format(index, *self.labels.nodes[index])
+
+    def rates(self, time: float, vector: Array, out: Array) -> float:
+        state, rate = self.layout.views(vector), self.layout.blocks(out)
+        cloud = self.cloud(state)
+        residual = self._evaluate(state, cloud, time).all - self.target
+        slices, p = state.M.shape
+        flat = (slices, self.slices.weight.size)
+        dv = self._beta.reshape(slices, p, int(np.prod(self._beta.shape[2:])))
+        a, r = (rate[name].reshape(flat) if name in rate else None for name in ("a", "r"))
+        self.features.velocities(cloud, residual, self.stage.rates(time), Velocity(a, dv, r))
+        for term in self.stage.terms:
+            term.add(time, (cloud.a, cloud.v, cloud.r), (a, dv[:, :, : flat[1]], r))
+        if "M" not in rate:
+            return inf
+        fit = self.slices.transport.fit(state.q, self._beta)
+        if self.grid.mesh_comm.size > 1:
+            self.grid.mesh_comm.Allreduce(MPI.IN_PLACE, fit)
+        dM, dL = frame_velocity(fit, p)
+        rate["M"][...] = dM
+        rate["Lambda"][...] = dL / self.scale
+        inverse = np.linalg.inv(self.frames(state))
+        frame = [dM, *(matrix.reshape(slices, p * p) for matrix in (dL, inverse))]
+        transport = self.slices.transport
+        transport.remainder(np.concatenate(frame, axis=1), self._beta)
+        carried = ("q", "a", "r")
+        fields = tuple(getattr(state, name) if name in rate else None for name in carried)
+        fastest = transport.apply(self._beta, fields, tuple(rate.get(name) for name in carried))
+        # The step at which the fastest remainder velocity crosses CFL / (2 k + 1) of a reference cell.
+        return CFL / ((2 * self.mesh.degree + 1) * fastest) if fastest > 0 else inf
+
+    def after_step(self, vector: Array) -> bool:
+        changed = 0
+        if self.options.limiter == "step" and "q" in self.layout.evolving:
+            changed = self.slices.transport.limit(self.layout.views(vector).q, self.grid.mesh_comm)
+        return self.options.limiter == "step" and bool(self.comm.allreduce(changed))
+
+    def unit_of_time(self, time: float) -> float:
+        return self.stage.unit_of_time(time)
+
+    def fastest(self, time: float, vector: Array) -> str:
+        out = np.zeros(self.size)
+        self.rates(time, vector, out)
+        rate = self.layout.blocks(out)
+        return self._furthest(rate["M"], self.scale * rate["Lambda"]) if "M" in rate else ""
+
+    def observe(self, time: float, vector: Array) -> Observation:
+        state = self.layout.views(vector)
+        moments = self.evaluate(state, time)
+        mass = (state.q * self.slices.weight).sum(axis=(1, 2))
+        masses, M, L = self._by_label(mass, state)
+        values = seen(self, state, moments)
+        columns = {f"/history/{name}": value for name, value in values.items()}
+        columns |= {"/history/mass": float(self.labels.weight @ masses), "/history/mass_error": float(np.abs(masses - 1).max())}
+        return Observation(moments.all, columns | {"/slices/M": M, "/slices/L": L})
+
+    def _by_label(self, mass: Array, state: State) -> tuple[Array, Array, Array]:
+        """Collective. Mass and frames of all slices: a few numbers each, on every rank."""
+        p, here = self.problem.p, self.grid.slices
+        total = np.zeros((len(self.labels), 1 + p + p * p))
+        total[here.start : here.stop, 0] = mass
+        if self.grid.mesh_comm.rank == 0:
+            total[here.start : here.stop, 1 : 1 + p] = state.M
+            total[here.start : here.stop, 1 + p :] = self.frames(state).reshape(len(here), p * p)
+        total = self.comm.allreduce(total)
+        return total[:, 0], total[:, 1 : 1 + p], total[:, 1 + p :].reshape(-1, p, p)
+
+    def _cells(self) -> tuple[NDArray[np.int64], int]:
+        """Natural numbers of this rank's cells, and how many there are in all."""
+        topology = self.mesh.mesh.topology
+        return topology.original_cell_index[: self.mesh.owned].astype(np.int64), topology.index_map(self.mesh.p).size_global
+
+    def datasets(self) -> Mapping[str, Array | Field]:
+        nodes, p, (cells, count) = self.mesh.nodes, self.problem.p, self._cells()
+        # One group of ranks knows the whole mesh, so it alone writes it.
+        first = self.grid.group == 0
+        index = cells[:, None] * nodes + np.arange(nodes) if first else np.empty(0, dtype=np.int64)
+        y, weight = (np.moveaxis(self.slices.y, 0, -1), self.slices.weight) if first else (np.empty(0), np.empty(0))
+        return {
+            "/slices/label_a": self.labels.nodes[:, 0],
+            "/slices/label_r": self.labels.nodes[:, 1],
+            "/slices/label_weight": self.labels.weight,
+            "/slices/y": Field((count, nodes, p), index[..., None] * p + np.arange(p), y),
+            "/slices/y_weight": Field((count, nodes), index, weight),
+        }
+
+    def snapshot(self, vector: Array) -> Mapping[str, Array | Field]:
+        state, (cells, count) = self.layout.views(vector), self._cells()
+        q = state.q.copy()
+        self.slices.transport.limit(q, self.grid.mesh_comm)
+        shape = (len(self.labels), count, self.mesh.nodes)
+        here = np.array(self.grid.slices, dtype=np.int64)
+        index = (here[:, None, None] * count + cells[:, None]) * self.mesh.nodes + np.arange(self.mesh.nodes)
+        _, M, L = self._by_label(np.zeros(len(here)), state)
+        fields = {name: Field(shape, index, values) for name, values in (("q", q), ("A", state.a), ("R", state.r))}
+        return {**fields, "M": M, "L": L}
+
+
+# Share of the half width at which the taper begins.
+TAPER = 5 / 6
+# Courant number of a step.  RK5 on upwind DG of degree 3 is stable to about 1.2 where the speed is uniform; the fastest
+# nodes here are few, and what would grow there is caught by the error estimate.
+CFL = 2.0
+# Largest factor on the absolute tolerance in the tails.
+LOOSEST = 1e4

@@ -1,0 +1,149 @@
+"""Finite elements that follow the flow, `discretization.frame = "flow"`.
+
+Every slice l = (a_0, r_0) carries nodal fields on the reference cells of y ~ N(0, I_p):
+
+    v = X_l(y, t),  A_l(y, t),  R_l(y, t);      X_l(y, 0) = y / sqrt(d),  A_l(y, 0) = a_0,  R_l(y, 0) = r_0
+
+They are the discontinuous Galerkin discretisation whose mesh moves with the nodal interpolant of the velocity: the remainder
+velocity vanishes at all nodes, which are the quadrature points as well, so every transport term is 0 and the mass
+Q = q J of a node stays what it was.  Nothing divides by J = det dX/dy: where v_0 -> v folds within a slice, the run goes on.
+What is left of the error is that of the quadrature, of order 2 n on cells with n nodes in each direction, and where the
+fields are evaluated between the nodes that of their interpolation, of order n.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from mpi4py import MPI
+from numpy.typing import NDArray
+
+from mfpde.elements.cells import Cells, normal_cells, point_cells
+from mfpde.elements.labels import Labels
+from mfpde.evolution.flow import Field, Observation
+from mfpde.evolution.grid import ProcessGrid, process_grid
+from mfpde.evolution.indicators import seen
+from mfpde.evolution.lagrangian import LagrangianFlow, Nodes
+from mfpde.features.features import Cloud, Features
+from mfpde.problem.problem import Problem
+
+Array = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Elements:
+    """Labels and reference cells, and this rank's part of both.
+
+    Attributes:
+        labels: All labels.
+        cells: This rank's cells, the same for each of its slices.
+        grid: The process grid; `grid.slices` are the labels held here.
+    """
+
+    labels: Labels
+    cells: Cells
+    grid: ProcessGrid
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """Slices, cells and nodes of a cell on this rank."""
+        return len(self.grid.slices), *self.cells.mass.shape
+
+    @property
+    def label_weight(self) -> Array:
+        """Of this rank's labels."""
+        return self.labels.weight[self.grid.slices.start : self.grid.slices.stop]
+
+    def nodes(self, scale: float) -> Nodes:
+        """This rank's nodes at t = 0, v = scale y, numbered by slice, cell and node."""
+        a, r = (np.repeat(x, self.cells.mass.size) for x in self.labels.nodes[self.grid.slices.start : self.grid.slices.stop].T)
+        weight = np.outer(self.label_weight, self.cells.mass.ravel()).ravel()
+        v = np.tile(scale * self.cells.y.reshape(len(self.cells.y), -1), (1, len(self.grid.slices)))
+        return Nodes(a, v, r, weight)
+
+
+def make_elements(
+    comm: MPI.Intracomm, labels: Labels, edges: tuple[tuple[float, ...], ...], counts: tuple[int, ...], mesh_ranks: int = 0
+) -> Elements:
+    """Collective. Elements with the given panels of y, divided over the ranks: slices first, then cells.
+
+    Args:
+        comm: All ranks.
+        labels: All labels.
+        edges: Ends between the panels of each direction of y.
+        counts: Nodes of a panel in each direction; 1 throughout, with no edges, is the point y = 0.
+        mesh_ranks: How many ranks share one mesh, 0 for automatic.
+    """
+    count = int(np.prod([len(inner) + 1 for inner in edges]))
+    grid = process_grid(comm, len(labels), count, mesh_ranks)
+    is_point = count == 1 and set(counts) == {1}
+    cells = point_cells(len(edges)) if is_point else normal_cells(grid.mesh_comm, edges, counts)
+    return Elements(labels, cells, grid)
+
+
+class FollowingFlow(LagrangianFlow):
+    """The flow of the elements' nodes in one stage; a `StageFlow`. Collective to construct and to evaluate.
+
+    Args:
+        problem: What to solve; the same on all ranks.
+        features: Of the stage's activation, over all ranks.
+        elements: Labels and cells.
+        start: This rank's nodes at the start of the stage; at t = 0 if not given.
+        number: Of the stage.
+    """
+
+    indicators = ("label_error", "top_modes", "fold")
+
+    def __init__(
+        self, problem: Problem, features: Features, elements: Elements, start: Nodes | None = None, number: int = 0
+    ) -> None:
+        super().__init__(problem, features, elements.nodes(problem.w.scale) if start is None else start, number)
+        self.elements, self.labels, self.grid = elements, elements.labels, elements.grid
+
+    def next_stage(self, number: int, vector: Array) -> "FollowingFlow":
+        features, nodes = self._continued(number, vector)
+        return FollowingFlow(self.problem, features, self.elements, nodes, number)
+
+    def by_slice(self, nodes: Nodes) -> Cloud:
+        """The nodes in slices, with the masses of the reference cells."""
+        slices, cells, count = self.elements.shape
+        flat = (slices, cells * count)
+        v = np.ascontiguousarray(np.moveaxis(nodes.v.reshape(-1, *flat), 0, 1))
+        return Cloud(self.elements.cells.mass.ravel(), nodes.a.reshape(flat), v, nodes.r.reshape(flat))
+
+    def observe(self, time: float, vector: Array) -> Observation:
+        nodes = self.nodes(vector)
+        moments = self.features.moments(self.by_slice(nodes), self.elements.label_weight)
+        values = seen(self, nodes, moments)
+        mass = float(self.labels.weight.sum() * self.elements.grid.mesh_comm.allreduce(float(self.elements.cells.mass.sum())))
+        columns = {f"/history/{name}": value for name, value in values.items()}
+        return Observation(moments.all, columns | {"/history/mass": mass, "/history/mass_error": abs(mass - 1)})
+
+    def _index(self) -> tuple[tuple[int, ...], NDArray[np.int64]]:
+        """Whole shape (slices, cells, nodes) of a field, and the flat indices of this rank's part."""
+        cells, count = self.elements.cells, self.elements.shape[2]
+        here = np.array(self.grid.slices, dtype=np.int64)
+        index = (here[:, None, None] * cells.count + cells.natural[:, None]) * count + np.arange(count)
+        return (len(self.labels), cells.count, count), index
+
+    def datasets(self) -> Mapping[str, Array | Field]:
+        cells = self.elements.cells
+        p, count, nodes = len(cells.y), cells.count, self.elements.shape[2]
+        # One group of ranks knows all cells, so it alone writes them.
+        first = self.grid.group == 0
+        index = cells.natural[:, None] * nodes + np.arange(nodes) if first else np.empty(0, dtype=np.int64)
+        y, mass = (np.moveaxis(cells.y, 0, -1), cells.mass) if first else (np.empty(0), np.empty(0))
+        return {
+            "/slices/label_a": self.labels.nodes[:, 0],
+            "/slices/label_r": self.labels.nodes[:, 1],
+            "/slices/label_weight": self.labels.weight,
+            "/slices/y": Field((count, nodes, p), index[..., None] * p + np.arange(p), y),
+            "/slices/y_weight": Field((count, nodes), index, mass),
+        }
+
+    def snapshot(self, vector: Array) -> Mapping[str, Array | Field]:
+        (slices, cells, count), index = self._index()
+        now, p = self.nodes(vector), len(self.elements.cells.y)
+        X = Field((slices, cells, count, p), index[..., None] * p + np.arange(p), np.moveaxis(now.v, 0, -1))
+        shape = (slices, cells, count)
+        return {"A": Field(shape, index, now.a), "R": Field(shape, index, now.r), "X": X}

@@ -1,0 +1,56 @@
+"""Indicators of what a run may not resolve, one number each at every record: a table of modules.
+
+A module of this package is one indicator: `compute(view)`, the LIMIT above which the resolution no longer fits, and the
+ADVICE what helps.  None of them is an error bound; all of them grow before the solution goes wrong.  A flow names those
+that mean something for it (`indicators`); the others are recorded as 0.
+"""
+
+import importlib
+import pkgutil
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
+
+from mfpde.features.features import Moments
+
+
+@dataclass(frozen=True)
+class View:
+    """What an indicator looks at: a flow, one of its states, and the moments of that state."""
+
+    flow: Any
+    state: Any
+    moments: Moments
+
+
+@dataclass(frozen=True)
+class Indicator:
+    """One row of the table.
+
+    Attributes:
+        compute: Collective. The number, the same on all ranks.
+        limit, advice: Above it, say this.
+    """
+
+    compute: Callable[[View], float]
+    limit: float
+    advice: str
+
+
+@cache
+def indicators() -> dict[str, Indicator]:
+    """All indicators by name."""
+    modules = {m.name: importlib.import_module(f"{__name__}.{m.name}") for m in pkgutil.iter_modules(__path__)}
+    return {name: Indicator(module.compute, module.LIMIT, module.ADVICE) for name, module in modules.items()}
+
+
+def seen(flow: Any, state: Any, moments: Moments) -> dict[str, float]:
+    """Collective. All indicators of a state."""
+    view = View(flow, state, moments)
+    return {name: row.compute(view) if name in flow.indicators else 0.0 for name, row in indicators().items()}
+
+
+def warnings(values: Mapping[str, float]) -> dict[str, str]:
+    """Advice for each indicator that is over its limit."""
+    return {name: row.advice for name, row in indicators().items() if values.get(name, 0.0) > row.limit}

@@ -1,0 +1,153 @@
+"""The mean-field flow along characteristics: nodes of constant mass that move with the neurons.
+
+    v' = -xi_w A grad_v Psi(v, R),    A' = -xi_a Psi(v, R),    R' = -xi_w A dPsi/dr(v, R),
+    m_i = sum_n Q_n A_n phi_i(v_n, R_n)
+
+for nodes of any origin: the finite elements that follow the flow, random, Sobol' or Gauss particles, one neuron for each
+label of a point start.  The masses Q_n are constant, so mass and positivity are exact and there is no Courant number.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from math import inf
+
+import numpy as np
+from mpi4py import MPI
+from numpy.typing import NDArray
+
+from mfpde.errors import RunError
+from mfpde.evolution.flow import Field, Observation, Step, loss
+from mfpde.evolution.integrate import integrate
+from mfpde.evolution.state import Layout
+from mfpde.features.features import Cloud, Features, Velocity
+from mfpde.features.modes import Modes
+from mfpde.problem.problem import Problem
+from mfpde.problem.stages import Stage
+
+Array = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Nodes:
+    """This rank's neurons: a, r, weight (n,), v (p, n)."""
+
+    a: Array
+    v: Array
+    r: Array
+    weight: Array
+
+    @property
+    def cloud(self) -> Cloud:
+        """As one slice."""
+        return Cloud(self.weight, self.a[None], self.v[None], self.r[None])
+
+
+class LagrangianFlow:
+    """The flow of this rank's nodes in one stage; a `StageFlow`. Collective to construct and to evaluate.
+
+    Args:
+        problem: What to solve; the same on all ranks.
+        features: Of the stage's activation, over all ranks.
+        start: This rank's nodes.
+        number: Of the stage.
+    """
+
+    def __init__(self, problem: Problem, features: Features, start: Nodes, number: int = 0) -> None:
+        self.problem, self.features, self.number = problem, features, number
+        self.stage: Stage = problem.stages[number]
+        self.comm: MPI.Intracomm = features.comm
+        self.modes: Modes = features.modes
+        self.target = self.modes.target_coefficients(problem.target)
+        self.total = self.comm.allreduce(len(start.a))
+        trains_a, trains_w = self.stage.trains
+        has_radius = self.comm.allreduce(bool(start.r.any()), op=MPI.LOR)
+        evolves = {"a": trains_a, "v": trains_w, "r": trains_w and has_radius}
+        self.layout = Layout(start, tuple(name for name, does in evolves.items() if does))
+        self._kept = features.room(1, len(start.a))
+        self._unused = np.empty_like(start.v)
+
+    @property
+    def size(self) -> int:
+        return self.layout.size
+
+    def pack(self, vector: Array) -> None:
+        self.layout.pack(vector)
+
+    def nodes(self, vector: Array) -> Nodes:
+        """Views of the state."""
+        return self.layout.views(vector)
+
+    def scales(self) -> Array:
+        """v is measured in standard deviations of its initial law, so that a tolerance means the same at every d."""
+        scale = np.ones(self.size)
+        blocks = self.layout.blocks(scale)
+        if "v" in blocks:
+            blocks["v"][...] = self.problem.w.scale or 1.0
+        return scale
+
+    def rates(self, time: float, vector: Array, out: Array) -> float:
+        cloud, rate = self.nodes(vector).cloud, self.layout.blocks(out)
+        residual = self._moments(cloud, time, self._kept) - self.target
+        v = rate.get("v", self._unused)
+        a, r = (rate[name][None] if name in rate else None for name in ("a", "r"))
+        velocity = Velocity(a, v[None], r)
+        self.features.velocities(cloud, residual, self.stage.rates(time), velocity, self._kept)
+        for term in self.stage.terms:
+            term.add(time, (cloud.a, cloud.v, cloud.r), (a, v[None], r))
+        return inf
+
+    def _moments(self, cloud: Cloud, time: float, kept: Array | None = None) -> Array:
+        try:
+            moments = self.features.moments(cloud, np.ones(1), kept).all
+        except RunError as error:
+            raise RunError(f"{error} (at t = {time:.6g})") from None
+        if not np.isfinite(moments).all():
+            raise RunError(f"values are no longer finite at t = {time:.6g}: lower discretization.tolerance or the learning rates")
+        return moments
+
+    def moments(self, vector: Array, time: float) -> Array:
+        """Collective. m_i over all ranks, shape (modes,)."""
+        return self._moments(self.nodes(vector).cloud, time)
+
+    def measure(self, vector: Array, time: float) -> tuple[float, Array]:
+        """Collective. The loss and the moments."""
+        m = self.moments(vector, time)
+        return float(loss(m, self.target)), m
+
+    def follow(
+        self,
+        times: Sequence[float],
+        tolerance: float,
+        record: Callable[[Step, Array], None],
+        progress: Callable[[Step], None] = lambda step: None,
+    ) -> Step:
+        return integrate(self, times, tolerance, record, progress)
+
+    def next_stage(self, number: int, vector: Array) -> "LagrangianFlow":
+        return LagrangianFlow(self.problem, *self._continued(number, vector), number)
+
+    def _continued(self, number: int, vector: Array) -> tuple[Features, Nodes]:
+        """Features and nodes at the start of a stage."""
+        stage, nodes = self.problem.stages[number], self.nodes(vector)
+        same = stage.activation == self.stage.activation
+        features = self.features if same else Features(self.comm, self.modes, stage.activation)
+        a = np.zeros_like(nodes.a) if stage.reset_a else nodes.a.copy()
+        return features, Nodes(a, nodes.v.copy(), nodes.r.copy(), nodes.weight)
+
+    def after_step(self, vector: Array) -> bool:
+        return False
+
+    def unit_of_time(self, time: float) -> float:
+        return self.stage.unit_of_time(time)
+
+    def fastest(self, time: float, vector: Array) -> str:
+        return ""
+
+    def observe(self, time: float, vector: Array) -> Observation:
+        return Observation(self.moments(vector, time))
+
+    def datasets(self) -> Mapping[str, Array | Field]:
+        return {}
+
+    def snapshot(self, vector: Array) -> Mapping[str, Array | Field]:
+        return {}

@@ -1,0 +1,90 @@
+"""The law of the inner weights w_0 = (v_0, w_perp): where v_0 = w_V starts, and the radius r_0 = |w_{V perp}|.
+
+gaussian   w_0 ~ N(0, I_d / d):  v_0 = y / sqrt(d), y ~ N(0, I_p),  r_0^2 ~ chi^2_{d-p} / d;  v_0 = 0, r_0 = 1 at d = inf
+zero       w_0 = 0                                                                    (Algorithm 1 of arXiv 2402.08948)
+"""
+
+from dataclasses import dataclass
+from math import inf, sqrt
+from typing import Literal
+
+import numpy as np
+
+from mfpde.problem.laws import Array, Law
+from mfpde.problem.laws.point import Point
+
+
+@dataclass(frozen=True)
+class SquaredRadius(Law):
+    """r^2 = x / (d/2), x ~ Gamma(D/2), D = d - p: the law of |w_{V perp}|^2, in which the features are smooth.
+
+    Attributes:
+        d: Dimension of the input, finite.
+        p: Dimension of V, less than d.
+    """
+
+    d: float
+    p: int
+    usage = ""
+
+    @property
+    def shape(self) -> float:
+        """D / 2."""
+        return (self.d - self.p) / 2
+
+    @property
+    def support(self) -> tuple[float, float]:
+        return 0.0, inf
+
+    def density(self, x: Array) -> Array:
+        # Around its largest value, or the mean: exact also where D is large.
+        k = self.shape - 1
+        if k <= 0:
+            return (x * self.d / 2) ** k * np.exp(-x * self.d / 2)
+        change = x * (self.d / 2) / k - 1
+        return np.exp(k * (np.log1p(change) - change))
+
+    def quantile(self, u: Array) -> Array:
+        from scipy.special import gammaincinv
+
+        return np.asarray(gammaincinv(self.shape, u) * (2 / self.d))
+
+    @property
+    def symmetric(self) -> bool:
+        return False
+
+    def recurrence(self, n: int) -> tuple[Array, Array]:
+        k = np.arange(float(n))
+        return (2 * k + self.shape) * (2 / self.d), np.sqrt(k[1:] * (k[1:] + self.shape - 1)) * (2 / self.d)
+
+
+@dataclass(frozen=True)
+class InnerLaw:
+    """The law of w_0.
+
+    Attributes:
+        name: "gaussian" or "zero", as in the configuration.
+        d: Dimension of the input, or inf.
+        p: Dimension of V.
+    """
+
+    name: Literal["gaussian", "zero"]
+    d: float
+    p: int
+
+    @property
+    def is_point(self) -> bool:
+        """Whether v_0 = 0 for all neurons, rather than a density."""
+        return self.name == "zero" or self.d == inf
+
+    @property
+    def scale(self) -> float:
+        """Standard deviation of a component of v_0."""
+        return 0.0 if self.is_point else 1 / sqrt(self.d)
+
+    @property
+    def squared_radius(self) -> Law:
+        """The law of r_0^2."""
+        if self.name == "zero":
+            return Point(0.0)
+        return Point(1.0) if self.d == inf else SquaredRadius(self.d, self.p)

@@ -1,0 +1,33 @@
+"""The law of a constant."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from mfpde.problem.laws import Array, Law
+
+
+@dataclass(frozen=True)
+class Point(Law):
+    """The value itself with probability 1."""
+
+    value: float
+    usage = "point(0)"
+
+    @property
+    def support(self) -> tuple[float, float]:
+        return self.value, self.value
+
+    @property
+    def atoms(self) -> tuple[Array, Array]:
+        return np.array([self.value]), np.ones(1)
+
+    def density(self, x: Array) -> Array:
+        raise TypeError("a law of atoms has no density")
+
+    def quantile(self, u: Array) -> Array:
+        return np.full_like(u, self.value)
+
+    @property
+    def symmetric(self) -> bool:
+        return self.value == 0
