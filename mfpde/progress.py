@@ -26,10 +26,11 @@ class Progress:
         if self._bar is not None:
             self._bar.close()
 
-    def update(self, time: float, loss: float, steps: int) -> None:
+    def update(self, time: float, loss: float | None, steps: int) -> None:
         """Moves the bar to `time`."""
         if self._bar is not None:
-            self._bar.set_postfix_str(f"E = {loss:.4g}, step {steps}", refresh=False)
+            shown = "" if loss is None else f"E = {loss:.4g}, "
+            self._bar.set_postfix_str(f"{shown}step {steps}", refresh=False)
             self._bar.update(time - self._bar.n)
 
 

@@ -83,17 +83,9 @@ def solve(comm: Any, config: Any, problem: Any) -> Summary:
     times = config.history_times
     with ResultFile(comm, Path(config.output.file)) as file:
         flow = start_flow(comm, problem, config.discretization, config.parallel.mesh_ranks)
-        recorder = Recorder(file, problem, flow, config)
         with Progress(comm.rank, times[-1]) as bar:
-            end = train(
-                problem,
-                flow,
-                times,
-                config.discretization.tolerance,
-                recorder.record,
-                recorder.enter,
-                lambda step: bar.update(step.time, recorder.loss, step.steps),
-            ).step
+            recorder = Recorder(file, problem, flow, config, bar)
+            end = train(problem, flow, times, problem.numbers(config.discretization).tolerance, recorder).step
         unknowns = comm.allreduce(flow.size)
     return Summary(
         time=end.time,

@@ -57,7 +57,9 @@ def _command(comm: Any, arguments: argparse.Namespace) -> None:
 
     def member(value: str, file: str, program: str, *overrides: str) -> _Member:
         place = f"output.file={json.dumps(str(output.with_suffix('') / file))}"
-        config, problem = load_problem(comm, arguments, (f"{varied.key}={value}", "output.plot=false", *overrides, place))
+        config, problem = load_problem(
+            comm, arguments, (f"{varied.key}={value}", "output.plot=false", "discretization.accuracy=false", *overrides, place)
+        )
         return _Member(value, program, config, problem)
 
     # Everything is read and checked before anything runs.
@@ -102,14 +104,15 @@ def _check(arguments: argparse.Namespace) -> None:
 def _reference(name: str, finest: _Member, member: Callable[..., _Member]) -> _Member | Path | None:
     """None for the finest member, a path, or a further member."""
     from mfpde.converge.study import reference_overrides
-    from mfpde.elements.labels import label_rules
+    from mfpde.elements.labels import make_labels
+    from mfpde.elements.resolution import given_resolution
 
     if name == "finest":
         return None
     if name not in ("characteristics", "network"):
         return Path(name)
-    problem, numbers = finest.problem, finest.config.discretization
-    labels = len(label_rules(problem, numbers.a_nodes, numbers.r_nodes))
+    problem = finest.problem
+    labels = len(make_labels(problem, given_resolution(problem, finest.config.discretization)))
     overrides = reference_overrides(name, labels, problem.p, not problem.w.is_point)
     return member(finest.value, f"{name}.h5", "particles", *overrides)
 

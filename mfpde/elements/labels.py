@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from mfpde.elements.resolution import Resolution
 from mfpde.elements.rules import Rule, gauss_rule
 from mfpde.problem.problem import Problem
 
@@ -38,6 +39,7 @@ class Labels:
         return np.outer(self.a.weights, self.squared_radius.weights).ravel()
 
 
-def label_rules(problem: Problem, a_nodes: int, r_nodes: int) -> Labels:
-    """The labels by one Gauss rule of each law."""
-    return Labels(gauss_rule(problem.a, (a_nodes,)), gauss_rule(problem.w.squared_radius, (r_nodes,)))
+def make_labels(problem: Problem, resolution: Resolution) -> Labels:
+    """The labels of a resolution."""
+    a, r = resolution.a, resolution.r
+    return Labels(gauss_rule(problem.a, a.counts, a.edges), gauss_rule(problem.w.squared_radius, r.counts, r.edges))

@@ -8,7 +8,7 @@ For every slice l = (a_0, r_0), with the residual m_i - h_i of the Hermite modes
 The picture holds while v_0 -> v is one-to-one within every slice.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import inf
 from pathlib import Path
@@ -18,11 +18,12 @@ from mpi4py import MPI
 from numpy.typing import NDArray
 
 from mfpde.elements.frame import frame_velocity, taper
-from mfpde.elements.labels import Labels, label_rules
+from mfpde.elements.labels import Labels, make_labels
 from mfpde.elements.mesh import ReferenceMesh, box_mesh, read_mesh, reference_mesh
+from mfpde.elements.resolution import given_resolution
 from mfpde.elements.transport import Transport
 from mfpde.errors import RunError
-from mfpde.evolution.flow import Field, Observation, Step
+from mfpde.evolution.flow import Field, Observation, Step, Watch
 from mfpde.evolution.grid import ProcessGrid, process_grid
 from mfpde.evolution.indicators import seen
 from mfpde.evolution.integrate import integrate
@@ -81,13 +82,14 @@ class Slices:
 
 def affine_slices(comm: MPI.Intracomm, problem: Problem, options: Discretization, mesh_ranks: int) -> Slices:
     """Collective. Labels and mesh of a configuration, divided over the ranks."""
-    labels, p = label_rules(problem, options.a_nodes, options.r_nodes), problem.p
-    grid = process_grid(comm, len(labels), options.cells**p, mesh_ranks)
+    p, numbers = problem.p, problem.numbers(options)
+    labels = make_labels(problem, given_resolution(problem, options))
+    grid = process_grid(comm, len(labels), numbers.cells**p, mesh_ranks)
     if options.mesh is None:
-        domain = box_mesh(grid.mesh_comm, p, options.cells, options.half_width, options.grading)
+        domain = box_mesh(grid.mesh_comm, p, numbers.cells, options.half_width, numbers.grading)
     else:
         domain = read_mesh(grid.mesh_comm, Path(options.mesh), p)
-    mesh = reference_mesh(domain, options.degree, lambda y, half_width: taper(y, half_width, TAPER * half_width))
+    mesh = reference_mesh(domain, numbers.degree, lambda y, half_width: taper(y, half_width, TAPER * half_width))
     transport = Transport(comm, mesh, len(grid.slices))
     owned = mesh.owned
     return Slices(
@@ -126,7 +128,7 @@ class AffineFlow:
     def start(cls, comm: MPI.Intracomm, problem: Problem, options: Discretization, mesh_ranks: int = 0) -> "AffineFlow":
         """Collective. The first stage from the problem's initial law, with `mesh_ranks` ranks to a mesh (0: automatic)."""
         slices, p = affine_slices(comm, problem, options, mesh_ranks), problem.p
-        features = Features(comm, modes_of(problem, options), problem.stages[0].activation)
+        features = Features(comm, modes_of(problem, problem.numbers(options)), problem.stages[0].activation)
         here = slices.labels.nodes[slices.grid.slices.start : slices.grid.slices.stop]
         q = np.exp(-0.5 * (slices.y**2).sum(axis=0))
         q /= slices.grid.mesh_comm.allreduce(float((slices.weight * q).sum()))
@@ -178,14 +180,8 @@ class AffineFlow:
                 block *= looser
         return scale
 
-    def follow(
-        self,
-        times: Sequence[float],
-        tolerance: float,
-        record: Callable[[Step, Array], None],
-        progress: Callable[[Step], None] = lambda step: None,
-    ) -> Step:
-        return integrate(self, times, tolerance, record, progress, "petsc")
+    def follow(self, times: Sequence[float], tolerance: float, watch: Watch) -> Step:
+        return integrate(self, times, tolerance, watch, "petsc")
 
     def frames(self, state: State) -> Array:
         """L of each slice, shape (slices, p, p)."""

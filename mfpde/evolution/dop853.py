@@ -4,15 +4,16 @@ Dormand and Prince's pair DOP853 of SciPy, with its error norm summed over all r
 of order 7, so they do not shorten the steps.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.integrate import DOP853
 
 from mfpde.errors import RunError
-from mfpde.evolution.flow import Flow, Step
+from mfpde.evolution.flow import Flow, Step, Watch
 
 Array = NDArray[np.float64]
 
@@ -22,21 +23,14 @@ FIRST_STEP = 1e-3
 SMALLEST = 100 * np.finfo(float).eps
 
 
-def integrate(
-    flow: Flow,
-    times: Sequence[float],
-    tolerance: float,
-    record: Callable[[Step, Array], None],
-    progress: Callable[[Step], None] = lambda step: None,
-) -> Step:
-    """Collective. Integrates the flow from t = 0 and hands the state to `record` at each of `times` (ascending).
+def integrate(flow: Flow, times: Sequence[float], tolerance: float, watch: Watch) -> Step:
+    """Collective. Integrates the flow from t = 0 and tells `watch` the state at each of `times` (ascending).
 
     Args:
         flow: The right-hand side; the longest stable step that it names and its limiter are left to other methods.
         times: Record times; the last one ends the run.
         tolerance: Of one step, root mean square over all unknowns, relative and absolute (in units of `flow.scales`).
-        record: Called on all ranks with the step and this rank's unknowns.
-        progress: Called on all ranks after every step.
+        watch: Told of each record and each step, on all ranks.
 
     Raises:
         RunError: On all ranks, if the step size underflows or values are no longer finite.
@@ -45,7 +39,7 @@ def integrate(
     flow.pack(start)
     total, following, step = flow.comm.allreduce(flow.size), 0, Step()
     while following < len(times) and (times[following] <= 0 or total == 0):
-        record(Step(times[following]), start)
+        watch.record(Step(times[following]), start)
         following += 1
     if following == len(times):
         return Step(times[-1])
@@ -57,13 +51,28 @@ def integrate(
                 reason = str(message).lower().rstrip(".")
                 raise RunError(f"the integration stopped at t = {solver.t:.6g}: {reason}")
             step = Step(solver.t, step.steps + 1, solver.tried - step.steps - 1, solver.t - solver.t_old)
-            inside = solver.dense_output() if times[following] < solver.t else None
+            inside = _Inside(solver, flow.size)
             while following < len(times) and times[following] <= solver.t:
-                values = solver.y if inside is None or times[following] == solver.t else inside(times[following])
-                record(replace(step, time=times[following]), values[: flow.size])
+                watch.record(replace(step, time=times[following]), inside(times[following]))
                 following += 1
-            progress(step)
+            watch.stepped(step, inside)
     return step
+
+
+class _Inside:
+    """The state within the last step; the interpolant costs three right-hand sides, and is made when it is first needed."""
+
+    def __init__(self, solver: DOP853, size: int) -> None:
+        self._solver, self._size = solver, size
+        self._interpolant: Any = None
+
+    def __call__(self, time: float) -> Array:
+        """Collective. The state at a time of the step."""
+        if time == self._solver.t:
+            return np.asarray(self._solver.y[: self._size])
+        if self._interpolant is None:
+            self._interpolant = self._solver.dense_output()
+        return np.asarray(self._interpolant(time)[: self._size])
 
 
 class _Distributed(DOP853):

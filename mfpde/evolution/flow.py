@@ -24,6 +24,34 @@ class Step:
     length: float = 0.0
 
 
+# The state at a time within the last step.
+Interpolant = Callable[[float], Array]
+
+
+class Watch(Protocol):
+    """Who is told of an integration, on all ranks alike."""
+
+    def record(self, step: Step, vector: Array) -> None:
+        """Collective. A record time is reached: the state's flat vector, read-only."""
+
+    def stepped(self, step: Step, inside: Interpolant | None) -> None:
+        """Collective. A step is done; `inside` gives the state within it, where the method has an interpolant."""
+
+
+@dataclass(frozen=True)
+class Recording:
+    """A watch that is a function of the record, and perhaps one of the progress."""
+
+    on_record: Callable[[Step, Array], None]
+    on_step: Callable[[Step], None] = lambda step: None
+
+    def record(self, step: Step, vector: Array) -> None:
+        self.on_record(step, vector)
+
+    def stepped(self, step: Step, inside: Interpolant | None) -> None:
+        self.on_step(step)
+
+
 class Flow(Protocol):
     """An ordinary differential equation whose unknowns are spread over ranks, as one flat vector on each."""
 
@@ -91,6 +119,9 @@ class StageFlow(Flow, Protocol):
     def target(self) -> Array:
         """h_i over the modes, shape (modes,)."""
 
+    def moments(self, vector: Array, time: float) -> Array:
+        """Collective. m_i over all ranks, shape (modes,)."""
+
     def observe(self, time: float, vector: Array) -> Observation:
         """Collective. What is recorded of a state."""
 
@@ -100,13 +131,7 @@ class StageFlow(Flow, Protocol):
     def snapshot(self, vector: Array) -> Mapping[str, Array | Field]:
         """Collective. The neurons, or nothing where there are none to show, by name."""
 
-    def follow(
-        self,
-        times: Sequence[float],
-        tolerance: float,
-        record: Callable[[Step, Array], None],
-        progress: Callable[[Step], None],
-    ) -> Step:
+    def follow(self, times: Sequence[float], tolerance: float, watch: Watch) -> Step:
         """Collective. Goes along the flow by the method that suits it; arguments as for `evolution.integrate`."""
 
     def next_stage(self, number: int, vector: Array) -> "StageFlow":

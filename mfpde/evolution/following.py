@@ -139,7 +139,15 @@ class FollowingFlow(LagrangianFlow):
             "/slices/label_weight": self.labels.weight,
             "/slices/y": Field((count, nodes, p), index[..., None] * p + np.arange(p), y),
             "/slices/y_weight": Field((count, nodes), index, mass),
+            **self._panels(),
         }
+
+    def _panels(self) -> dict[str, Array]:
+        """Edges and node counts of the panels in every direction: with them, fields can be interpolated."""
+        rules = {"a": self.labels.a, "squared_radius": self.labels.squared_radius}
+        rules |= {f"y{q + 1}": rule for q, rule in enumerate(self.elements.cells.rules)}
+        edges = {f"/resolution/{name}_edges": rule.edges for name, rule in rules.items()}
+        return edges | {f"/resolution/{name}_counts": np.array(rule.counts) for name, rule in rules.items()}
 
     def snapshot(self, vector: Array) -> Mapping[str, Array | Field]:
         (slices, cells, count), index = self._index()

@@ -4,16 +4,12 @@ petsc    PETSc TS with the user's -ts_* options, by default the Dormand-Prince p
 dop853   Dormand and Prince's pair of order 8 (SciPy); records come from its interpolant and do not shorten the steps
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from importlib import import_module
 from typing import Literal
 
-import numpy as np
-from numpy.typing import NDArray
+from mfpde.evolution.flow import Flow, Step, Watch
 
-from mfpde.evolution.flow import Flow, Step
-
-Array = NDArray[np.float64]
 Method = Literal["petsc", "dop853"]
 
 
@@ -28,18 +24,16 @@ def integrate(
     flow: Flow,
     times: Sequence[float],
     tolerance: float,
-    record: Callable[[Step, Array], None],
-    progress: Callable[[Step], None] = lambda step: None,
+    watch: Watch,
     method: Method | None = None,
 ) -> Step:
-    """Collective. Integrates the flow from t = 0 and hands the state to `record` at each of `times` (ascending).
+    """Collective. Integrates the flow from t = 0 and tells `watch` the state at each of `times` (ascending).
 
     Args:
         flow: The right-hand side.
         times: Record times in [0, final time]; the last one ends the run.
         tolerance: Error of one step, relative and absolute (in units of `flow.scales`).
-        record: Called on all ranks with the step and the state's flat vector (read-only).
-        progress: Called on all ranks after every step.
+        watch: Told of each record and each step, on all ranks.
         method: See the module; by default dop853, or petsc if the user has given any -ts_* option.
 
     Raises:
@@ -47,5 +41,5 @@ def integrate(
     """
     if method is None:
         method = "petsc" if has_stepper_options() else "dop853"
-    step: Step = import_module(f"mfpde.evolution.{method}").integrate(flow, times, tolerance, record, progress)
+    step: Step = import_module(f"mfpde.evolution.{method}").integrate(flow, times, tolerance, watch)
     return step

@@ -7,7 +7,7 @@ for nodes of any origin: the finite elements that follow the flow, random, Sobol
 label of a point start.  The masses Q_n are constant, so mass and positivity are exact and there is no Courant number.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import inf
 
@@ -16,7 +16,7 @@ from mpi4py import MPI
 from numpy.typing import NDArray
 
 from mfpde.errors import RunError
-from mfpde.evolution.flow import Field, Observation, Step, loss
+from mfpde.evolution.flow import Field, Observation, Step, Watch, loss
 from mfpde.evolution.integrate import integrate
 from mfpde.evolution.state import Layout
 from mfpde.features.features import Cloud, Features, Velocity
@@ -114,14 +114,8 @@ class LagrangianFlow:
         m = self.moments(vector, time)
         return float(loss(m, self.target)), m
 
-    def follow(
-        self,
-        times: Sequence[float],
-        tolerance: float,
-        record: Callable[[Step, Array], None],
-        progress: Callable[[Step], None] = lambda step: None,
-    ) -> Step:
-        return integrate(self, times, tolerance, record, progress)
+    def follow(self, times: Sequence[float], tolerance: float, watch: Watch) -> Step:
+        return integrate(self, times, tolerance, watch)
 
     def next_stage(self, number: int, vector: Array) -> "LagrangianFlow":
         return LagrangianFlow(self.problem, *self._continued(number, vector), number)

@@ -6,7 +6,7 @@ lie in the tails.  A step is as long as the error estimate, the Courant number a
 The limiter that keeps q >= 0 acts after each step only if asked to: it costs the superconvergence of the moments.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from math import ceil, inf
 
 import numpy as np
@@ -15,26 +15,19 @@ from numpy.typing import NDArray
 from petsc4py import PETSc
 
 from mfpde.errors import RunError
-from mfpde.evolution.flow import Flow, Step
+from mfpde.evolution.flow import Flow, Step, Watch
 
 Array = NDArray[np.float64]
 
 
-def integrate(
-    flow: Flow,
-    times: Sequence[float],
-    tolerance: float,
-    record: Callable[[Step, Array], None],
-    progress: Callable[[Step], None] = lambda step: None,
-) -> Step:
-    """Collective. Integrates the flow from t = 0 and hands the state to `record` at each of `times` (ascending).
+def integrate(flow: Flow, times: Sequence[float], tolerance: float, watch: Watch) -> Step:
+    """Collective. Integrates the flow from t = 0 and tells `watch` the state at each of `times` (ascending).
 
     Args:
         flow: The right-hand side.
         times: Record times in [0, final time]; the last one ends the run.
         tolerance: Error of one step, absolute and relative, in every component.
-        record: Called on all ranks with the step and the state's flat vector (read-only).
-        progress: Called on all ranks after every step.
+        watch: Told of each record and each step, on all ranks.
 
     Raises:
         RunError: On all ranks, when values are no longer finite or the step size underflows.
@@ -43,8 +36,8 @@ def integrate(
     with _array(vector) as values:
         flow.pack(values)
     if not vector.getSize():  # nothing evolves: xi_a = xi_w = 0
-        return _constant(flow, times, record)
-    run = _Run(flow, times, record, progress)
+        return _constant(times, watch)
+    run = _Run(flow, times, watch)
     ts = _stepper(flow, vector, tolerance, run)
     try:
         with _array(vector, readonly=True) as values:
@@ -64,11 +57,10 @@ def integrate(
 class _Run:
     """The callbacks of TS and what they share."""
 
-    def __init__(self, flow, times, record, progress) -> None:  # type: ignore[no-untyped-def]
+    def __init__(self, flow: Flow, times: Sequence[float], watch: Watch) -> None:
         self.flow = flow
         self.times = list(times)
-        self.record = record
-        self.progress = progress
+        self.watch = watch
         self.next = 0
         self.longest = inf
         self.error: Exception | None = None
@@ -109,13 +101,13 @@ class _Run:
         step = self.step(ts)
         with _array(vector, readonly=True) as values:
             self.record_due(1e-12 * max(self.times[-1], 1.0), step, values)
-        self.progress(step)
+        self.watch.stepped(step, None)
         if self.next == len(self.times):
             ts.setConvergedReason(PETSc.TS.ConvergedReason.CONVERGED_USER)
 
     def record_due(self, slack: float, step: Step, values: Array) -> None:
         while self.next < len(self.times) and step.time >= self.times[self.next] - slack:
-            self.record(step, values)
+            self.watch.record(step, values)
             self.next += 1
 
     def step(self, ts: PETSc.TS) -> Step:
@@ -150,11 +142,10 @@ def _stepper(flow: Flow, vector: PETSc.Vec, tolerance: float, run: _Run) -> PETS
     return ts
 
 
-def _constant(flow: Flow, times: Sequence[float], record: Callable[[Step, Array], None]) -> Step:
+def _constant(times: Sequence[float], watch: Watch) -> Step:
     for time in times:
-        step = Step(time, 0, 0, 0.0)
-        record(step, np.zeros(0))
-    return step
+        watch.record(Step(time), np.zeros(0))
+    return Step(times[-1])
 
 
 class _array:

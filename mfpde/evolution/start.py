@@ -2,7 +2,8 @@
 
 from mpi4py import MPI
 
-from mfpde.elements.labels import label_rules
+from mfpde.elements.labels import make_labels
+from mfpde.elements.resolution import Resolution, given_resolution
 from mfpde.evolution.flow import StageFlow
 from mfpde.evolution.following import FollowingFlow, make_elements
 from mfpde.features.features import Features
@@ -12,19 +13,26 @@ from mfpde.problem.sections import Discretization
 
 
 def start_flow(comm: MPI.Intracomm, problem: Problem, options: Discretization, mesh_ranks: int = 0) -> StageFlow:
-    """Collective. The first stage of a problem from its initial law.
+    """Collective. The first stage of a problem from its initial law, at the resolution that is given or by default.
 
     Args:
         comm: All ranks.
         problem: The same on all ranks.
-        options: The discretisation, with all numbers chosen; likewise.
+        options: The discretisation; likewise.
         mesh_ranks: How many ranks share one mesh, 0 for automatic.
     """
-    if problem.w.is_point:
-        features = Features(comm, modes_of(problem, options), problem.stages[0].activation)
-        labels = label_rules(problem, options.a_nodes, options.r_nodes)
-        elements = make_elements(comm, labels, ((),) * problem.p, (1,) * problem.p, mesh_ranks)
-        return FollowingFlow(problem, features, elements)
+    if options.frame == "flow" or problem.w.is_point:
+        return following_flow(comm, problem, given_resolution(problem, options), mesh_ranks)
     from mfpde.evolution.affine import AffineFlow
 
     return AffineFlow.start(comm, problem, options, mesh_ranks)
+
+
+def following_flow(comm: MPI.Intracomm, problem: Problem, resolution: Resolution, mesh_ranks: int = 0) -> FollowingFlow:
+    """Collective. The first stage on elements that follow the flow; arguments as for `start_flow`."""
+    features = Features(comm, modes_of(problem, resolution), problem.stages[0].activation)
+    labels = make_labels(problem, resolution)
+    point = ((),) * problem.p
+    edges = tuple(panels.edges for panels in resolution.y) or point
+    counts = tuple(panels.counts[0] for panels in resolution.y) or (1,) * problem.p
+    return FollowingFlow(problem, features, make_elements(comm, labels, edges, counts, mesh_ranks))

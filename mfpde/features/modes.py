@@ -14,12 +14,12 @@ from dataclasses import dataclass
 from functools import cached_property
 from itertools import product
 from math import factorial, inf, prod, sqrt
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from mfpde.problem.problem import Problem
-from mfpde.problem.sections import Discretization
 from mfpde.problem.target import Target
 
 
@@ -84,9 +84,19 @@ class Modes:
         return out
 
 
-def modes_of(problem: Problem, options: Discretization) -> Modes:
-    """The modes of a problem at the truncation of a discretisation."""
-    return hermite_modes(problem.p, options.hermite_degree, options.radial_degree, problem.d)
+class Truncation(Protocol):
+    """What says which modes are kept."""
+
+    @property
+    def hermite_degree(self) -> int: ...
+
+    @property
+    def radial_degree(self) -> int: ...
+
+
+def modes_of(problem: Problem, truncation: Truncation) -> Modes:
+    """The modes of a problem at a truncation."""
+    return hermite_modes(problem.p, truncation.hermite_degree, truncation.radial_degree, problem.d)
 
 
 def hermite_modes(p: int, hermite_degree: int, radial_degree: int, d: float) -> Modes:

@@ -94,7 +94,10 @@ def evaluate(table: Table, S: Array) -> Array:
 def _taylor_interval(activation: Activation, k_max: int, exponent: int) -> Array:
     """Coefficients in x on [0, 2^exponent) of G_k(S) = sum_m sqrt((k+2m)!/k!) / (2^m m!) G_{k+2m}(0) S^m."""
     assert activation.taylor is not None
-    limit = np.array(activation.taylor)
+    # Beyond the known derivatives 0 will do: they come with powers of 2^exponent that are below rounding.
+    limit = np.zeros(k_max + 2 * TERMS)
+    known = activation.taylor[: len(limit)]
+    limit[: len(known)] = known
     series = np.array(
         [
             [sqrt(factorial(k + 2 * m) // factorial(k)) / (2**m * factorial(m)) * limit[k + 2 * m] for k in range(k_max + 1)]

@@ -26,7 +26,7 @@ def _command(comm: Any, arguments: argparse.Namespace) -> None:
     from mfpde.kernel.study import integrator_difference, solve_kernel
 
     study = solve_kernel(comm, config, problem, not arguments.once)
-    difference = integrator_difference(study, config.discretization.tolerance) if arguments.integrate else None
+    difference = integrator_difference(study, problem.numbers(config.discretization).tolerance) if arguments.integrate else None
     if comm.rank != 0:
         return
     from mfpde.kernel.report import report

@@ -9,7 +9,7 @@ import msgspec
 import numpy as np
 
 from mfpde.errors import InputError, RunError
-from mfpde.evolution.flow import Observation, StageFlow, Step, loss
+from mfpde.evolution.flow import Observation, Recording, Step, loss
 from mfpde.evolution.integrate import integrate
 from mfpde.evolution.start import start_flow
 from mfpde.output.hdf5 import ResultFile
@@ -19,7 +19,7 @@ from mfpde.problem.problem import build_problem
 from mfpde.problem.stages import stage_times
 from mfpde.progress import Progress
 from mfpde.training.linear import LinearFlow
-from mfpde.training.training import averaged_law, train
+from mfpde.training.training import Silent, averaged_law, train
 
 
 @dataclass(frozen=True)
@@ -69,21 +69,12 @@ def solve_kernel(comm: Any, config: Any, problem: Any, measure: bool = True) -> 
             'with a polynomial activation, after stages with a density, or training.strategy = "chen-ge"'
         )
     times = config.history_times
-    other = _coarse_law(comm, config, last) if measure else None
+    other = _coarse_law(comm, config, problem, last) if measure else None
     with ResultFile(comm, Path(config.output.file)) as file:
         flow = start_flow(comm, problem, config.discretization, config.parallel.mesh_ranks)
-        recorder = Recorder(file, problem, flow, config)
         with Progress(comm.rank, stage.start or 1.0) as bar:
-            end = train(
-                problem,
-                flow,
-                times,
-                config.discretization.tolerance,
-                recorder.record,
-                recorder.enter,
-                lambda step: bar.update(step.time, recorder.loss, step.steps),
-                stages=last,
-            )
+            recorder = Recorder(file, problem, flow, config, bar)
+            end = train(problem, flow, times, problem.numbers(config.discretization).tolerance, recorder, last)
         law = averaged_law(end, problem, last)
         linear = LinearFlow(comm, problem, last, flow.modes, law, other=other)
         recorder.enter(linear)
@@ -102,26 +93,21 @@ def solve_kernel(comm: Any, config: Any, problem: Any, measure: bool = True) -> 
 def integrator_difference(study: Study, tolerance: float) -> float:
     """Collective. Largest difference of a coefficient at the records between the time integrator and the exact solution."""
     linear, rows = study.linear, []
-    integrate(linear, study.time.tolist(), tolerance, lambda step, vector: rows.append(linear.moments(vector)), method="petsc")
+    integrate(
+        linear, study.time.tolist(), tolerance, Recording(lambda step, vector: rows.append(linear.moments(vector))), "petsc"
+    )
     return float(np.abs(np.array(rows) - linear.exact(study.time)).max())
 
 
-def _coarse_law(comm: Any, config: Any, last: int) -> Any:
+def _coarse_law(comm: Any, config: Any, given: Any, last: int) -> Any:
     """Collective. The moments at the start of the last stage by a coarser run, on rank 0; None if that run cannot go on."""
-    coarser = coarse(config)
+    coarser = coarse(config, given)
     problem = on_first(comm, lambda: build_problem(coarser))
-    flow, now = start_flow(comm, problem, coarser.discretization, config.parallel.mesh_ranks), float("nan")
-    tolerance = coarser.discretization.tolerance
-
-    def record(current: StageFlow, step: Step, vector: Any) -> None:
-        nonlocal now
-        now = loss(current.observe(step.time, vector).moments, flow.target)
-
+    flow = start_flow(comm, problem, coarser.discretization, config.parallel.mesh_ranks)
+    tolerance = problem.numbers(coarser.discretization).tolerance
     try:
         with Progress(comm.rank, problem.stages[last].start or 1.0) as bar:
-            end = train(
-                problem, flow, [], tolerance, record, progress=lambda step: bar.update(step.time, now, step.steps), stages=last
-            )
+            end = train(problem, flow, [], tolerance, Silent(bar), last)
     except RunError as error:
         if comm.rank == 0:
             print(f"mfpde: warning: no uncertainty: a coarser run ended early, {error}", file=sys.stderr)
@@ -129,13 +115,13 @@ def _coarse_law(comm: Any, config: Any, last: int) -> Any:
     return averaged_law(end, problem, last)
 
 
-def coarse(config: Any) -> Any:
+def coarse(config: Any, problem: Any) -> Any:
     """The configuration with 3/4 of the labels of a and of the cells, one label of r less, and 10 times the tolerance."""
-    numbers = config.discretization
+    numbers = problem.numbers(config.discretization)
     return msgspec.structs.replace(
         config,
         discretization=msgspec.structs.replace(
-            numbers,
+            config.discretization,
             a_nodes=max(1, numbers.a_nodes * 3 // 4),
             r_nodes=max(1, numbers.r_nodes - 1),
             cells=max(1, numbers.cells * 3 // 4),

@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mfpde.evolution.flow import Step, loss
+from mfpde.evolution.flow import Recording, Step, loss
 from mfpde.evolution.following import FollowingFlow
 from mfpde.evolution.lagrangian import Nodes
 from mfpde.evolution.start import start_flow
@@ -70,7 +70,7 @@ def follow_labels(comm: Any, problem: Problem, discretization: Discretization, t
         rate = _rates(flow, now, moments - flow.target, flow.stage.xi_w(step.time), across)
         found.append((float(loss(moments, flow.target)), now.v.T.copy(), rate))
 
-    flow.follow(times, discretization.tolerance, record)
+    flow.follow(times, problem.numbers(discretization).tolerance, Recording(record))
     losses, v, rate = (np.array(part) for part in zip(*found, strict=True))
     return Labels(np.array(times), losses, v, rate, flow.labels.weight)
 

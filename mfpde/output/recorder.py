@@ -9,15 +9,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 import mfpde
-from mfpde.evolution.flow import Field, Observation, StageFlow, Step, loss
+from mfpde.evolution.flow import Field, Interpolant, Observation, StageFlow, Step, loss
 from mfpde.evolution.indicators import warnings
 from mfpde.output.hdf5 import ResultFile
 from mfpde.output.paraview import write_snapshot
 from mfpde.problem.problem import Problem
 from mfpde.problem.sections import Config
 from mfpde.problem.stages import Stage, stage_times
+from mfpde.progress import Progress
 
 Array = NDArray[np.float64]
+
+# Where in a step the mean field is kept: Chebyshev-Lobatto points, for an interpolant of the order of the integrator's own.
+FIELD_POINTS = (1 - np.cos(np.pi * np.arange(8) / 7)) / 2
 
 
 class Recorder:
@@ -28,6 +32,7 @@ class Recorder:
         problem: That is solved.
         flow: Of the first stage, at its start.
         config: Of the run.
+        progress: Told of every step.
 
     Attributes:
         loss: E at the last record.
@@ -36,7 +41,9 @@ class Recorder:
         warned: Advice given so far, by indicator.
     """
 
-    def __init__(self, file: ResultFile, problem: Problem, flow: StageFlow, config: Config) -> None:
+    def __init__(
+        self, file: ResultFile, problem: Problem, flow: StageFlow, config: Config, progress: Progress | None = None
+    ) -> None:
         self.file = file
         self.started = time.monotonic()
         self.loss = self.first_loss = float("nan")
@@ -49,6 +56,7 @@ class Recorder:
         self._written: set[str] = set()
         self._paraview = config.output.paraview
         self._slack = 1e-9 * config.final_time
+        self._progress = progress
         self._describe(problem, flow, config)
 
     def _describe(self, problem: Problem, flow: StageFlow, config: Config) -> None:
@@ -59,7 +67,7 @@ class Recorder:
                 "dimension": problem.d,
                 "polynomial": problem.target.polynomial,
                 "activation": problem.stages[0].activation.text,
-                "degree": 0 if problem.w.is_point else config.discretization.degree,
+                "degree": 0 if problem.w.is_point else problem.numbers(config.discretization).degree,
             }
         )
         self.file.dataset("/modes/alpha", flow.modes.alpha)
@@ -105,6 +113,15 @@ class Recorder:
         while self._taken < len(self._snapshots) and step.time >= self._snapshots[self._taken] - self._slack:
             if not self._snapshot(flow, step.time, vector):
                 break
+
+    def stepped(self, flow: StageFlow, step: Step, inside: Interpolant | None) -> None:
+        """Collective. Keeps the mean field within the step: with it, any neuron can be followed after the run."""
+        if inside is not None:
+            times = step.time - step.length * (1 - FIELD_POINTS)
+            moments = np.array([flow.moments(inside(time), time) for time in times])
+            self.file.record({"/field/time": times, "/field/moments": moments})
+        if self._progress is not None:
+            self._progress.update(step.time, self.loss, step.steps)
 
     def write(self, step: Step, seen: Observation) -> None:
         """Collective. One row of the history."""

@@ -8,8 +8,9 @@ import numpy as np
 from mpi4py import MPI
 from numpy.typing import NDArray
 
-from mfpde.elements.labels import label_rules
-from mfpde.evolution.flow import Step
+from mfpde.elements.labels import make_labels
+from mfpde.elements.resolution import given_resolution
+from mfpde.evolution.flow import Recording, Step
 from mfpde.evolution.integrate import integrate
 from mfpde.evolution.lagrangian import LagrangianFlow
 from mfpde.features.features import Features
@@ -68,9 +69,9 @@ def _outcome(comm: MPI.Intracomm, flow: LagrangianFlow, end: Array, steps: int) 
 
 
 def _gauss(comm: MPI.Intracomm, config: Config, problem: Problem, features: Features) -> Run:
-    labels = label_rules(problem, config.discretization.a_nodes, config.discretization.r_nodes)
+    labels = make_labels(problem, given_resolution(problem, config.discretization))
     points = 1 if problem.w.is_point else max(1, round((config.particles.particles / len(labels)) ** (1 / problem.p)))
-    tolerance = config.discretization.tolerance
+    tolerance = problem.numbers(config.discretization).tolerance
 
     def run(repeat: int, record: Record) -> Outcome:
         rule = choose_v_rule(problem, labels, features, config.record_times, points, tolerance)
@@ -104,7 +105,7 @@ def _follow(flow: LagrangianFlow | NetworkFlow, config: Config, record: Record) 
         end[...] = vector
         record(step.time, *flow.measure(vector, step.time))
 
-    steps = integrate(flow, config.record_times, config.discretization.tolerance, measure).steps
+    steps = integrate(flow, config.record_times, flow.problem.numbers(config.discretization).tolerance, Recording(measure)).steps
     return end, steps
 
 

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from mfpde.elements.labels import Labels
 from mfpde.elements.rules import Rule
-from mfpde.evolution.flow import Step
+from mfpde.evolution.flow import Recording, Step
 from mfpde.evolution.lagrangian import LagrangianFlow, Nodes
 from mfpde.features.features import Cloud, Features
 from mfpde.parallel import share
@@ -76,7 +76,7 @@ def run_gauss(
         records.append((step.time, *flow.measure(vector, step.time)))
         end[...] = vector
 
-    steps = flow.follow(times, tolerance, record).steps
+    steps = flow.follow(times, tolerance, Recording(record)).steps
     return GaussRun(flow, end, records, _neglected(features, flow.nodes(end), axes, first), steps)
 
 

@@ -43,7 +43,7 @@ def particles(comm: Any, config: Any, problem: Any) -> Summary:
     if len(problem.stages) > 1:
         raise InputError("training.stages: particles train in one stage; allowed: no stages, and no training.strategy")
     started = time.monotonic()
-    modes = modes_of(problem, config.discretization)
+    modes = modes_of(problem, problem.numbers(config.discretization))
     run = METHODS[config.particles.method](comm, config, problem, modes)
     final = config.record_times[-1]
     with ResultFile(comm, Path(config.output.file)) as file:

@@ -12,14 +12,11 @@ from typing import Any, Literal, get_args, get_origin
 import msgspec
 
 from mfpde.errors import InputError
-from mfpde.problem.sections import REPLACED, Config, Discretization, StageSection
-from mfpde.problem.target import largest_index
+from mfpde.problem.sections import REPLACED, Config, StageSection
 
 
 def load(path: Path | None, overrides: Sequence[str] = ()) -> Config:
     """The configuration of a TOML file (None: all defaults), with overrides "section.key=value".
-
-    Numbers that are chosen automatically are filled in.
 
     Raises:
         InputError: For the first thing that is wrong, naming its key and what is allowed.
@@ -37,23 +34,7 @@ def load(path: Path | None, overrides: Sequence[str] = ()) -> Config:
         key = where.rstrip("`") or "configuration"
         raise InputError(f"{key}: {reason[0].lower()}{reason[1:]}{_choices(key)}") from None
     _check_ranges(config)
-    return msgspec.structs.replace(config, discretization=_chosen(config))
-
-
-def _chosen(config: Config) -> Discretization:
-    """The discretization with its automatic numbers filled in.
-
-    They keep the error of E(t) on [0, 8] at or below 1e-6 for p <= 2 and d >= 100 (1e-5 at d = 10, where the density
-    forms thin structures), see the README's table of accuracy; p = 3 is coarser, to be affordable.
-    """
-    given, d = config.discretization, config.dimension
-    p = config.target.subspace_dimension or largest_index(config.target.polynomial)
-    if p <= 2:
-        cells, r_nodes = (24, 4) if d < 30 else (16, 3) if d < 1000 else (10, 2)
-        automatic = {"cells": cells, "a_nodes": 32, "r_nodes": r_nodes}
-    else:
-        automatic = {"cells": 8 if d < 30 else 6, "a_nodes": 12, "r_nodes": 2 if d < 1e4 else 1}
-    return msgspec.structs.replace(given, **{key: value for key, value in automatic.items() if getattr(given, key) == 0})
+    return config
 
 
 def _read(path: Path) -> dict[str, Any]:
@@ -128,12 +109,15 @@ def _nearest(name: str, names: Any) -> str:
 def _check_ranges(config: Config) -> None:
     numbers = config.discretization
     ranges = {
-        "hermite_degree": (1, 20),
-        "radial_degree": (0, 10),
-        "cells": (0, 4096),
-        "degree": (1, 7),
-        "a_nodes": (0, 64),
-        "r_nodes": (0, 64),
+        "accuracy": (1e-8, 0.1),
+        "hermite_degree": (1, LARGEST_K),
+        "radial_degree": (0, LARGEST_K // 2),
+        "cells": (1, 4096),
+        "degree": (1, 7) if numbers.frame == "affine" else (0, 15),
+        "a_nodes": (1, 1024),
+        "a_panels": (1, 512),
+        "r_nodes": (1, 64),
+        "core_width": (0.01, 10.0),
         "half_width": (1.0, 20.0),
         "grading": (0.0, 10.0),
         "tolerance": (1e-14, 1e-1),
@@ -160,12 +144,15 @@ def _check_ranges(config: Config) -> None:
         _check_times(f"output.{key}", getattr(config.output, key), least, config.final_time)
 
 
+# Largest Hermite degree: the tables hold as many derivatives.
+LARGEST_K = 60
+
+
 def _check_within(section: str, numbers: Any, ranges: dict[str, tuple[float, float]]) -> None:
     for key, (low, high) in ranges.items():
         value = getattr(numbers, key)
-        if not low <= value <= high:
-            automatic = " (0: automatic)" if key in ("cells", "a_nodes", "r_nodes") else ""
-            raise InputError(f"{section}.{key}: {value!r} is out of range; allowed: {low:g} to {high:g}{automatic}")
+        if value is not None and value is not False and not low <= value <= high:
+            raise InputError(f"{section}.{key}: {value!r} is out of range; allowed: {low:g} to {high:g}")
 
 
 def _check_particles(config: Config) -> None:

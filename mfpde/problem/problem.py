@@ -3,9 +3,10 @@
 from dataclasses import dataclass
 
 from mfpde.errors import InputError
+from mfpde.problem.defaults import Numbers, filled
 from mfpde.problem.inner import InnerLaw
 from mfpde.problem.laws import Law, parse_law
-from mfpde.problem.sections import Config
+from mfpde.problem.sections import Config, Discretization
 from mfpde.problem.stages import Stage, parse_stages
 from mfpde.problem.target import Target, parse_target
 
@@ -33,6 +34,10 @@ class Problem:
         """Dimension of the subspace V."""
         return self.target.p
 
+    def numbers(self, options: Discretization) -> Numbers:
+        """All numbers of a discretisation: given, or by default."""
+        return filled(options, self.p, self.d, self.target.degree)
+
 
 def build_problem(config: Config) -> Problem:
     """The problem that a configuration describes.
@@ -41,18 +46,19 @@ def build_problem(config: Config) -> Problem:
         InputError: For the first thing that is wrong, naming its key and what is allowed.
     """
     target = parse_target(config.target.polynomial, config.target.subspace_dimension)
-    d, degree = config.dimension, config.discretization.hermite_degree
+    d = config.dimension
+    numbers = filled(config.discretization, target.p, d, target.degree)
     if d < target.p + 1:
         raise InputError(f"input.dimension: {d:g} is too small; allowed for p = {target.p}: at least {target.p + 1}, or inf")
-    if degree < target.degree:
+    if numbers.hermite_degree < target.degree:
         raise InputError(
-            f"discretization.hermite_degree: {degree} is less than the degree of target.polynomial; "
-            f"allowed: {target.degree} to 20"
+            f"discretization.hermite_degree: {numbers.hermite_degree} is less than the degree of target.polynomial; "
+            f"allowed: at least {target.degree}"
         )
     law = parse_law(config.initial.a)
     if not law.symmetric:
         raise InputError(f"initial.a: {config.initial.a!r} is not symmetric about 0; allowed: symmetric laws")
-    stages = parse_stages(config, target)
+    stages = parse_stages(config, target, numbers)
     kinked = [stage.activation for stage in stages if 0.0 in stage.activation.kinks]
     if config.initial.w == "zero" and kinked:
         raise InputError(

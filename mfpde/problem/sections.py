@@ -89,33 +89,42 @@ class Training(_Section, frozen=True):
 
 
 class Discretization(_Section, frozen=True):
-    """How the density is resolved.
+    """How the density is resolved.  What is left out (None) is chosen: by the run, so that `accuracy` is reached, or with
+    accuracy = false and in the affine frame from p and d (`mfpde.problem.defaults`).
 
     Attributes:
-        frame: What carries the density: an affine frame a slice, with transport on the reference mesh ("affine").
+        frame: What carries the density: finite elements whose nodes move with the neurons ("flow"), or a fixed mesh in an
+            affine frame a slice, with transport ("affine").
+        accuracy: Wanted error of E(t) over the whole run, in units of E h*^2 / 2; False: take the resolution as it is, and
+            estimate nothing. Of the flow frame.
         hermite_degree: K, the largest total degree of a mode.
         radial_degree: Largest j.
-        cells: Cells of the reference mesh in each direction; 0: chosen from p and d.
+        a_nodes, a_panels: Labels of a_0, and the panels of equal probability that they are divided into.
+        r_nodes: Labels of r_0.
+        cells: Cells of the reference mesh in each direction.
         degree: Of the discontinuous finite elements.
-        a_nodes, r_nodes: Labels of a_0 and r_0; 0: chosen from p and d.
-        half_width: Of the reference box in y, in standard deviations of the initial law.
-        grading: How much finer the cells are at y = 0 than at the walls (0: uniform; cosh(grading) times finer).
-        limiter: When q is made non-negative: in what is written ("output"), or after every step as well ("step").
+        core_width: Of the flow frame: the outermost finite edge of the cells, in standard deviations of the initial law.
+        half_width: Of the affine frame: that of the reference box, likewise.
+        grading: How much finer the cells are at y = 0 than outside (0: uniform; cosh(grading) times finer).
+        limiter: Of the affine frame: when q is made non-negative: in what is written ("output"), or after every step ("step").
         tolerance: Error of one time step, absolute and relative.
-        mesh: A mesh file instead of the box.
+        mesh: Of the affine frame: a mesh file instead of the box.
     """
 
-    frame: Literal["flow", "affine"] = "affine"
-    hermite_degree: int = 6
-    radial_degree: int = 2
-    cells: int = 0
-    degree: int = 3
-    a_nodes: int = 0
-    r_nodes: int = 0
+    frame: Literal["flow", "affine"] = "flow"
+    accuracy: float | Literal[False] = 1e-4
+    hermite_degree: int | None = None
+    radial_degree: int | None = None
+    a_nodes: int | None = None
+    a_panels: int | None = None
+    r_nodes: int | None = None
+    cells: int | None = None
+    degree: int | None = None
+    core_width: float | None = None
     half_width: float = 10.0
-    grading: float = 2.25
+    grading: float | None = None
     limiter: Literal["output", "step"] = "output"
-    tolerance: float = 1e-8
+    tolerance: float | None = None
     mesh: str | None = None
 
 

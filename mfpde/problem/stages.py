@@ -11,6 +11,7 @@ from math import comb, inf, isfinite
 
 from mfpde.errors import InputError, RunError
 from mfpde.problem.activation import Activation, parse_activation
+from mfpde.problem.defaults import Numbers
 from mfpde.problem.laws import parse_law
 from mfpde.problem.schedule import Schedule, parse_schedule
 from mfpde.problem.sections import Config, StageSection
@@ -79,8 +80,13 @@ class Stage:
         return len(self.activation.polynomial or ()) - 1
 
 
-def parse_stages(config: Config, target: Target) -> tuple[Stage, ...]:
+def parse_stages(config: Config, target: Target, numbers: Numbers) -> tuple[Stage, ...]:
     """The stages of a configuration; a training at once is one stage.
+
+    Args:
+        config: The configuration.
+        target: h*.
+        numbers: Of the discretisation, as given or by default.
 
     Raises:
         InputError: For the first thing that is wrong, naming its key and what is allowed.
@@ -88,7 +94,7 @@ def parse_stages(config: Config, target: Target) -> tuple[Stage, ...]:
     training = config.training
     sections: tuple[StageSection, ...]
     if training.strategy is not None:
-        sections, keys = _chen_ge(config, target), ["training.strategy"] * 2
+        sections, keys = _chen_ge(config, target, numbers), ["training.strategy"] * 2
     elif training.stages:
         sections, keys = training.stages, [f"training.stages[{i}]" for i in range(len(training.stages))]
     else:
@@ -107,22 +113,22 @@ def parse_stages(config: Config, target: Target) -> tuple[Stage, ...]:
             reset_a=section.reset_a,
         )
         if own or (stage.linear and stage.reset_a):
-            _check_truncation(stage, config, f"{key}.activation" if own else "network.activation")
+            _check_truncation(stage, config, numbers, f"{key}.activation" if own else "network.activation")
         stages.append(stage)
     averaged = (i for i, stage in enumerate(stages) if stage.average > 1 and (stage.linear or spread_start(config)))
     first = 1 if training.strategy is not None else next(averaged, len(stages))
-    _check_averages(stages, keys, config, first)
+    _check_averages(stages, keys, config.initial.a, numbers.a_nodes, first)
     return tuple(replace(stage, by_moments=i >= first) for i, stage in enumerate(stages))
 
 
-def _chen_ge(config: Config, target: Target) -> tuple[StageSection, StageSection]:
+def _chen_ge(config: Config, target: Target, numbers: Numbers) -> tuple[StageSection, StageSection]:
     training = config.training
     first, second = training.durations
     copies = target.p if training.strategy_copies is None else training.strategy_copies
     degree = max(target.degree, 1) if training.strategy_degree is None else training.strategy_degree
     if not 1 <= copies <= MOST_COPIES:
         raise InputError(f"training.strategy_copies: {copies}; allowed: 1 to {MOST_COPIES}")
-    most = config.discretization.hermite_degree
+    most = numbers.hermite_degree
     if not max(target.degree, 1) <= degree <= most:
         raise InputError(
             f"training.strategy_degree: {degree}; allowed: from {max(target.degree, 1)}, the target's degree, to "
@@ -155,9 +161,9 @@ def stage_times(stages: Sequence[Stage], times: Sequence[float]) -> list[list[fl
     return found
 
 
-def _check_truncation(stage: Stage, config: Config, key: str) -> None:
+def _check_truncation(stage: Stage, config: Config, numbers: Numbers, key: str) -> None:
     """A polynomial activation has finitely many modes, and all of them must be there."""
-    numbers, degree = config.discretization, stage.degree
+    degree = stage.degree
     if degree > numbers.hermite_degree:
         raise InputError(
             f"{key}: {stage.activation.text!r} has degree {degree}, and discretization.hermite_degree = "
@@ -170,10 +176,10 @@ def _check_truncation(stage: Stage, config: Config, key: str) -> None:
         )
 
 
-def _check_averages(stages: list[Stage], keys: list[str], config: Config, first: int) -> None:
+def _check_averages(stages: list[Stage], keys: list[str], law: str, a_nodes: int, first: int) -> None:
     """What averages allow; from stage `first` on, the law of w is known by its moments alone."""
-    atoms = parse_law(config.initial.a).atoms
-    tuples = config.discretization.a_nodes if atoms is None else len(atoms[0])  # neurons of a point start, so far
+    atoms = parse_law(law).atoms
+    tuples = a_nodes if atoms is None else len(atoms[0])  # neurons of a point start, so far
     for i, (stage, key) in enumerate(zip(stages, keys, strict=True)):
         if not 1 <= stage.average <= MOST_COPIES:
             raise InputError(f"{key}.average: {stage.average}; allowed: 1 to {MOST_COPIES} copies")

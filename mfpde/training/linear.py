@@ -1,6 +1,6 @@
 """The flow of a stage that is known by moments: dm/dt = -xi_a(t) K (m - h), see `mfpde.training.spectrum`."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from math import inf
 from typing import Any
 
@@ -8,7 +8,7 @@ import numpy as np
 from mpi4py import MPI
 from numpy.typing import NDArray
 
-from mfpde.evolution.flow import Field, Observation, Step
+from mfpde.evolution.flow import Field, Observation, Step, Watch
 from mfpde.features.modes import Modes
 from mfpde.problem.problem import Problem
 from mfpde.problem.stages import Stage
@@ -90,17 +90,11 @@ class LinearFlow:
     def fastest(self, time: float, vector: Array) -> str:
         return ""
 
-    def follow(
-        self,
-        times: Sequence[float],
-        tolerance: float,
-        record: Callable[[Step, Array], None],
-        progress: Callable[[Step], None] = lambda step: None,
-    ) -> Step:
+    def follow(self, times: Sequence[float], tolerance: float, watch: Watch) -> Step:
         """By the eigen-decomposition: an explicit integrator would need a step for every 1 / lambda_max of a time that has to
         be long against 1 / lambda_min."""
         for time, m in zip(times, self.exact(np.array(times)), strict=True):
-            record(Step(time), self.restrict(m))
+            watch.record(Step(time), self.restrict(m))
         return Step(times[-1])
 
     def next_stage(self, number: int, vector: Array) -> "LinearFlow":
@@ -109,7 +103,7 @@ class LinearFlow:
         start = None if stage.reset_a else self.moments(vector)
         return LinearFlow(self.comm, self.problem, number, self.modes, law, start)
 
-    def moments(self, vector: Array) -> Array:
+    def moments(self, vector: Array, time: float = 0.0) -> Array:
         """Collective. The coefficients over the run's modes: those that the activation does not reach are 0."""
         return self._spread(self.comm.bcast(vector))
 

@@ -1,6 +1,6 @@
 """Runs the stages of a training one after another."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol, cast
 
@@ -8,11 +8,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mfpde.errors import RunError
-from mfpde.evolution.flow import StageFlow, Step
+from mfpde.evolution.flow import Interpolant, StageFlow, Step
 from mfpde.evolution.lagrangian import LagrangianFlow, Nodes
 from mfpde.features.features import Features
 from mfpde.problem.problem import Problem
 from mfpde.problem.stages import stage_times
+from mfpde.progress import Progress
 from mfpde.training.averaging import Moments, average_points, law_moments
 from mfpde.training.linear import LinearFlow
 
@@ -35,14 +36,42 @@ class End:
     vector: Array
 
 
+class Witness(Protocol):
+    """Who is told of a training, on all ranks alike; times and counts are those of the whole training."""
+
+    def enter(self, flow: StageFlow) -> None:
+        """Collective. A stage begins."""
+
+    def record(self, flow: StageFlow, step: Step, vector: Array) -> None:
+        """Collective. A record time is reached: the flow of the stage and the state's flat vector."""
+
+    def stepped(self, flow: StageFlow, step: Step, inside: Interpolant | None) -> None:
+        """Collective. A step is done, see `Watch`."""
+
+
+@dataclass(frozen=True)
+class Silent:
+    """A witness that keeps nothing, and shows the progress if there is someone to show it."""
+
+    progress: Progress | None = None
+
+    def enter(self, flow: StageFlow) -> None:
+        pass
+
+    def record(self, flow: StageFlow, step: Step, vector: Array) -> None:
+        pass
+
+    def stepped(self, flow: StageFlow, step: Step, inside: Interpolant | None) -> None:
+        if self.progress is not None:
+            self.progress.update(step.time, None, step.steps)
+
+
 def train(
     problem: Problem,
     flow: StageFlow,
     times: Sequence[float],
     tolerance: float,
-    record: Callable[[StageFlow, Step, Array], None],
-    enter: Callable[[StageFlow], None] = lambda flow: None,
-    progress: Callable[[Step], None] = lambda step: None,
+    witness: Witness,
     stages: int | None = None,
 ) -> End:
     """Collective. Goes through the stages of a problem.
@@ -52,9 +81,7 @@ def train(
         flow: At the start of the first one.
         times: Record times over all stages, ascending; see `stage_times`.
         tolerance: Of one time step.
-        record: Called on all ranks at each of them, with the flow of the stage and the state's flat vector.
-        enter: Called on all ranks at the start of each stage.
-        progress: Called on all ranks after every step.
+        witness: Told of each stage, record and step.
         stages: How many of them; all if not given.
 
     Raises:
@@ -67,9 +94,11 @@ def train(
         stage = problem.stages[k]
         begins_anew = k or stage.by_moments or stage.average > 1 or stage.reset_a
         current = next_flow(end, problem, k) if begins_anew else flow
-        enter(current)
+        witness.enter(current)
         try:
-            end = _run(current, own, stage.start, tolerance, end.step, record, progress)
+            watch = _StageWatch(current, stage.start, end.step, witness, len(own))
+            last = current.follow(own, tolerance, watch)
+            end = End(watch.overall(last), current, watch.final)
         except RunError as error:
             if len(problem.stages) == 1:
                 raise
@@ -77,30 +106,26 @@ def train(
     return end
 
 
-def _run(
-    flow: StageFlow,
-    times: list[float],
-    start: float,
-    tolerance: float,
-    before: Step,
-    record: Callable[[StageFlow, Step, Array], None],
-    progress: Callable[[Step], None],
-) -> End:
-    """One stage, at `times` from its start."""
-    final, left = np.empty(0), len(times)
+class _StageWatch:
+    """Passes on what one stage says, with the times and counts of the whole training; keeps the last state."""
 
-    def overall(step: Step) -> Step:
-        return Step(start + step.time, before.steps + step.steps, before.rejected + step.rejected, step.length)
+    def __init__(self, flow: StageFlow, start: float, before: Step, witness: Witness, records: int) -> None:
+        self.flow, self.start, self.before, self.witness, self.left = flow, start, before, witness, records
+        self.final = np.empty(0)
 
-    def keep(step: Step, values: Array) -> None:
-        nonlocal final, left
-        record(flow, overall(step), values)
-        left -= 1
-        if left == 0:
-            final = values.copy()
+    def overall(self, step: Step) -> Step:
+        before = self.before
+        return Step(self.start + step.time, before.steps + step.steps, before.rejected + step.rejected, step.length)
 
-    end = flow.follow(times, tolerance, keep, lambda step: progress(overall(step)))
-    return End(overall(end), flow, final)
+    def record(self, step: Step, vector: Array) -> None:
+        self.witness.record(self.flow, self.overall(step), vector)
+        self.left -= 1
+        if self.left == 0:
+            self.final = vector.copy()
+
+    def stepped(self, step: Step, inside: Interpolant | None) -> None:
+        start = self.start
+        self.witness.stepped(self.flow, self.overall(step), None if inside is None else lambda time: inside(time - start))
 
 
 def next_flow(end: End, problem: Problem, k: int) -> StageFlow:
