@@ -8,7 +8,7 @@ its own Gauss rule: Gauss-Legendre for a uniform law, Gauss-Hermite for a normal
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from itertools import pairwise
 
 import numpy as np
@@ -20,6 +20,7 @@ Array = NDArray[np.float64]
 
 # Stieltjes' discretisation: panels of equal probability and points in each.
 PARTS, POINTS = 12, 64
+_LEGENDRE = np.polynomial.legendre.leggauss(POINTS)
 # Probability beyond which an unbounded law is cut off for the discretisation.
 TAIL = 1e-30
 
@@ -113,6 +114,7 @@ def gauss_rule(law: Law, counts: Sequence[int], edges: Sequence[float] = ()) -> 
     return Rule(np.concatenate([nodes for nodes, _ in parts]), mass / mass.sum(), np.array(ends), tuple(counts))
 
 
+@lru_cache(maxsize=1024)
 def _restricted(law: Law, low: float, high: float, n: int) -> tuple[Array, Array]:
     """Nodes and unnormalised weights of the law on [low, high]."""
     x, w = _discretised(law, low, high)
@@ -136,7 +138,7 @@ def _discretised(law: Law, low: float, high: float) -> tuple[Array, Array]:
     ends = law.quantile(np.array([TAIL, 0.5, 1 - 1e-16]))
     reach = 2 * max(ends[1] - ends[0], ends[2] - ends[1])
     low, high = max(low, law.support[0], ends[1] - reach), min(high, law.support[1], ends[1] + reach)
-    s, w = np.polynomial.legendre.leggauss(POINTS)
+    s, w = _LEGENDRE
     edges = np.linspace(0.0, 1.0, PARTS + 1)
     half = np.diff(edges)[:, None] / 2
     s, w = (edges[:-1, None] + half * (s + 1)).ravel(), (half * w).ravel()

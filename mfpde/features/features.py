@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from mfpde.compile import load_compiled
 from mfpde.errors import RunError
 from mfpde.features.modes import Modes
-from mfpde.features.table import Table, build_table, extend_table
+from mfpde.features.table import Table, table_of
 from mfpde.problem.activation import Activation
 
 Array = NDArray[np.float64]
@@ -85,7 +85,7 @@ class Features:
         self.modes = modes
         self.activation = activation
         n_k = modes.hermite_degree + 3
-        table = build_table(activation, n_k - 1, largest) if comm.rank == 0 else None
+        table = table_of(activation, n_k - 1, largest) if comm.rank == 0 else None
         self.table: Table = comm.bcast(table)
         compiled = load_compiled(comm, Path(__file__).with_name("features.c"), DECLARATIONS, {"P": modes.p})
         self._ffi, self._lib = compiled.ffi, compiled.lib
@@ -160,7 +160,7 @@ class Features:
             size = f"|w| = {largest**0.5:.3g}"
             raise RunError(f"a neuron has {size}: the run has blown up; lower the learning rates or discretization.tolerance")
         with np.errstate(all="ignore"):  # an activation that overflows there shows in the moments, which are checked
-            table = extend_table(self.table, self.activation, 2 * largest) if self.comm.rank == 0 else None
+            table = table_of(self.activation, self.table.n_k - 1, 2 * largest) if self.comm.rank == 0 else None
         self.table = self.comm.bcast(table)
         self._use_table()
 

@@ -41,10 +41,33 @@ class Table:
     def stride(self) -> int:
         return self.coefficients.shape[2]
 
+    def narrow(self, n_k: int) -> "Table":
+        """The first n_k functions."""
+        return Table(n_k, self.exponent, np.ascontiguousarray(self.coefficients[:, :, : -(-n_k // 4) * 4]))
+
     @property
     def S_max(self) -> float:
         """Upper end of the last interval."""
         return float(2.0 ** (self.exponent + (len(self.coefficients) - 1) // PER_OCTAVE))
+
+
+def table_of(activation: Activation, k_max: int, S_max: float) -> Table:
+    """A table of G_0..G_{k_max} that reaches S_max or further, from those that were made before if they suffice."""
+    known = _KNOWN.get(activation)
+    if known is None or known.n_k <= k_max:
+        known = build_table(activation, max(k_max, WIDE), max(S_max, 0.0 if known is None else known.S_max))
+    known = extend_table(known, activation, S_max)
+    _KNOWN.pop(activation, None)
+    _KNOWN[activation] = known  # the latest last
+    while len(_KNOWN) > MOST_KNOWN:
+        del _KNOWN[next(iter(_KNOWN))]
+    return known.narrow(k_max + 1)
+
+
+# Tables made before, widest and longest, by activation: a study runs the same one many times.
+_KNOWN: dict[Activation, Table] = {}
+# How many are kept; and functions of a table that is made, at least: the next run is likely to want more.
+MOST_KNOWN, WIDE = 8, 24
 
 
 def build_table(activation: Activation, k_max: int, S_max: float) -> Table:

@@ -76,8 +76,17 @@ class ResultFile:
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             raise InputError(f"output.file: {str(self.path)!r} is being written by another run; allowed: another name") from None
+        self._create()
+
+    def _create(self) -> None:
         with h5py.File(self._work, "w") as file:
             file.attrs.update(program="mfpde", complete=False)
+
+    def restart(self) -> None:
+        """Collective. Forgets what has been written: a better run begins. What was published stays until that publishes."""
+        self._records.clear()
+        self._recorded = False
+        self._on_first(self._create)
 
     def __enter__(self) -> "ResultFile":
         return self
@@ -105,9 +114,9 @@ class ResultFile:
             file.attrs["complete"] = complete
         self._publish()
 
-    def attributes(self, values: Mapping[str, Any]) -> None:
-        """Collective. Sets attributes of the file's root."""
-        self._on_first(lambda: self._with_file(lambda file: file.attrs.update(values)))
+    def attributes(self, values: Mapping[str, Any], group: str = "/") -> None:
+        """Collective. Sets attributes of a group, by default of the file's root."""
+        self._on_first(lambda: self._with_file(lambda file: file.require_group(group).attrs.update(values)))
 
     def dataset(self, path: str, array: NDArray[Any], **attributes: Any) -> None:
         """Collective. Writes an array that rank 0 holds."""

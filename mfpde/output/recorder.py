@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 import mfpde
+from mfpde.accuracy.passes import Answer
 from mfpde.evolution.flow import Field, Interpolant, Observation, StageFlow, Step, loss
 from mfpde.evolution.indicators import warnings
 from mfpde.output.hdf5 import ResultFile
@@ -33,21 +34,30 @@ class Recorder:
         flow: Of the first stage, at its start.
         config: Of the run.
         progress: Told of every step.
+        correction: What is added to E at each record for the modes beyond the truncation, shape (records,).
 
     Attributes:
         loss: E at the last record.
+        losses: E of the modes of the run, without a correction, at all records.
         first_loss: E at the first one.
         mass_error: Largest |mass - 1| of a slice over all records.
         warned: Advice given so far, by indicator.
     """
 
     def __init__(
-        self, file: ResultFile, problem: Problem, flow: StageFlow, config: Config, progress: Progress | None = None
+        self,
+        file: ResultFile,
+        problem: Problem,
+        flow: StageFlow,
+        config: Config,
+        progress: Progress | None = None,
+        correction: Array | None = None,
     ) -> None:
         self.file = file
         self.started = time.monotonic()
         self.loss = self.first_loss = float("nan")
         self.mass_error = 0.0
+        self.losses: list[float] = []
         self.warned: dict[str, str] = {}
         self._columns: dict[str, Any] = {}
         self._first, self._target = flow, flow.target
@@ -57,6 +67,7 @@ class Recorder:
         self._paraview = config.output.paraview
         self._slack = 1e-9 * config.final_time
         self._progress = progress
+        self._correction = iter(() if correction is None else correction.tolist())
         self._describe(problem, flow, config)
 
     def _describe(self, problem: Problem, flow: StageFlow, config: Config) -> None:
@@ -131,7 +142,8 @@ class Recorder:
             self._columns.update(self._first.observe(0.0, vector).columns)
         self._columns.update(seen.columns)
         columns = dict(self._columns)
-        self.loss = float(loss(seen.moments, self._target))
+        self.losses.append(float(loss(seen.moments, self._target)))
+        self.loss = self.losses[-1] + next(self._correction, 0.0)
         if self.first_loss != self.first_loss:
             self.first_loss = self.loss
         self.mass_error = max(self.mass_error, columns.pop("/history/mass_error"))
@@ -149,6 +161,16 @@ class Recorder:
         for name, advice in warnings(values).items():
             if name not in self.warned:
                 self.warned[name] = f"from t = {step.time:.4g} on, {name} = {values[name]:.2g}: {advice}"
+
+    def error(self, answer: Answer) -> None:
+        """Collective. The estimated error of E at every record, and how it came about."""
+        found = answer.estimate
+        for name, values in {"estimate": found.total, **found.parts}.items():
+            self.file.dataset(f"/error/{name}", values)
+        self.file.attributes({"accuracy": found.wanted, "accuracy_reached": found.reached}, "/error")
+        texts = [str(run.resolution) for run in answer.passes]
+        seconds = [(run.study_seconds, run.main_seconds, run.check_seconds) for run in answer.passes]
+        self.file.attributes({"passes": len(texts), "resolutions": texts, "seconds": seconds}, "/error")
 
     def _snapshot(self, flow: StageFlow, when: float, vector: Array) -> bool:
         """Collective. Writes the density, if the flow has one."""
