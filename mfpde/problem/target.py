@@ -7,7 +7,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from fractions import Fraction
-from math import factorial, prod, sqrt
+from math import factorial, isqrt, prod, sqrt
 from typing import Any
 
 import numpy as np
@@ -71,31 +71,35 @@ def parse_target(
         InputError: If it is not a polynomial in z1..zp with rational or real coefficients, or p, its degree or a
             coefficient is out of range.
     """
-    from sympy import Rational
-
     key = "target.polynomial"
     used = largest_index(polynomial)
     if used > largest_p:
         raise InputError(f"{key}: z{used} makes p = {used}; allowed: variables z1 to z{largest_p}")
-    parts = parse_polynomial(polynomial, [f"z{i + 1}" for i in range(largest_p)], key, largest_degree)
+    with limited(key, polynomial):
+        exact, rational = _monic_coefficients(polynomial, largest_p, key, largest_degree)
     p = used if subspace_dimension is None else subspace_dimension
     if not max(used, 1) <= p <= largest_p:
         allowed = f"{max(used, 1)} to {largest_p}"
         where = key if subspace_dimension is None else "target.subspace_dimension"
         raise InputError(f"{where}: p = {p} for the polynomial {quoted(polynomial)}; allowed: p = {allowed}")
-    with limited(key, polynomial):
-        sums: dict[tuple[int, ...], Any] = {}
-        for number, part in parts.items():
-            for alpha, c in _hermite({powers[:p]: c for powers, c in part.items()}, p).items():
-                sums[alpha] = sums.get(alpha, 0) + number * Rational(c.numerator, c.denominator)
-        exact = {alpha: rational_number(value) for alpha, value in sums.items()}
-    target = _target(str(polynomial), p, exact, all(value.is_Rational for value in sums.values()))
-    size = float(np.abs(target.coefficients).max(initial=0.0))
-    if size > LARGEST_COEFFICIENT:
+    if any(abs(c) * isqrt(prod(map(factorial, alpha))) > LARGEST_COEFFICIENT for alpha, c in exact.items()):
         raise InputError(
-            f"{key}: {quoted(polynomial)} has a Hermite coefficient of {size:.3g}; allowed: up to {LARGEST_COEFFICIENT:g}"
+            f"{key}: {quoted(polynomial)} has a Hermite coefficient beyond {LARGEST_COEFFICIENT:g}; allowed: up to that"
         )
-    return target
+    return _target(str(polynomial), p, {alpha[:p]: c for alpha, c in exact.items()}, rational)
+
+
+def _monic_coefficients(
+    polynomial: str, largest_p: int, key: str, largest_degree: int
+) -> tuple[dict[tuple[int, ...], Fraction], bool]:
+    """q_alpha for alpha of length `largest_p`, and whether all of them are exact."""
+    from sympy import Rational
+
+    sums: dict[tuple[int, ...], Any] = {}
+    for number, part in parse_polynomial(polynomial, [f"z{i + 1}" for i in range(largest_p)], key, largest_degree).items():
+        for alpha, c in _hermite(part, largest_p).items():
+            sums[alpha] = sums.get(alpha, 0) + number * Rational(c.numerator, c.denominator)
+    return {alpha: rational_number(value) for alpha, value in sums.items()}, all(value.is_Rational for value in sums.values())
 
 
 def hermite_target(polynomial: str, p: int, raw: Mapping[tuple[int, ...], Fraction], rational: bool = True) -> Target:
