@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from mfpde.errors import InputError, RunError, quoted
-from mfpde.problem.expressions import balanced, parse, source
+from mfpde.problem.expressions import balanced, namespace, parse, source
 from mfpde.problem.target import parse_target
 
 Z = ["z1", "z2", "z3"]
@@ -56,8 +56,6 @@ def test_balanced_sums_are_the_same_sums(monkeypatch: pytest.MonkeyPatch) -> Non
 
 
 def test_where_chooses_by_comparisons_and_chains_of_them() -> None:
-    from mfpde.problem.activation import _namespace
-
     u = np.array([-1.0, 0.0, 0.5, 1.0, 2.0])
     for text, expected in (
         ("where(u < 1, u, 3)", np.where(u < 1, u, 3)),
@@ -66,7 +64,7 @@ def test_where_chooses_by_comparisons_and_chains_of_them() -> None:
         ("where(1 < 2, u, 3)", u),
     ):
         expression = parse(text, ["u"], "key")
-        assert np.array_equal(eval(source(expression, "numpy"), _namespace(), {"u": u}), expected)
+        assert np.array_equal(eval(source(expression, "numpy"), namespace(), {"u": u}), expected)
         assert [eval(source(expression, "math"), {"u": x}) for x in u] == list(expected)
 
 

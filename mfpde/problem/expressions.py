@@ -18,7 +18,12 @@ from fractions import Fraction
 from functools import cache, reduce
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from mfpde.errors import InputError, quoted
+
+Array = NDArray[np.float64]
 
 SMOOTH = [
     *("exp", "log", "sqrt", "sin", "cos", "tan", "sinh", "cosh", "tanh", "asin", "acos", "atan", "asinh", "erf"),
@@ -33,7 +38,7 @@ LARGEST_POWER = 100
 # Summands between brackets of `balanced`.
 CHUNK = 200
 # Processor seconds that an expression may take.
-SECONDS = 5.0
+SECONDS = 4.0
 _NODES = (
     ast.BinOp, ast.UnaryOp, ast.Call, ast.Name, ast.Load, ast.Constant, ast.Compare,
     ast.Add, ast.Sub, ast.Mult, ast.Div, ast.Pow, ast.UAdd, ast.USub, ast.Lt, ast.LtE, ast.Gt, ast.GtE,
@@ -398,6 +403,32 @@ def source(expression: Any, module: str) -> str:
     return re.sub(r"\s+", " ", printer.doprint(expression))
 
 
+def vectorised(expression: Any) -> Callable[[Array], Array]:
+    """An expression of one variable as a function of arrays; nan where it is not real or not defined."""
+    (variable,) = expression.free_symbols
+    code, name = compiled(source(expression, "numpy")), str(variable)
+
+    def function(x: Array) -> Array:
+        with np.errstate(all="ignore"):
+            return np.broadcast_to(np.asarray(eval(code, namespace(), {name: x}), dtype=np.float64), np.shape(x))
+
+    return function
+
+
+@cache
+def compiled(source: str) -> Any:
+    """The code of a source in the sense of `source`."""
+    return compile(source, "<expression>", "eval")
+
+
+@cache
+def namespace() -> dict[str, Any]:
+    """The names of a "numpy" source."""
+    from scipy import special
+
+    return {**vars(special), **vars(np), "__builtins__": {}, "softplus": lambda x: np.logaddexp(0.0, x)}
+
+
 def rational_number(value: Any) -> Fraction:
     """A SymPy number as a fraction: exact for rationals; an irrational one is rounded to 40 digits first.
 
@@ -408,3 +439,10 @@ def rational_number(value: Any) -> Fraction:
 
     exact = value if value.is_Rational else sympy.Rational(sympy.N(value, 40))
     return Fraction(int(exact.p), int(exact.q))
+
+
+def elementary(expression: Any) -> Any:
+    """The expression with softplus as log(1 + e^x): for other arithmetic than floating point, where that overflows."""
+    import sympy
+
+    return expression.replace(sympy.Function("softplus"), lambda x: sympy.log(1 + sympy.exp(x)))

@@ -83,9 +83,7 @@ def parse_target(
         where = key if subspace_dimension is None else "target.subspace_dimension"
         raise InputError(f"{where}: p = {p} for the polynomial {quoted(polynomial)}; allowed: p = {allowed}")
     if any(abs(c) * isqrt(prod(map(factorial, alpha))) > LARGEST_COEFFICIENT for alpha, c in exact.items()):
-        raise InputError(
-            f"{key}: {quoted(polynomial)} has a Hermite coefficient beyond {LARGEST_COEFFICIENT:g}; allowed: up to that"
-        )
+        raise InputError(f"{key}: {quoted(polynomial)} has a coefficient beyond the allowed {LARGEST_COEFFICIENT:g}")
     return _target(str(polynomial), p, {alpha[:p]: c for alpha, c in exact.items()}, rational)
 
 
