@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 from mfpde.errors import InputError, RunError, quoted
-from mfpde.problem.expressions import balanced, namespace, parse, source
+from mfpde.problem.expressions import namespace, parse, source
+from mfpde.problem.reading import balanced
 from mfpde.problem.target import parse_target
 
 Z = ["z1", "z2", "z3"]
@@ -46,7 +47,7 @@ def test_roots_cancel_exactly() -> None:
 
 
 def test_balanced_sums_are_the_same_sums(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("mfpde.problem.expressions.CHUNK", 2)
+    monkeypatch.setattr("mfpde.problem.reading.CHUNK", 2)
     text = "u-2+3-2*(u-u+1-(4-1-2-u))-max(u-2-3-4-u,u-1-2-1)-1e-5-where(u-1-2-3<2-1-u,u-1,-1-1-u-3)"
     again = balanced(text)
     assert again.count("(") > text.count("(") + 5

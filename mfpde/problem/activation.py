@@ -16,7 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mfpde.errors import InputError, quoted
-from mfpde.problem.expressions import TooCostly, compiled, elementary, limited, namespace, rational_number
+from mfpde.problem.expressions import compiled, elementary, namespace, rational_number
+from mfpde.problem.reading import FUNCTIONS, TooCostly, limited
 
 Array = NDArray[np.float64]
 
@@ -148,7 +149,7 @@ def parse_activation(text: str, key: str = KEY) -> Activation:
     Raises:
         InputError: If it is neither, or not real and finite, or grows so fast that E sigma(s G)^2 is infinite at s = 2.
     """
-    from mfpde.problem.expressions import FUNCTIONS, source
+    from mfpde.problem.expressions import source
 
     with limited(key, text):
         expression = activation_expression(text, key)

@@ -10,7 +10,8 @@ from fractions import Fraction
 from typing import Any
 
 from mfpde.errors import InputError, quoted
-from mfpde.problem.expressions import HERMITE, MOST_BITS, TooCostly, build, hermite_coefficients, limited, rational_number, read
+from mfpde.problem.expressions import build, hermite_coefficients, rational_number
+from mfpde.problem.reading import HERMITE, MOST_BITS, TooCostly, limited, read
 
 # Names and numbers of a text: all 1,771 terms of degree 20 in three variables have room.
 MOST_TERMS = 20_000

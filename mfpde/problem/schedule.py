@@ -16,7 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mfpde.errors import InputError, quoted
-from mfpde.problem.expressions import TooCostly, compiled, limited, softplus
+from mfpde.problem.expressions import compiled, softplus
+from mfpde.problem.reading import TooCostly, limited
 
 Array = NDArray[np.float64]
 Text = float | str | Sequence[Sequence[float]]

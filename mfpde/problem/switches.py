@@ -6,8 +6,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mfpde.problem.expressions import TooCostly, elementary, vectorised
+from mfpde.problem.expressions import elementary, vectorised
 from mfpde.problem.intervals import Range, TooManyBoxes, bisect, boxes, enclose, merged
+from mfpde.problem.reading import TooCostly
 
 Array = NDArray[np.float64]
 

@@ -14,8 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mfpde.errors import InputError, quoted
-from mfpde.problem.expressions import limited, rational_number
+from mfpde.problem.expressions import rational_number
 from mfpde.problem.polynomial import parse_polynomial
+from mfpde.problem.reading import limited
 
 LARGEST_P, LARGEST_DEGREE = 3, 20
 # Of he_alpha; the loss is its square. 50 z^20 has 5e12.
