@@ -1,7 +1,8 @@
 """Target, activation, initial law, schedule and configuration."""
 
-from math import erf, factorial, inf, pi, sqrt
+from math import erf, exp, factorial, inf, pi, sqrt
 from pathlib import Path
+from time import process_time
 
 import numpy as np
 import pytest
@@ -130,6 +131,53 @@ def test_bad_input_is_one_line_that_names_the_key(override: str, words: list[str
         build_problem(load(None, [override]))
     message = str(error.value)
     assert "\n" not in message and all(word in message for word in words), message
+
+
+@pytest.mark.parametrize(
+    "text,words",
+    [
+        ("1/(u-1/3)", ["u = 0.333333"]),
+        ("1/(u-1/3)^2", ["u = 0.333333"]),
+        ("log(abs(u-1/3))", ["u = 0.333333"]),
+        ("where(u < 0.5, 0, 1/(u-1/2))", ["u = 0.5"]),
+        ("1/(u-500)", ["u = 49"]),
+        ("tan(u)", ["u = 1.5707"]),
+        ("sign(sin(100*u))", ["4096"]),
+        ("sin(1e6*u)", ["changes too quickly"]),
+        ("(((u+1)**100)**100)**100", ["exponents up to 100"]),
+        ("exp(10**100)", ["1e+100"]),
+        ("u*asin(2)", ["real"]),
+        ("u*max()", ["0 arguments"]),
+        ("+".join(f"tanh({i}*u)" for i in range(1, 400)), ["names and numbers"]),
+        ("1e60*tanh(u)", ["finite"]),
+    ],
+    ids=lambda x: x[:24] if isinstance(x, str) else "",
+)
+def test_activations_that_are_infinite_or_too_costly_are_refused_within_seconds(text: str, words: list[str]) -> None:
+    started = process_time()
+    with pytest.raises(InputError) as error:
+        parse_activation(text)
+    message = str(error.value)
+    assert process_time() - started < 5 and message.startswith("network.activation: ") and "allowed" in message
+    assert all(word in message for word in words), message
+
+
+def test_activations_without_poles_are_not_refused() -> None:
+    for text in ("1/(2 + sin(u))", "exp(u)/(1 + exp(u))", "sqrt(u^2 - 2*u + 1)", "tanh(u - 1/3)/(u - 1/3)", "sin(100*u)"):
+        assert not parse_activation(text).kinks
+    assert parse_activation("where(abs(u) < 1e-3, 1 + u/2, (exp(u) - 1)/u)").kinks == (-1e-3, 0.0, 1e-3)
+    assert parse_activation("max(u, u^2 - 1, sin(u))").kinks[2:] == pytest.approx([0.0, 1.409624004002596, (1 + sqrt(5)) / 2])
+    assert len(parse_activation("abs(sin(u))").kinks) == 637
+    assert parse_activation("where(u < 0, exp(u) - 1, u)").hermite(np.ones(1), 0)[0, 0] == pytest.approx(
+        exp(0.5) * (1 - erf(1 / sqrt(2))) / 2 - 0.5 + 1 / sqrt(2 * pi), rel=1e-14
+    )
+
+
+def test_a_narrow_bump_of_the_activation_is_not_leapt_over() -> None:
+    eps, at = 1e-5, 0.3
+    c = parse_activation("exp(-((u - 0.3)/1e-5)^2)").hermite(np.ones(1), 0)[0, 0]
+    width = 1 + eps**2 / 2  # E exp(-((G - at)/eps)^2) is a Gaussian integral
+    assert c == pytest.approx(eps / sqrt(2 * width) * exp(-(at**2) / (2 * width)), rel=1e-9)
 
 
 def test_a_kink_at_zero_needs_a_spread_start() -> None:

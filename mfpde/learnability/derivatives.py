@@ -7,8 +7,8 @@ from functools import cache
 from itertools import pairwise
 from typing import Any
 
-from mfpde.problem.activation import Activation, activation_expression, elementary
-from mfpde.problem.expressions import rational_number
+from mfpde.problem.activation import Activation, activation_expression
+from mfpde.problem.expressions import elementary, rational_number
 
 GENERIC = "almost all smooth sigma, w = 0"
 # Working digits of derivatives that are not rational.
