@@ -167,6 +167,10 @@ class AffineFlow:
     def size(self) -> int:
         return self.layout.size
 
+    @property
+    def breaks(self) -> tuple[float, ...]:
+        return self.stage.breaks
+
     def pack(self, vector: Array) -> None:
         self.layout.pack(vector)
 

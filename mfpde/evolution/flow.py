@@ -63,6 +63,10 @@ class Flow(Protocol):
     def size(self) -> int:
         """Number of unknowns on this rank."""
 
+    @property
+    def breaks(self) -> tuple[float, ...]:
+        """Times between which the right-hand side is smooth, ascending."""
+
     def pack(self, vector: Array) -> None:
         """Writes the state at t = 0 into `vector`, shape (size,)."""
 

@@ -100,6 +100,10 @@ class NetworkFlow:
     def size(self) -> int:
         return len(self._start)
 
+    @property
+    def breaks(self) -> tuple[float, ...]:
+        return self.stage.breaks
+
     def pack(self, vector: Array) -> None:
         vector[...] = self._start
 

@@ -68,6 +68,10 @@ class LinearFlow:
     def size(self) -> int:
         return len(self.index) if self.comm.rank == 0 else 0
 
+    @property
+    def breaks(self) -> tuple[float, ...]:
+        return self.stage.breaks
+
     def pack(self, vector: Array) -> None:
         vector[...] = self.restrict(self.beginning)
 
