@@ -23,7 +23,6 @@ def run_command(parser: argparse.ArgumentParser, body: Callable[[Any, argparse.N
     """
     arguments, petsc_options = _parse(parser, sys.argv[1:])
     prepare_streams()
-    os.environ.setdefault("MPIR_CVAR_SUPPRESS_ABORT_MESSAGE", "1")  # the line that matters is ours
     import petsc4py
 
     petsc4py.init(["mfpde", *petsc_options])

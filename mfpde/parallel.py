@@ -1,4 +1,4 @@
-"""What all ranks do together: rank 0 acts and the others learn how it went; agreement at the end; shares of a number of things."""
+"""What all ranks do together: rank 0 acts and the others learn how it went; agreement at the end; shares of things."""
 
 import time
 from collections.abc import Callable
@@ -41,15 +41,23 @@ def any_failed(comm: Any, failed: bool, seconds: float) -> bool | None:
 
     Args:
         comm: All ranks.
-        failed: Whether this one did, which the others may not know: it waits for them no longer than `seconds`.
+        failed: Whether this one did, which the others may not know: it waits for them no longer than `seconds`, once.
     """
+    global _apart
+    if _apart:
+        return None
     request = comm.Ibarrier()
     deadline = time.monotonic() + seconds
     while not request.Test():
         if failed and time.monotonic() > deadline:
+            _apart = True
             return None
         time.sleep(0.001)
     return bool(any(comm.allgather(failed)))
+
+
+# Whether this rank has waited for the others in vain.
+_apart = False
 
 
 def share(comm: Any, count: int) -> tuple[int, int]:
