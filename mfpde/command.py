@@ -123,25 +123,30 @@ def _parse(parser: argparse.ArgumentParser, words: list[str]) -> tuple[argparse.
     return parser.parse_args(ours), petsc
 
 
-def load_problem(comm: Any, arguments: argparse.Namespace, overrides: tuple[str, ...] = ()) -> Any:
+def load_problem(comm: Any, arguments: argparse.Namespace, overrides: tuple[str, ...] = (), place: str | None = None) -> Any:
     """Collective. The configuration and the problem of a `config_parser`'s arguments, on all ranks.
 
     Args:
         comm: All ranks; the first one reads and checks, the others get plain data.
         arguments: Of the command line.
         overrides: Further "section.key=value", which win.
+        place: The result file, instead of what the arguments say; its directory may be still to come.
 
     Raises:
         InputError: On all ranks, for the first thing that is wrong.
     """
+    from mfpde.output.paths import check_output
     from mfpde.problem.config import load
     from mfpde.problem.problem import build_problem
 
     def read() -> Any:
         import json
 
-        output = [] if arguments.output is None else [f"output.file={json.dumps(arguments.output)}"]
-        config = load(arguments.config, [*arguments.set, *output, *overrides])
+        file = arguments.output if place is None else place
+        output = [] if file is None else [f"output.file={json.dumps(file)}"]
+        config = load(arguments.config, [*arguments.set, *overrides, *output])
+        if place is None:
+            check_output(Path(config.output.file), "output.file")
         return config, build_problem(config)
 
     return on_first(comm, read)
