@@ -9,7 +9,7 @@ import h5py
 import numpy as np
 
 from mfpde.command import outcome, prepare_streams, say
-from mfpde.output.history import open_result
+from mfpde.output.history import open_result, probe
 from mfpde.progress import table
 
 
@@ -27,6 +27,8 @@ def main() -> int:
 
 
 def _inspect(path: Path, plot: bool) -> None:
+    if path.is_file():
+        probe(path)
     with open_result(path) as file:
         report = _report(file)
     print(report, flush=True)

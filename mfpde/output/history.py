@@ -5,6 +5,8 @@ it has the same records, else by a cubic spline if its records are dense enough 
 through every second one meets the others twice as well as straight lines do, else (few records, noise) by straight lines.
 """
 
+import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -75,10 +77,51 @@ def open_result(path: Path) -> Iterator[Any]:
                 raise InputError(f"{str(path)!r} holds no records of mfpde")
             _check_history(file)
             yield file
-    except (OSError, KeyError, ValueError, TypeError, IndexError, AttributeError, RuntimeError, ArithmeticError) as error:
+    except (
+        OSError,
+        KeyError,
+        ValueError,
+        TypeError,
+        IndexError,
+        AttributeError,
+        RuntimeError,
+        ArithmeticError,
+        MemoryError,
+    ) as error:
         if h5py.is_hdf5(path):
             raise InputError(f"{str(path)!r} is damaged, or no result of mfpde: {_reason(error)}") from None
         raise InputError(f"{str(path)!r} is not an HDF5 file: {_reason(error)}") from None
+
+
+def probe(path: Path) -> None:
+    """Reads a file in a process of its own: on a damaged one HDF5 may crash, or never return.
+
+    Raises:
+        InputError: If it does.
+    """
+    try:
+        done = subprocess.run([sys.executable, "-c", PROBE, path], capture_output=True, timeout=PATIENCE, check=False)
+    except subprocess.TimeoutExpired:
+        raise InputError(f"{str(path)!r} is damaged: HDF5 does not come to an end with it") from None
+    if done.returncode < 0:
+        raise InputError(f"{str(path)!r} is damaged: HDF5 crashes on it")
+
+
+# Seconds for reading what is not bulk; what else is wrong is said by `open_result`.
+PATIENCE = 8.0
+PROBE = """
+import sys, h5py
+def read(name, item):
+    dict(item.attrs)
+    if isinstance(item, h5py.Dataset) and item.nbytes < 1 << 20:
+        item[()]
+try:
+    with h5py.File(sys.argv[1]) as file:
+        dict(file.attrs)
+        file.visititems(read)
+except Exception:
+    pass
+"""
 
 
 def _check_history(file: Any) -> None:
