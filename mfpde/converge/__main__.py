@@ -126,7 +126,7 @@ def _check_study(output: Path) -> None:
             f"--output: {str(output)!r} has no suffix of its own, as the members lie in a directory of that name and the "
             "picture in a .png file; allowed: a file name such as study.h5"
         )
-    check_output(output, "--output")
+    check_output(output, "--output", study=True)
     check_picture(output.with_suffix(".png"), "--output")
 
 
@@ -211,7 +211,7 @@ def _report(comm: Any, arguments: argparse.Namespace, output: Path, members: Any
     errors = np.array([row.bias if varied.bias and repeated else row.largest for row in rows])
     q, line = orders(values, errors, varied.falling), fit(values, errors, varied.falling)
     seconds = np.array([history.seconds for history in histories])
-    with ResultFile(comm, output) as file:
+    with ResultFile(comm, output, study=True) as file:
         file.attributes({"vary": arguments.vary, "reference": arguments.reference, "fit": str(line), "order": line.order})
         file.attributes({"config": members[0].config.to_toml(), "spectral": line.spectral, "rate": line.rate})
         columns = {"value": values, "error": errors, "order": q, "seconds": seconds}

@@ -139,8 +139,9 @@ def _check(x: Array, cells: Cells, p: int) -> float:
             f"does not conform: it has {len(near)} pairs of vertices at the same place, such as {x[near[0, 0]]}; allowed: cells "
             "that share their vertices (Gmsh: Coherence Mesh)"
         )
-    outward, boundary = _check_neighbours(corners, cells, p)
+    outward, boundary, pairs = _check_neighbours(corners, cells, p)
     _check_overlap(corners, size, np.concatenate((corners.mean(axis=1), boundary + 1e-6 * outward)), p)
+    _check_connected(pairs, len(cells))
     outside = 1.0 - _mass(corners, size, p)
     if outside > REFUSED:
         raise _MeshError(
@@ -152,8 +153,9 @@ def _check(x: Array, cells: Cells, p: int) -> float:
 
 def _check_shapes(corners: Array, size: Array) -> None:
     p = corners.shape[2]
-    determinants = np.linalg.det(_jacobian(corners, _grid(np.linspace(0, 1, 2 if p < 3 else 5), p)))
-    low, high = determinants.min(axis=1), determinants.max(axis=1)
+    points = _grid(np.linspace(0, 1, 2 if p < 3 else 3), p)
+    determinants = [np.linalg.det(_jacobian(block, points)) for block in np.array_split(corners, 1 + len(corners) // 10_000)]
+    low, high = (np.concatenate([end(block, axis=1) for block in determinants]) for end in (np.min, np.max))
     flat = np.flatnonzero(np.minimum(np.abs(low), np.abs(high)) <= 1e-12 * size**p)
     folded = np.flatnonzero(low * high < 0)
     for bad, what in ((folded, "folded or inverted in itself"), (flat, "degenerate: at a corner it has no volume")):
@@ -161,11 +163,9 @@ def _check_shapes(corners: Array, size: Array) -> None:
             raise _MeshError(f"has {len(bad)} bad cells; cell {bad[0]}, about y = {corners[bad[0]].mean(axis=0)}, is {what}")
 
 
-def _check_neighbours(corners: Array, cells: Cells, p: int) -> tuple[Array, Array]:
-    """Vectors out of the boundary facets, as long as their cell is deep, and the facets' centres, both (facets, p)."""
-    from scipy.sparse import coo_array
-    from scipy.sparse.csgraph import connected_components
-
+def _check_neighbours(corners: Array, cells: Cells, p: int) -> tuple[Array, Array, NDArray[np.int64]]:
+    """Vectors out of the boundary facets, as long as their cell is deep, and these facets' centres, both (facets, p);
+    the pairs of neighbours."""
     facets = _facets(p)
     keys = np.sort(cells[:, facets].reshape(-1, facets.shape[1]), axis=1)
     owner = np.repeat(np.arange(len(cells)), len(facets))
@@ -186,12 +186,18 @@ def _check_neighbours(corners: Array, cells: Cells, p: int) -> tuple[Array, Arra
     if len(bad):
         one, other = owner[pairs[bad[0]]]
         raise _MeshError(f"is folded, or its cells overlap: cells {one} and {other} lie on the same side of their common facet")
-    graph = coo_array((np.ones(len(pairs)), (owner[pairs[:, 0]], owner[pairs[:, 1]])), shape=(len(cells), len(cells)))
+    alone = np.flatnonzero(count[number] == 1)
+    return outward[alone], middle[alone], owner[pairs]
+
+
+def _check_connected(pairs: NDArray[np.int64], cells: int) -> None:
+    from scipy.sparse import coo_array
+    from scipy.sparse.csgraph import connected_components
+
+    graph = coo_array((np.ones(len(pairs)), tuple(pairs.T)), shape=(cells, cells))
     parts = connected_components(graph, directed=False)[0]
     if parts > 1:
         raise _MeshError(f"is not connected by facets: it has {parts} parts; allowed: one, whose cells share their vertices")
-    alone = np.flatnonzero(count[number] == 1)
-    return outward[alone], middle[alone]
 
 
 def _check_overlap(corners: Array, size: Array, points: Array, p: int) -> None:
@@ -222,9 +228,10 @@ def _check_overlap(corners: Array, size: Array, points: Array, p: int) -> None:
 def _mass(corners: Array, size: Array, p: int) -> float:
     """The integral of the standard Gaussian over the cells."""
     centre = corners.mean(axis=1)
-    counts = np.exp2(np.ceil(np.log2(np.clip(3 * size + 3, 4, 40 if p < 3 else 24)))).astype(int)
+    # Gauss points in each direction: enough for 1e-8 of a Gaussian on a cell that wide.
+    counts = np.clip(np.ceil(np.ptp(corners, axis=1).max(axis=1)) + 4, 5, 32).astype(int)
     total = 0.0
-    near = np.linalg.norm(centre, axis=1) - size < 10.0
+    near = np.linalg.norm(centre, axis=1) - size / 2 < 6.5
     for count in np.unique(counts[near]):
         nodes, weights = np.polynomial.legendre.leggauss(count)
         points, weight = _grid((nodes + 1) / 2, p), _grid(weights / 2, p).prod(axis=1)

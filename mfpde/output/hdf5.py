@@ -50,16 +50,17 @@ class ResultFile:
     Args:
         comm: All ranks of the run.
         path: The result file; replaced when the first records are published. A link is followed.
+        study: Whether the result is a convergence study.
 
     Raises:
         InputError: On all ranks, if the file cannot be written or another run is writing it.
     """
 
-    def __init__(self, comm: MPI.Intracomm, path: Path) -> None:
+    def __init__(self, comm: MPI.Intracomm, path: Path, study: bool = False) -> None:
         self.comm = comm
         self.path = path
         self._lock: Any = None
-        self._on_first(lambda: check_output(path, "output.file"))
+        self._on_first(lambda: check_output(path, "output.file", study))
         self.path = path = Path(os.path.realpath(path))
         self._work, self._copy, self._old, self._lock_path = (
             path.with_name(f".{path.name}.{kind}") for kind in ("part", "new", "old", "lock")

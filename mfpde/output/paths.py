@@ -11,19 +11,21 @@ from mfpde.errors import InputError
 NEW_FILE = "allowed: a file name in an existing, writable directory"
 
 
-def check_output(path: Path, key: str) -> None:
-    """Checks that a result may be written to `path`: a new file, or one that holds a result (an empty one, too).
+def check_output(path: Path, key: str, study: bool = False) -> None:
+    """Checks that a result may be written to `path`: a new file, or one that holds such a result (an empty one, too).
 
     Args:
         path: The result file; links are followed.
         key: What the user calls it.
+        study: Whether it is of a convergence study: a study does not replace a run, nor a run a study.
 
     Raises:
         InputError: If it cannot be written, or holds something else.
     """
     mode = check_place(path, key)
-    if mode is not None and path.stat().st_size and not _is_result(path):
-        raise InputError(f"{key}: {str(path)!r} holds something else than a result of mfpde; {NEW_FILE}, or a result")
+    if mode is not None and path.stat().st_size and not _is_result(path, study):
+        what = "a study" if study else "a result"
+        raise InputError(f"{key}: {str(path)!r} holds something else than {what} of mfpde; {NEW_FILE}, or such a file")
 
 
 def check_picture(path: Path, key: str) -> None:
@@ -64,9 +66,10 @@ def check_place(path: Path, key: str) -> int | None:
     return mode
 
 
-def _is_result(path: Path) -> bool:
+def _is_result(path: Path, study: bool) -> bool:
     try:
         with h5py.File(path) as file:
-            return str(file.attrs.get("program")) == "mfpde" and "complete" in file.attrs
+            ours = str(file.attrs.get("program")) == "mfpde" and "complete" in file.attrs
+            return ours and ("vary" in file.attrs) == study
     except Exception:  # whatever it is, it is not ours
         return False
