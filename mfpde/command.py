@@ -29,7 +29,7 @@ def run_command(parser: argparse.ArgumentParser, body: Callable[[Any, argparse.N
     signal.signal(signal.SIGPIPE, signal.SIG_IGN)  # PETSc would end the run; a write that fails is handled below
     from mpi4py import MPI
 
-    from mfpde.interrupts import GRACE, abort, signals_noted
+    from mfpde.interrupts import GRACE, Interrupted, abort, pending, signals_noted
     from mfpde.parallel import any_failed
     from mfpde.petsc import check_options, unused_options
 
@@ -41,6 +41,9 @@ def run_command(parser: argparse.ArgumentParser, body: Callable[[Any, argparse.N
             body(comm, arguments)
 
         status, message = outcome(checked)
+        if message is not None and pending():  # what a signal brings down with it, such as the compiler, is not the reason
+            interrupted = Interrupted(pending())
+            status, message = interrupted.status, message if status == interrupted.status else str(interrupted)
         anywhere = any_failed(comm, message is not None, GRACE)
         if anywhere is None:  # the others are elsewhere, waiting for this rank
             abort(comm, status, f"rank {comm.rank}: {message}")
