@@ -42,10 +42,10 @@ class ResultFile:
     """An HDF5 result that grows during a run; a context manager. Collective to open, close and write fields.
 
     Records last: whatever ends the run, kill -9 included, at most one record or the records of one second are lost,
-    whichever are more, and the file at `path` is whole, with all records before them.  (Where there are no hard links,
-    and the file is so large that copying it takes more than a second: those of the time that this takes.)  Against a
-    power failure the file is synced as often as that costs 5% of the time.  While it is open, SIGINT and SIGTERM wait for
-    the end of a step, see `mfpde.interrupts`.
+    whichever are more, and the file at `path` is whole, with all records before them.  (Where copying the whole file takes
+    more than a second, which happens after a snapshot, or always if there are no hard links: those of twice the time that
+    this takes.)  Against a power failure the file is synced as often as that costs 5% of the time.  While it is open,
+    SIGINT and SIGTERM wait for the end of a step, see `mfpde.interrupts`.
 
     Args:
         comm: All ranks of the run.
