@@ -1,24 +1,30 @@
-"""The two exceptions that mean: the user can mend this.  Their messages are one line of printable ASCII."""
+"""The exceptions that mean: the user can mend this.  Their messages are one line of printable ASCII."""
 
 from typing import Any
 
+# Characters of what the user wrote in a message, and of a message.
 LONGEST_QUOTE, LONGEST_LINE = 80, 1200
 
 
-class _OneLine(Exception):
-    """An error whose message is one line, whatever was quoted in it."""
-
-    def __init__(self, message: str) -> None:
-        line = "".join(c if " " <= c <= "~" else ascii(c)[1:-1] for c in message[: LONGEST_LINE + 1])
-        super().__init__(line if len(line) <= LONGEST_LINE else line[: LONGEST_LINE - 4] + " ...")
-
-
-class InputError(_OneLine):
+class InputError(Exception):
     """Bad input, said in one line that names the key and what is allowed; the exit status is 2."""
 
+    def __init__(self, message: str) -> None:
+        super().__init__(one_line(message))
 
-class RunError(_OneLine):
+
+class RunError(Exception):
     """The run cannot go on (blow-up, step size underflow): one line with the time and advice; the exit status is 1."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(one_line(message))
+
+
+def one_line(message: str) -> str:
+    """A message as one line that can be read: printable ASCII, without the middle of very long ones."""
+    words = " ".join(message.split())
+    line = "".join(c if " " <= c <= "~" else ascii(c)[1:-1] for c in _shortened(words, LONGEST_LINE))
+    return _shortened(line, LONGEST_LINE)
 
 
 def quoted(value: Any) -> str:
@@ -27,5 +33,9 @@ def quoted(value: Any) -> str:
         text = ascii(value)
     except (ValueError, RecursionError):  # integers of more than 4,300 digits
         return f"a value of type {type(value).__name__} that is too long to print"
-    half = LONGEST_QUOTE // 2 - 3
-    return text if len(text) <= LONGEST_QUOTE else f"{text[:half]} ... {text[-half:]}"
+    return _shortened(text, LONGEST_QUOTE)
+
+
+def _shortened(text: str, longest: int) -> str:
+    half = longest // 2 - 3
+    return text if len(text) <= longest else f"{text[:half]} ... {text[-half:]}"

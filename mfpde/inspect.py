@@ -1,7 +1,6 @@
 """Says what is in a result file, and draws it: `python -m mfpde.inspect FILE [--plot]`."""
 
 import argparse
-import os
 import sys
 from pathlib import Path
 from typing import Any
@@ -9,8 +8,8 @@ from typing import Any
 import h5py
 import numpy as np
 
-from mfpde.errors import InputError
-from mfpde.output.history import open_result
+from mfpde.command import outcome, prepare_streams, say
+from mfpde.output.history import open_result, probe
 from mfpde.progress import table
 
 
@@ -20,26 +19,25 @@ def main() -> int:
     parser.add_argument("file", type=Path)
     parser.add_argument("--plot", action="store_true", help="draw loss, Hermite coefficients and density to PNG beside the file")
     arguments = parser.parse_args()
-    try:
-        _inspect(arguments.file, arguments.plot)
-    except BrokenPipeError:  # the reader of our output, such as head, has left
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    except InputError as error:
-        print(f"mfpde: {error}", file=sys.stderr)
-        return 2
-    return 0
+    prepare_streams()
+    status, message = outcome(lambda: _inspect(arguments.file, arguments.plot))
+    if message:
+        say(message)
+    return status
 
 
 def _inspect(path: Path, plot: bool) -> None:
+    if path.is_file():
+        probe(path)
     with open_result(path) as file:
         report = _report(file)
-    print(report)
+    print(report, flush=True)
     if plot:
         from mfpde.output.plot import plot_coefficients, plot_density, plot_loss
 
         for name, draw in (("loss", plot_loss), ("coefficients", plot_coefficients), ("density", plot_density)):
             picture = draw(path, path.with_name(f"{path.stem}_{name}.png"))
-            print(f"{name} drawn to {picture}" if picture else f"{name}: no snapshot to draw")
+            print(f"{name} drawn to {picture}" if picture else f"{name}: no snapshot to draw", flush=True)
 
 
 def _report(file: Any) -> str:

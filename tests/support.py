@@ -21,12 +21,16 @@ from mfpde.problem.sections import Config
 SELF = MPI.COMM_SELF
 
 
+def clean_environment() -> dict[str, str]:
+    """The environment without the parent's own MPI."""
+    return {k: v for k, v in os.environ.items() if not k.startswith(("PMI", "HYDRA", "MPI"))}
+
+
 def command(module: str, *arguments: str, ranks: int = 1, cwd: Path) -> subprocess.CompletedProcess[str]:
     """Runs a module of the package under mpirun; the parent's own MPI environment is not inherited."""
-    environment = {k: v for k, v in os.environ.items() if not k.startswith(("PMI", "HYDRA", "MPI"))}
     launcher = [str(Path(sys.executable).with_name("mpirun")), "-n", str(ranks)] if ranks > 1 else []
     words = [*launcher, sys.executable, "-m", f"mfpde.{module}", *arguments]
-    return subprocess.run(words, cwd=cwd, capture_output=True, text=True, timeout=120, env=environment, check=False)
+    return subprocess.run(words, cwd=cwd, capture_output=True, text=True, timeout=120, env=clean_environment(), check=False)
 
 
 def read(*overrides: str, comm: MPI.Intracomm = SELF) -> tuple[Config, Problem]:

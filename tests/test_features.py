@@ -122,7 +122,9 @@ def test_velocities_do_not_depend_on_what_the_moments_kept(p: int, K: int, n: in
     label = rng.uniform(size=3)
     plain, storing = features.moments(slices, label), features.moments(slices, label, kept)
     assert np.array_equal(plain.by_slice, storing.by_slice)
-    direct = sum(label[s] * slices.weight[i] * phi(features, v[s * n + i], r[s * n + i], a[s * n + i]) for s in range(3) for i in range(n))
+    direct = sum(
+        label[s] * slices.weight[i] * phi(features, v[s * n + i], r[s * n + i], a[s * n + i]) for s in range(3) for i in range(n)
+    )
     assert np.abs(plain.all - direct).max() < 1e-13 * n
     rates = [Velocity(np.empty((3, n)), np.empty((3, p, n)), np.empty((3, n))) for _ in range(2)]
     for out, memory in zip(rates, (None, kept), strict=True):

@@ -7,12 +7,12 @@ import h5py
 import numpy as np
 import pytest
 from closed_forms import erf_loss, quadratic_loss, relu_kernel
+from mfpde.evolution.dynamics import MeanFieldFlow
 from mpi4py import MPI
 from test_particles import QUADRATIC, gauss_loss, setup
 
 from mfpde.errors import InputError
 from mfpde.evolution.dop853 import integrate
-from mfpde.evolution.dynamics import MeanFieldFlow
 from mfpde.evolution.integrate import integrate as integrate_density
 from mfpde.features.features import Features
 from mfpde.features.modes import hermite_modes

@@ -6,11 +6,11 @@ import h5py
 import numpy as np
 import pytest
 from closed_forms import quadratic_loss
+from mfpde.evolution.dynamics import MeanFieldFlow
 from mpi4py import MPI
 from support import command
 
 from mfpde.evolution.dop853 import integrate
-from mfpde.evolution.dynamics import MeanFieldFlow
 from mfpde.evolution.integrate import integrate as integrate_density
 from mfpde.features.features import Features
 from mfpde.features.modes import hermite_modes

@@ -6,11 +6,11 @@ from time import process_time
 
 import numpy as np
 import pytest
+from mfpde.problem.initial import law_of_a, law_of_r
 
 from mfpde.errors import InputError
 from mfpde.problem.activation import parse_activation
 from mfpde.problem.config import load
-from mfpde.problem.initial import law_of_a, law_of_r
 from mfpde.problem.problem import build_problem
 from mfpde.problem.schedule import parse_schedule
 from mfpde.problem.target import parse_target

@@ -14,7 +14,9 @@ import numpy as np
 from mpi4py import MPI
 from numpy.typing import NDArray
 
+from mfpde.elements.mesh_file import MeshFile, advise, read_mesh_file
 from mfpde.errors import InputError
+from mfpde.parallel import on_first
 
 CELLS = ("point", "interval", "quadrilateral", "hexahedron")
 
@@ -128,27 +130,26 @@ def tensor_mesh(comm: MPI.Intracomm, edges: Sequence[Sequence[float]]):  # type:
 
 
 def read_mesh(comm: MPI.Intracomm, path: Path, p: int):  # type: ignore[no-untyped-def]
-    """Collective. A mesh of intervals, quadrilaterals or hexahedra in R^p from an XDMF file.
+    """Collective. A mesh of intervals, quadrilaterals or hexahedra in R^p from an XDMF file; cells keep their numbers.
 
     Raises:
-        InputError: If the file cannot be read or holds other cells.
+        InputError: On all ranks, if the file cannot be read, or its mesh cannot be used, see `mesh_file`.
     """
-    from dolfinx import io, mesh
+    import basix.ufl
+    from dolfinx import mesh
 
-    if not path.is_file():
-        raise InputError(f"discretization.mesh: no file {str(path)!r}; allowed: an XDMF mesh file")
-    try:
-        heavy = 'Format="HDF"' in path.read_text()
-        encoding = io.XDMFFile.Encoding.HDF5 if heavy else io.XDMFFile.Encoding.ASCII
-        with io.XDMFFile(comm, str(path), "r", encoding=encoding) as file:
-            domain = file.read_mesh(ghost_mode=mesh.GhostMode.shared_facet)
-    except (OSError, RuntimeError, ValueError) as exception:
-        reason = str(exception).splitlines()[0]
-        raise InputError(f"discretization.mesh: cannot read {str(path)!r} ({reason}); allowed: an XDMF mesh file") from None
-    found = domain.topology.cell_name()
-    if found != CELLS[p] or domain.geometry.cmaps[0].degree != 1:
-        raise InputError(f"discretization.mesh: {str(path)!r} has cells {found!r}; allowed for p = {p}: straight {CELLS[p]!r}")
-    return domain
+    def read() -> MeshFile:
+        found = read_mesh_file(path, p)
+        if MPI.COMM_WORLD.rank == 0:
+            advise(found)
+        return found
+
+    found = on_first(comm, read, share=False)
+    element = basix.ufl.element("Lagrange", CELLS[p], 1, shape=(p,))
+    nothing = np.empty((0, 2**p), dtype=np.int64), np.empty((0, p))
+    cells, x = (found.cells, found.x) if found is not None else nothing
+    partitioner = mesh.create_cell_partitioner(mesh.GhostMode.shared_facet, 2)
+    return mesh.create_mesh(comm, cells, element, x, partitioner=partitioner)
 
 
 Taper = Callable[[NDArray[np.float64], float], NDArray[np.float64]]
@@ -184,7 +185,8 @@ def reference_mesh(domain, degree: int, taper: Taper = lambda y, half_width: np.
     gaps = np.abs(first[:, :, None] - second[:, None]).max(axis=-1)
     match = gaps.argmin(axis=2)
     scale = np.abs(corners).max(initial=1.0)
-    if gaps.min(axis=2, initial=0.0).max(initial=0.0) > 1e-10 * scale:
+    apart = bool(gaps.min(axis=2, initial=np.inf).max(initial=0.0) > 1e-10 * scale)
+    if domain.comm.allreduce(apart, op=MPI.LOR):
         raise InputError("discretization.mesh: the mesh has facets that do not match; allowed: a conforming mesh")
 
     owned = domain.topology.index_map(p).size_local

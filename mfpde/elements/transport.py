@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from mfpde.compile import load_compiled
 from mfpde.elements.mesh import ReferenceMesh
+from mfpde.petsc import event
 
 Array = NDArray[np.float64]
 
@@ -108,7 +109,8 @@ class Transport:
         if self._ghosts is not None:
             fields = self._ghosts.fill(beta, fields)
         pointers = [self._ffi.NULL if x is None else self._double(x) for x in (*fields, *rates)]
-        return float(self._lib.transport(self._mesh, self._scratch, len(beta), self._double(beta), *pointers))
+        with event("transport"):
+            return float(self._lib.transport(self._mesh, self._scratch, len(beta), self._double(beta), *pointers))
 
     def limit(self, q: Array, mesh_comm: MPI.Intracomm) -> int:
         """Collective over the mesh. Makes q >= 0 at the nodes, in place, and keeps each slice's mass.

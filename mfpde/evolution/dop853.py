@@ -14,6 +14,7 @@ from scipy.integrate import DOP853
 from mfpde.errors import RunError
 from mfpde.evolution.flow import Flow, Step, Watch
 from mfpde.evolution.integrate import Interval
+from mfpde.interrupts import stop_together
 
 Array = NDArray[np.float64]
 
@@ -53,6 +54,7 @@ def advance(flow: Flow, vector: Array, interval: Interval, tolerance: float, wat
                 watch.record(replace(step, time=times[following]), inside(times[following]))
                 following += 1
             watch.stepped(step, inside)
+            stop_together(flow.comm, solver.t)
     return np.array(solver.y[: flow.size]), step
 
 

@@ -16,6 +16,8 @@ from petsc4py import PETSc
 from mfpde.errors import RunError
 from mfpde.evolution.flow import Flow, Step, Watch
 from mfpde.evolution.integrate import Interval
+from mfpde.interrupts import real_reason, stop_together
+from mfpde.petsc import limit_reached
 
 Array = NDArray[np.float64]
 
@@ -40,13 +42,15 @@ def advance(flow: Flow, vector: Array, interval: Interval, tolerance: float, wat
     run = _Run(flow, interval, watch, before)
     ts = _stepper(flow, state, tolerance, run)
     try:
-        ts.solve(state)
+        with real_reason():
+            ts.solve(state)
     except PETSc.Error as error:
-        if run.error is not None:
-            raise run.error from None
         reason = str(error).strip().splitlines()[-1]
         raise RunError(f"the time integrator stopped at t = {ts.getTime():.6g}: {reason}") from error
     if run.next < len(run.stops):
+        limit = limit_reached(ts, interval.end)
+        if limit is not None:
+            raise RunError(f"{limit}: the records up to then are kept; allowed: a larger one, or none")
         raise RunError(f"the time integrator stopped at t = {ts.getTime():.6g}: the step size became too small")
     with _array(state, readonly=True) as values:
         return values.copy(), run.step(ts)
@@ -60,15 +64,10 @@ class _Run:
         self.stops = sorted({*interval.times, interval.end})
         self.next = 0
         self.longest = inf
-        self.error: Exception | None = None
 
     def rates(self, ts: PETSc.TS, time: float, vector: PETSc.Vec, out: PETSc.Vec) -> None:
-        try:
-            with _array(vector, readonly=True) as values, _array(out) as rates:
-                self.longest = self.flow.rates(self.interval.inside(time), values, rates)
-        except Exception as error:
-            self.error = error
-            raise
+        with _array(vector, readonly=True) as values, _array(out) as rates:
+            self.longest = self.flow.rates(self.interval.inside(time), values, rates)
 
     def before_step(self, ts: PETSc.TS) -> None:
         """Shortens the step that the error estimate proposes: first by the Courant number, then to meet the record."""
@@ -78,12 +77,11 @@ class _Run:
         if ts.getStepNumber() > STARTING and self.interval.end - ts.getTime() > most * step:
             with _array(ts.getSolution(), readonly=True) as values:
                 where = self.flow.fastest(ts.getTime(), values)
-            self.error = RunError(
+            raise RunError(
                 f"the time step fell to {step:.2g} at t = {ts.getTime():.6g}{where}: the neurons have "
                 "become too fast, or the density too thin for the mesh (see /history/fold, /history/negative); lower the "
                 "learning rates, take more cells, or an earlier training.final_time"
             )
-            raise self.error
         remaining = self.stops[self.next] - ts.getTime()
         # Equal steps up to the record, rather than a last one that is tiny.
         count = ceil(remaining / step * (1 - 1e-12)) if remaining < 2 * step else 0
@@ -99,6 +97,7 @@ class _Run:
         with _array(vector, readonly=True) as values:
             self.record_due(1e-12 * max(self.interval.end, 1.0), step, values)
         self.watch.stepped(step, None)
+        stop_together(self.flow.comm, step.time)
         if self.next == len(self.stops):
             ts.setConvergedReason(PETSc.TS.ConvergedReason.CONVERGED_USER)
 

@@ -12,6 +12,7 @@ from mfpde.compile import load_compiled
 from mfpde.errors import RunError
 from mfpde.features.modes import Modes
 from mfpde.features.table import Table, table_of
+from mfpde.petsc import event
 from mfpde.problem.activation import Activation
 
 Array = NDArray[np.float64]
@@ -114,7 +115,8 @@ class Features:
         neurons = self._cloud(cloud)
         while True:
             arguments = (self._table, self._modes, neurons, self._pointer(by_slice), self._optional(kept))
-            largest = self._lib.moments(*arguments)
+            with event("moments"):
+                largest = self._lib.moments(*arguments)
             # One reduction: the moments, and in the last entry how many ranks need a larger table.
             local = np.append(label_weight @ by_slice, float(largest >= self.table.S_max))
             total = np.empty_like(local)
@@ -136,10 +138,11 @@ class Features:
             kept: What `moments` has kept of the same cloud.
         """
         field = self.modes.field_coefficients(residual)
-        self._lib.velocities(
-            self._table, self._modes, self._cloud(cloud), self._pointer(field), self._pointer(self._curvature), *xi,
-            self._optional(out.a), self._pointer(out.v), out.v.shape[-1], self._optional(out.r), self._optional(kept),
-        )  # fmt: skip
+        with event("velocities"):
+            self._lib.velocities(
+                self._table, self._modes, self._cloud(cloud), self._pointer(field), self._pointer(self._curvature), *xi,
+                self._optional(out.a), self._pointer(out.v), out.v.shape[-1], self._optional(out.r), self._optional(kept),
+            )  # fmt: skip
 
     def room(self, slices: int, nodes: int) -> Array:
         """Memory for the table's values at slices x nodes neurons: written by `moments`, read by `velocities`."""

@@ -5,9 +5,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import h5py
 import numpy as np
 from numpy.typing import NDArray
+
+from mfpde.errors import InputError
+from mfpde.output.history import open_result
 
 Array = NDArray[np.float64]
 
@@ -18,7 +20,7 @@ BINS = 240
 
 def plot_loss(result: Path, picture: Path) -> Path:
     """Draws E(t), with dotted lines where stages begin, and returns the picture's path."""
-    with h5py.File(result) as file, figure(picture, 1) as (_, axes):
+    with open_result(result) as file, figure(picture, 1) as (_, axes):
         axes[0].semilogy(file["history/time"][:], file["history/loss"][:], lw=2)
         if "history/loss_low" in file:  # the confidence band of repeated particle runs
             band = (np.maximum(file[f"history/loss_{end}"][:], 1e-300) for end in ("low", "high"))
@@ -32,7 +34,7 @@ def plot_loss(result: Path, picture: Path) -> Path:
 
 def plot_coefficients(result: Path, picture: Path, most: int = 8) -> Path:
     """Draws the largest Hermite coefficients m_i(t) with the target's as dashed lines."""
-    with h5py.File(result) as file, figure(picture, 1) as (_, axes):
+    with open_result(result) as file, figure(picture, 1) as (_, axes):
         t, m, h = file["history/time"][:], file["history/coefficients"][:], file["target/coefficients"][:]
         alpha, radial = file["modes/alpha"][:], file["modes/radial"][:]
         size = np.maximum(np.abs(m).max(axis=0), np.abs(h))
@@ -49,7 +51,7 @@ def plot_coefficients(result: Path, picture: Path, most: int = 8) -> Path:
 
 def plot_kernel(result: Path, picture: Path) -> Path:
     """Draws the spectrum of a kernel matrix, and the loss with its exponential bound."""
-    with h5py.File(result) as file, figure(picture, 2) as (drawing, axes):
+    with open_result(result) as file, figure(picture, 2) as (drawing, axes):
         group = file["kernel"]
         values, uncertainty = group["eigenvalues"][:], np.nan_to_num(group["uncertainty"][:])
         number, certain = np.arange(1, len(values) + 1), uncertainty < 0.1 * values
@@ -77,7 +79,7 @@ def plot_density(result: Path, picture: Path, snapshot: int = -1) -> Path | None
     """Draws the density of v = w_V, all slices together, in physical coordinates; None if there is no snapshot."""
     from matplotlib.colors import LogNorm
 
-    with h5py.File(result) as file:
+    with open_result(result) as file:
         names = sorted(file.get("slices/snapshots", ()))
         if not names:
             return None
@@ -152,7 +154,11 @@ def _interpolation(n: int, fine: int) -> Array:
 
 
 class figure:
-    """A figure with `panels` axes, saved to `picture` when the block ends."""
+    """A figure with `panels` axes, saved to `picture` when the block ends.
+
+    Raises:
+        InputError: If it cannot be written there.
+    """
 
     def __init__(self, picture: Path, panels: int) -> None:
         from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -167,11 +173,22 @@ class figure:
         return self.figure, self.axes
 
     def __exit__(self, kind: object, *_: object) -> None:
-        if kind is None:
+        if kind is not None:
+            return
+        try:
             self.figure.savefig(self.picture)
+        except OSError as error:
+            raise InputError(
+                f"cannot draw to {str(self.picture)!r}: {error.strerror or error}; allowed: a writable place"
+            ) from None
+
+
+def plain(text: str) -> str:
+    """A text that matplotlib draws as it is: no formula between dollar signs, no letters that no font has."""
+    return text.encode(errors="replace").decode().replace("$", r"\$")
 
 
 def _title(file: Any) -> str:
     d = float(file.attrs["dimension"])
     size = r"\infty" if np.isinf(d) else f"{d:g}"
-    return f"$h^*$ = {file.attrs['polynomial']},  $\\sigma$ = {file.attrs['activation']},  $d = {size}$"
+    return f"$h^*$ = {plain(file.attrs['polynomial'])},  $\\sigma$ = {plain(file.attrs['activation'])},  $d = {size}$"

@@ -14,6 +14,7 @@ from mfpde.evolution.flow import Field, Interpolant, Observation, StageFlow, Ste
 from mfpde.evolution.indicators import warnings
 from mfpde.output.hdf5 import ResultFile
 from mfpde.output.paraview import write_snapshot
+from mfpde.petsc import event
 from mfpde.problem.problem import Problem
 from mfpde.problem.sections import Config
 from mfpde.problem.stages import Stage, stage_times
@@ -120,7 +121,8 @@ class Recorder:
 
     def record(self, flow: StageFlow, step: Step, vector: Array) -> None:
         """Collective. One row of the history; a snapshot when one is due."""
-        self.write(step, flow.observe(step.time, vector))
+        with event("output"):
+            self.write(step, flow.observe(step.time, vector))
         while self._taken < len(self._snapshots) and step.time >= self._snapshots[self._taken] - self._slack:
             if not self._snapshot(flow, step.time, vector):
                 break

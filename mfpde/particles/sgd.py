@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 from mfpde.errors import InputError, RunError
 from mfpde.features.features import Features
 from mfpde.features.modes import Modes
+from mfpde.interrupts import stop_together
 from mfpde.particles.network import NetworkFlow
 from mfpde.particles.sampling import generator
 from mfpde.problem.activation import derivative
@@ -29,6 +30,8 @@ from mfpde.problem.problem import Problem
 
 Array = NDArray[np.float64]
 
+# Steps between two looks at signals.
+PATIENCE = 16
 # Test samples for the part of the loss outside the modes.
 TEST = 1024
 # Keys of the random streams beside those of the initial neurons, which count blocks upwards from 0.
@@ -97,6 +100,8 @@ class Sgd:
                 while done < k:
                     self._advance(done)
                     done += 1
+                    if done % PATIENCE == 0:
+                        stop_together(self.comm, done * self.step)
                 loss, moments = self.measure()
             if not np.isfinite(loss):
                 raise RunError(f"SGD has blown up by t = {k * self.step:.6g}: lower particles.step or the learning rates")
