@@ -12,6 +12,7 @@ from math import factorial, sqrt
 import numpy as np
 from numpy.typing import NDArray
 
+from mfpde.features.hermite import hermite_coefficients
 from mfpde.problem.activation import Activation
 
 Array = NDArray[np.float64]
@@ -67,7 +68,7 @@ def table_of(activation: Activation, k_max: int, S_max: float) -> Table:
 # Tables made before, widest and longest, by activation: a study runs the same one many times.
 _KNOWN: dict[Activation, Table] = {}
 # How many are kept; and functions of a table that is made, at least: the next run is likely to want more.
-MOST_KNOWN, WIDE = 8, 24
+MOST_KNOWN, WIDE = 8, 34
 
 
 def build_table(activation: Activation, k_max: int, S_max: float) -> Table:
@@ -96,7 +97,7 @@ def extend_table(table: Table, activation: Activation, S_max: float) -> Table:
     width = np.repeat(2.0**octaves / PER_OCTAVE, PER_OCTAVE)
     x = np.cos(np.pi * (np.arange(TERMS) + 0.5) / TERMS)
     s = np.sqrt(left[:, None] + width[:, None] * (x + 1) / 2).ravel()
-    values = activation.hermite(s, table.n_k - 1) / s[:, None] ** np.arange(float(table.n_k))
+    values = hermite_coefficients(activation, s, table.n_k - 1) / s[:, None] ** np.arange(float(table.n_k))
     new = np.zeros((len(left), TERMS, table.stride))
     new[:, :, : table.n_k] = np.linalg.inv(np.vander(x, increasing=True)) @ values.reshape(len(left), TERMS, -1)
     return replace(table, coefficients=np.concatenate((table.coefficients, new)))

@@ -87,15 +87,20 @@ class Activation:
             c[here] = self._octave(s[here], float(2.0**e), k_max)
         return c
 
-    def _octave(self, s: Array, low: float, k_max: int) -> Array:
-        """c_k(s) for low <= s < 2 low."""
+    def points(self, low: float) -> tuple[Array, Array]:
+        """Quadrature points u, ascending, that resolve sigma(u) gamma(u / s) for low <= s < 2 low, and their weights times
+        sigma(u)."""
         x, w = np.polynomial.legendre.leggauss(POINTS)
         edges = self.panels(2 * low * REACH)
         gaussian = np.arange(-2 * REACH, 2 * REACH + 0.5, 0.75) * low
         edges = np.unique(np.concatenate((edges, gaussian)))
         half = np.diff(edges)[:, None] / 2
         u = (edges[:-1, None] + half * (1 + x)).ravel()
-        value = self(u) * (half * w).ravel()
+        return u, self(u) * (half * w).ravel()
+
+    def _octave(self, s: Array, low: float, k_max: int) -> Array:
+        """c_k(s) for low <= s < 2 low."""
+        u, value = self.points(low)
         c = np.empty((len(s), k_max + 1))
         for i, scale in enumerate(s):
             g = u / scale
