@@ -6,7 +6,7 @@ from pathlib import Path
 import h5py
 import numpy as np
 import pytest
-from support import command
+from support import AFFINE, command
 
 from mfpde.converge.study import fit, orders, refine
 from mfpde.errors import InputError
@@ -83,7 +83,7 @@ def test_orders_and_fits_recover_the_laws_they_are_named_after() -> None:
 def test_a_study_measures_an_order_and_is_resumed(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
-    linear = ["--set", "discretization.degree=1", "--output", "study.h5"]
+    linear = ["--set", AFFINE, "--set", "discretization.degree=1", "--output", "study.h5"]
     words = [*FAST, *linear, "--vary", "cells", "--reference", "characteristics"]
     assert run(monkeypatch, tmp_path, "converge", *words, "--values", "16", "8") == 0
     kept = (tmp_path / "study" / "cells_8.h5").stat().st_mtime_ns

@@ -108,7 +108,7 @@ class FollowingFlow(LagrangianFlow):
         """The nodes in slices, with the masses of the reference cells."""
         slices, cells, count = self.elements.shape
         flat = (slices, cells * count)
-        v = np.ascontiguousarray(np.moveaxis(nodes.v.reshape(-1, *flat), 0, 1))
+        v = np.ascontiguousarray(np.moveaxis(nodes.v.reshape(len(nodes.v), *flat), 0, 1))
         return Cloud(self.elements.cells.mass.ravel(), nodes.a.reshape(flat), v, nodes.r.reshape(flat))
 
     def observe(self, time: float, vector: Array) -> Observation:
