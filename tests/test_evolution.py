@@ -73,7 +73,7 @@ def test_energy_never_rises_and_mass_is_kept() -> None:
 
 
 def test_the_frame_is_exact_at_infinite_dimension() -> None:
-    """The loss at finite d differs from that at d = inf like 1/d, to the next term (1e-5 of it) and the steps' 1e-9 a solution."""
+    """The loss differs from that at d = inf like 1/d, to the next term (1e-5 of it) and the steps' 1e-9 a solution."""
     near, far, limit = (
         solve(*setup(f"input.dimension={d}", "discretization.tolerance=1e-9"))[:, 0] for d in ("1e6", "1e5", "inf")
     )
