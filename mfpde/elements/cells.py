@@ -99,7 +99,7 @@ def _tensor(parts: list[Array]) -> Array:
     out = np.empty((p, *shape))
     for q, part in enumerate(parts):
         out[q] = part.reshape(cells, *(part.shape[1] if i == q else 1 for i in range(p)))
-    return out.reshape(p, cells, -1)
+    return out.reshape(p, cells, prod(shape[1:]))
 
 
 def _mesh(comm: MPI.Intracomm, edges: tuple[tuple[float, ...], ...]) -> Any:

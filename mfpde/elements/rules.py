@@ -20,8 +20,9 @@ Array = NDArray[np.float64]
 
 # Stieltjes' discretisation: panels of equal probability and points in each.
 PARTS, POINTS = 12, 64
-# Probability beyond which an unbounded law is cut off for the discretisation.
-TAIL = 1e-30
+# An unbounded law is cut off for the discretisation where it is REACH times as far from its median as the quantiles of these
+# probabilities: exp(-x) x^40 is 1e-12 of 40! there.
+TAIL, REACH = (1e-30, 1 - 1e-16), 3
 
 
 @dataclass(frozen=True)
@@ -133,8 +134,8 @@ def _restricted(law: Law, low: float, high: float, n: int) -> tuple[Array, Array
 
 def _discretised(law: Law, low: float, high: float) -> tuple[Array, Array]:
     """Many points and weights of the law on [low, high]: Gauss-Legendre on parts that follow its quantiles."""
-    ends = law.quantile(np.array([TAIL, 0.5, 1 - 1e-16]))
-    reach = 2 * max(ends[1] - ends[0], ends[2] - ends[1])
+    ends = law.quantile(np.array([TAIL[0], 0.5, TAIL[1]]))
+    reach = REACH * max(ends[1] - ends[0], ends[2] - ends[1])
     low, high = max(low, law.support[0], ends[1] - reach), min(high, law.support[1], ends[1] + reach)
     s, w = np.polynomial.legendre.leggauss(POINTS)
     edges = np.linspace(0.0, 1.0, PARTS + 1)
