@@ -3,11 +3,17 @@
 import argparse
 import sys
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from mfpde.callable import make_callable
 from mfpde.command import config_parser, load_problem, run_command
+
+if TYPE_CHECKING:
+    from mfpde.evolution.flow import StageFlow, Step
+    from mfpde.output import Output
 
 
 @dataclass(frozen=True)
@@ -66,8 +72,14 @@ def _command(comm: Any, arguments: argparse.Namespace) -> None:
     print(table(rows), flush=True)
 
 
-def solve(comm: Any, config: Any, problem: Any) -> Summary:
+def solve(comm: Any, config: Any, problem: Any, outputs: Sequence["Output"] = ()) -> Summary:
     """Collective. Solves one problem and writes its result file.
+
+    Args:
+        comm: All ranks.
+        config: The configuration, see `mfpde.load`.
+        problem: What it describes, see `mfpde.build_problem`.
+        outputs: What is written besides; each is told of the stages and of the records.
 
     Raises:
         InputError: On all ranks, if the result cannot be written.
@@ -84,14 +96,24 @@ def solve(comm: Any, config: Any, problem: Any) -> Summary:
     with ResultFile(comm, Path(config.output.file)) as file:
         flow = start_flow(comm, problem, config.discretization, config.parallel.mesh_ranks)
         recorder = Recorder(file, problem, flow, config)
+        written: list[Output] = [recorder, *outputs]
+
+        def record(current: "StageFlow", step: "Step", vector: Any) -> None:
+            for one in written:
+                one.record(current, step, vector)
+
+        def enter(current: "StageFlow") -> None:
+            for one in written:
+                one.enter(current)
+
         with Progress(comm.rank, times[-1]) as bar:
             end = train(
                 problem,
                 flow,
                 times,
                 config.discretization.tolerance,
-                recorder.record,
-                recorder.enter,
+                record,
+                enter,
                 lambda step: bar.update(step.time, recorder.loss, step.steps),
             ).step
         unknowns = comm.allreduce(flow.size)
@@ -107,6 +129,8 @@ def solve(comm: Any, config: Any, problem: Any) -> Summary:
         warnings=tuple(recorder.warned.values()),
     )
 
+
+make_callable(__name__)
 
 if __name__ == "__main__":
     sys.exit(main())

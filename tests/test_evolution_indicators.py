@@ -142,7 +142,7 @@ def test_what_means_nothing_for_a_flow_is_recorded_as_zero() -> None:
     moments = flow.evaluate(state, 0.0)
     state.q[...] = -1.0
     assert seen(flow, state, moments)["negative"] > 0
-    quiet = SimpleNamespace(indicators=("top_modes",), modes=flow.modes)
+    quiet = SimpleNamespace(modes=flow.modes)
     values = seen(quiet, state, moments)
     assert set(values) == set(NAMES) and values["top_modes"] > 0
     assert all(value == 0 for name, value in values.items() if name != "top_modes")

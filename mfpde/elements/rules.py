@@ -141,8 +141,14 @@ def _discretised(law: Law, low: float, high: float) -> tuple[Array, Array]:
     edges = np.linspace(0.0, 1.0, PARTS + 1)
     half = np.diff(edges)[:, None] / 2
     s, w = (edges[:-1, None] + half * (s + 1)).ravel(), (half * w).ravel()
-    if low == law.support[0]:  # a density may be singular there, like x^(-1/2): x = low + s^2 takes that away
+    # Towards an end of the support the density may be a root x^(1/2), or even x^(-1/2): a quadratic map takes that away.
+    left, right = low == law.support[0], high == law.support[1]
+    if left and right:
+        s, w = np.sin(np.pi / 2 * s) ** 2, np.pi / 2 * np.sin(np.pi * s) * w
+    elif left:
         s, w = s**2, 2 * s * w
+    elif right:
+        s, w = s * (2 - s), 2 * (1 - s) * w
     points = low + (high - low) * s
     return points, (high - low) * w * law.density(points)
 

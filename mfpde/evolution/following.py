@@ -92,8 +92,6 @@ class FollowingFlow(LagrangianFlow):
         number: Of the stage.
     """
 
-    indicators = ("label_error", "top_modes", "fold")
-
     def __init__(
         self, problem: Problem, features: Features, elements: Elements, start: Nodes | None = None, number: int = 0
     ) -> None:
