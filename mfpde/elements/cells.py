@@ -8,12 +8,12 @@ them over the ranks; in it the unbounded ones end at a finite place.
 
 from dataclasses import dataclass
 from math import prod
-from typing import Any
 
 import numpy as np
 from mpi4py import MPI
 from numpy.typing import NDArray
 
+from mfpde.elements.mesh import Mesh, tensor_mesh
 from mfpde.elements.rules import Rule, gauss_rule
 from mfpde.problem.laws.normal import Normal
 
@@ -39,7 +39,7 @@ class Cells:
     natural: NDArray[np.int64]
     y: Array
     mass: Array
-    mesh: Any = None
+    mesh: Mesh | None = None
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -102,16 +102,14 @@ def _tensor(parts: list[Array]) -> Array:
     return out.reshape(p, cells, prod(shape[1:]))
 
 
-def _mesh(comm: MPI.Intracomm, edges: tuple[tuple[float, ...], ...]) -> Any:
+def _mesh(comm: MPI.Intracomm, edges: tuple[tuple[float, ...], ...]) -> Mesh:
     """Collective. The DOLFINx mesh with these edges."""
-    from mfpde.elements.mesh import tensor_mesh
-
     return tensor_mesh(
         comm, [(-max(END, -2 * inner[0]), *inner, max(END, 2 * inner[-1])) if inner else (-END, END) for inner in edges]
     )
 
 
-def _numbers(mesh: Any, edges: tuple[tuple[float, ...], ...], shape: tuple[int, ...]) -> NDArray[np.int64]:
+def _numbers(mesh: Mesh, edges: tuple[tuple[float, ...], ...], shape: tuple[int, ...]) -> NDArray[np.int64]:
     """Lexicographic numbers of the cells that this rank owns."""
     p = len(edges)
     owned = mesh.topology.index_map(p).size_local

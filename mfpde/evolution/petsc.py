@@ -64,7 +64,13 @@ def integrate(
 class _Run:
     """The callbacks of TS and what they share."""
 
-    def __init__(self, flow, times, record, progress) -> None:  # type: ignore[no-untyped-def]
+    def __init__(
+        self,
+        flow: Flow,
+        times: Sequence[float],
+        record: Callable[[Step, Array], None],
+        progress: Callable[[Step], None],
+    ) -> None:
         self.flow = flow
         self.times = list(times)
         self.record = record
@@ -165,8 +171,9 @@ class _array:
         self.readonly = readonly
 
     def __enter__(self) -> Array:
-        self.values = self.vector.getArray(readonly=self.readonly)
-        return self.values
+        values: Array = self.vector.getArray(readonly=self.readonly)
+        self.values = values
+        return values
 
     def __exit__(self, *_: object) -> None:
         del self.values

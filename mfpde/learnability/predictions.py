@@ -104,7 +104,7 @@ def predicted_times(labels: Labels, dimensions: Sequence[float], reference: int,
     log_d = departure(labels)
     rising = np.flatnonzero(np.isfinite(log_d))
     level = np.interp(time, labels.times[rising], log_d[rising]) - np.log(dimensions[reference])
-    return np.interp(level + np.log(dimensions), log_d[rising], labels.times[rising])
+    return np.asarray(np.interp(level + np.log(dimensions), log_d[rising], labels.times[rising]))
 
 
 def departure_time(times: Array, loss: Array, limit: Array, drop: float) -> float:

@@ -51,7 +51,7 @@ def modes_at(modes: Modes, d: float, x: Array) -> Array:
     value = radial[:, modes.radial]
     for q in range(p):
         value = value * he[:, q, modes.alpha[:, q]]
-    return value
+    return np.asarray(value)
 
 
 class Sgd:
