@@ -122,7 +122,7 @@ def _parse(parser: argparse.ArgumentParser, words: list[str]) -> tuple[argparse.
     ours, petsc = (words[: words.index("--")], words[words.index("--") + 1 :]) if "--" in words else (words, [])
     if int(os.environ.get("PMI_RANK", "0")) > 0:  # usage errors and help are said once
         parser.print_help = parser.print_usage = lambda *args, **kwargs: None  # type: ignore[method-assign]
-        parser.error = lambda message: sys.exit(2)  # type: ignore[assignment, method-assign]
+        parser.error = lambda message: sys.exit(2)  # type: ignore[method-assign]
     return parser.parse_args(ours), petsc
 
 

@@ -56,8 +56,9 @@ def _report(file: Any) -> str:
         rows.append(("method", f"{file.attrs['method']} (mfpde.particles), repeats: {len(file.get('repeats', '1'))}"))
     else:
         rows.append(("steps", f"{history['steps'][-1]} in {history['wall_time'][-1]:.2f} s"))
-        indicators = ("label_error", "top_modes", "outer_mass", "negative", "fold")
-        rows += [(name, f"at most {history[name][:].max():.2e}") for name in indicators]
+        from mfpde.evolution.indicators import indicators
+
+        rows += [(name, f"at most {history[name][:].max():.2e}") for name in indicators() if name in history]
     return "\n\n".join((table(rows), _coefficients(file), _contents(file), "configuration\n" + file.attrs["config"].rstrip()))
 
 

@@ -3,11 +3,16 @@
 import argparse
 import sys
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from mfpde.callable import make_callable
 from mfpde.command import config_parser, load_problem, run_command
+
+if TYPE_CHECKING:
+    from mfpde.training.training import Output
 
 
 @dataclass(frozen=True)
@@ -77,9 +82,7 @@ def _loss_rows(summary: Summary) -> list[tuple[str, str]]:
         return [("loss", f"{summary.first_loss:.10g} -> {summary.loss:.10g}     (error not estimated)")]
     found, last = summary.answer.estimate, summary.answer.passes[-1]
     parts = ", ".join(f"{source} {values[-1]:.0e}" for source, values in found.parts.items() if values[-1] > 0)
-    first, end = (
-        credible(value, error) for value, error in ((summary.first_loss, found.total[0]), (summary.loss, found.total[-1]))
-    )
+    first, end = credible(summary.first_loss, found.total[0]), credible(summary.loss, found.total[-1])
     seconds = sum(run.study_seconds + run.main_seconds + run.check_seconds for run in summary.answer.passes)
     count = len(summary.answer.passes)
     chosen = f"chosen in {seconds - last.main_seconds:.1f} s, main run {last.main_seconds:.1f} s"
@@ -90,13 +93,15 @@ def _loss_rows(summary: Summary) -> list[tuple[str, str]]:
     ]
 
 
-def solve(comm: Any, config: Any, problem: Any, budget: float | None = None) -> Summary:
+def solve(comm: Any, config: Any, problem: Any, budget: float | None = None, outputs: Sequence["Output"] = ()) -> Summary:
     """Collective. Solves one problem and writes its result file.
 
     Args:
         comm: All ranks.
-        config, problem: What to solve, and how; see `load` and `build_problem`.
+        config: The configuration, see `mfpde.load`.
+        problem: What it describes, see `mfpde.build_problem`.
         budget: Seconds after which no further pass for the accuracy begins; an hour if not given.
+        outputs: What is written besides; each is told of the stages, the records and the steps.
 
     Raises:
         InputError: On all ranks, if the result cannot be written.
@@ -109,7 +114,7 @@ def solve(comm: Any, config: Any, problem: Any, budget: float | None = None) -> 
     times, options = config.history_times, config.discretization
     with ResultFile(comm, Path(config.output.file)) as file, Progress(comm.rank, times[-1]) as bar:
         follow = _at_given_resolution if options.frame == "affine" or options.accuracy is False else _to_accuracy
-        recorder, end, answer, unknowns = follow(comm, config, problem, file, bar, budget)
+        recorder, end, answer, unknowns = follow(comm, config, problem, file, bar, budget, outputs)
     warned = list(recorder.warned.values())
     if answer is not None and answer.estimate.reached > options.accuracy:
         found = answer.estimate
@@ -131,32 +136,38 @@ def solve(comm: Any, config: Any, problem: Any, budget: float | None = None) -> 
     )
 
 
-def _at_given_resolution(comm: Any, config: Any, problem: Any, file: Any, bar: Any, budget: float | None) -> tuple[Any, ...]:
+def _at_given_resolution(
+    comm: Any, config: Any, problem: Any, file: Any, bar: Any, budget: float | None, outputs: Sequence["Output"]
+) -> tuple[Any, ...]:
     """Collective. One run at the numbers of the configuration, or at their defaults."""
     from mfpde.evolution.start import start_flow
     from mfpde.output.recorder import Recorder
-    from mfpde.training.training import train
+    from mfpde.training.training import Together, train
 
     options = config.discretization
     flow = start_flow(comm, problem, options, config.parallel.mesh_ranks)
     recorder = Recorder(file, problem, flow, config, bar)
-    end = train(problem, flow, config.history_times, problem.numbers(options).tolerance, recorder)
+    witness = Together(recorder, tuple(outputs))
+    end = train(problem, flow, config.history_times, problem.numbers(options).tolerance, witness)
     return recorder, end, None, comm.allreduce(flow.size)
 
 
-def _to_accuracy(comm: Any, config: Any, problem: Any, file: Any, bar: Any, budget: float | None) -> tuple[Any, ...]:
+def _to_accuracy(
+    comm: Any, config: Any, problem: Any, file: Any, bar: Any, budget: float | None, outputs: Sequence["Output"]
+) -> tuple[Any, ...]:
     """Collective. As many runs as the accuracy takes; the last main run is the one that is written."""
     from mfpde.accuracy.passes import BUDGET, Main, train_accurately
     from mfpde.output.recorder import Recorder
+    from mfpde.training.training import Together
 
     recorders: list[tuple[Recorder, int]] = []
 
-    def begin(main: Main) -> Recorder:
+    def begin(main: Main) -> tuple[Together[Recorder], list[float]]:
         if recorders:
             file.restart()
         recorder = Recorder(file, problem, main.flow, config, bar, main.correction)
         recorders.append((recorder, comm.allreduce(main.flow.size)))
-        return recorder
+        return Together(recorder, tuple(outputs)), recorder.losses
 
     limits = {"budget": BUDGET if budget is None else budget, "mesh_ranks": config.parallel.mesh_ranks}
     answer = train_accurately(comm, problem, config.discretization, config.history_times, begin, **limits)
@@ -164,6 +175,8 @@ def _to_accuracy(comm: Any, config: Any, problem: Any, file: Any, bar: Any, budg
     recorder.error(answer)
     return recorder, answer.end, answer, unknowns
 
+
+make_callable(__name__)
 
 if __name__ == "__main__":
     sys.exit(main())

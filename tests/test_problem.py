@@ -6,11 +6,13 @@ from time import process_time
 
 import numpy as np
 import pytest
-from mfpde.problem.initial import law_of_a, law_of_r
 
+from mfpde.elements.rules import gauss_rule
 from mfpde.errors import InputError
 from mfpde.problem.activation import parse_activation
 from mfpde.problem.config import load
+from mfpde.problem.inner import InnerLaw, SquaredRadius
+from mfpde.problem.laws import parse_law
 from mfpde.problem.problem import build_problem
 from mfpde.problem.schedule import parse_schedule
 from mfpde.problem.target import parse_target
@@ -48,12 +50,12 @@ def test_hermite_coefficients_match_closed_forms() -> None:
 
 @pytest.mark.parametrize("d,p", [(3, 2), (10, 2), (10**4, 1), (10**8, 3)])
 def test_radius_rule_is_exact_for_moments_of_r_squared(d: int, p: int) -> None:
-    rule = law_of_r(d, p, 4)
+    rule = gauss_rule(SquaredRadius(d, p), (4,))
     expected = 1.0
     for k in range(8):
-        assert abs(rule.weights @ rule.nodes ** (2 * k) / expected - 1) < 1e-12
+        assert abs(rule.weights @ rule.nodes**k / expected - 1) < 1e-12
         expected *= (d - p + 2 * k) / d
-    gram = (rule.polynomials.T * rule.weights) @ rule.polynomials
+    gram = (rule.polynomials[0].T * rule.weights) @ rule.polynomials[0]
     assert np.abs(gram - np.eye(4)).max() < 1e-12
 
 
@@ -65,10 +67,11 @@ def test_laws_of_a_have_their_moments() -> None:
         ("rademacher", 1, 1),
         ("point(0)", 0, 0),
     ):
-        rule = law_of_a(text, 5)
+        rule = gauss_rule(parse_law(text), (5,))
         assert abs(rule.weights.sum() - 1) < 1e-14
         assert abs(rule.weights @ rule.nodes**2 - second) < 1e-13 and abs(rule.weights @ rule.nodes**4 - fourth) < 1e-13
-    assert law_of_r(inf, 2, 3).nodes.tolist() == [1.0]
+    assert gauss_rule(InnerLaw("gaussian", inf, 2).squared_radius, (3,)).nodes.tolist() == [1.0]
+    assert gauss_rule(InnerLaw("zero", 10.0, 2).squared_radius, (3,)).nodes.tolist() == [0.0]
 
 
 def test_schedule_evaluates_its_expression() -> None:

@@ -3,7 +3,6 @@
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Protocol
 
 import numpy as np
 from mpi4py import MPI
@@ -61,18 +60,12 @@ class Main:
     correction: Array
 
 
-class Recording(Witness, Protocol):
-    """A witness that keeps E of the modes of the run, without the correction, at all records."""
-
-    losses: list[float]
-
-
 def train_accurately(
     comm: MPI.Intracomm,
     problem: Problem,
     options: Discretization,
     times: list[float],
-    begin: Callable[[Main], Recording],
+    begin: Callable[[Main], tuple[Witness, list[float]]],
     *,
     budget: float = BUDGET,
     mesh_ranks: int = 0,
@@ -84,7 +77,8 @@ def train_accurately(
         problem: What to solve.
         options: The discretisation; numbers that the user gave are kept.
         times: Record times over all stages, ascending.
-        begin: Called on all ranks before each main run; returns who is told of it.
+        begin: Called on all ranks before each main run; returns who is told of it, and a list that holds E of the modes of
+            the run, without the correction, at all records when it is done.
         budget: Seconds after which no further pass begins.
         mesh_ranks: How many ranks share one mesh, 0 for automatic.
 
@@ -102,10 +96,10 @@ def train_accurately(
         clock.append(time.monotonic())
         flow = following_flow(comm, problem, plan.resolution, mesh_ranks)
         correction = np.interp(places, np.arange(len(plan.loss)), plan.truncation.correction)
-        witness = begin(Main(flow, plan.resolution, correction))
+        witness, losses = begin(Main(flow, plan.resolution, correction))
         end = train(problem, flow, times, plan.resolution.tolerance, witness)
         clock.append(time.monotonic())
-        found = estimate(plan, _at_studied(witness.losses, places, len(plan.loss)), _check(comm, problem, plan), unit, wanted)
+        found = estimate(plan, _at_studied(losses, places, len(plan.loss)), _check(comm, problem, plan), unit, wanted)
         found = replace(found, wanted=options.accuracy).at(places)
         clock.append(time.monotonic())
         studies, main, check = np.diff(clock).tolist()

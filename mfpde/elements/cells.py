@@ -8,12 +8,12 @@ the cells, a DOLFINx mesh owns and divides them; in it the unbounded ones end at
 
 from dataclasses import dataclass
 from math import prod
-from typing import Any
 
 import numpy as np
 from mpi4py import MPI
 from numpy.typing import NDArray
 
+from mfpde.elements.mesh import Mesh, tensor_mesh
 from mfpde.elements.rules import Rule, gauss_rule
 from mfpde.problem.laws.normal import Normal
 
@@ -39,7 +39,7 @@ class Cells:
     natural: NDArray[np.int64]
     y: Array
     mass: Array
-    mesh: Any = None
+    mesh: Mesh | None = None
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -100,19 +100,17 @@ def _tensor(parts: list[Array]) -> Array:
     out = np.empty((p, *shape))
     for q, part in enumerate(parts):
         out[q] = part.reshape(cells, *(part.shape[1] if i == q else 1 for i in range(p)))
-    return out.reshape(p, cells, -1)
+    return out.reshape(p, cells, prod(shape[1:]))
 
 
-def _mesh(comm: MPI.Intracomm, edges: tuple[tuple[float, ...], ...]) -> Any:
+def _mesh(comm: MPI.Intracomm, edges: tuple[tuple[float, ...], ...]) -> Mesh:
     """Collective. The DOLFINx mesh with these edges."""
-    from mfpde.elements.mesh import tensor_mesh
-
     return tensor_mesh(
         comm, [(-max(END, -2 * inner[0]), *inner, max(END, 2 * inner[-1])) if inner else (-END, END) for inner in edges]
     )
 
 
-def _numbers(mesh: Any, edges: tuple[tuple[float, ...], ...], shape: tuple[int, ...]) -> NDArray[np.int64]:
+def _numbers(mesh: Mesh, edges: tuple[tuple[float, ...], ...], shape: tuple[int, ...]) -> NDArray[np.int64]:
     """Lexicographic numbers of the cells that this rank owns."""
     p = len(edges)
     owned = mesh.topology.index_map(p).size_local

@@ -18,6 +18,9 @@ from mfpde.elements.mesh_file import MeshFile, advise, read_mesh_file
 from mfpde.errors import InputError
 from mfpde.parallel import on_first
 
+# A dolfinx.mesh.Mesh; DOLFINx is loaded where it is needed.
+type Mesh = Any
+
 CELLS = ("point", "interval", "quadrilateral", "hexahedron")
 
 
@@ -72,7 +75,7 @@ class ReferenceMesh:
         half_width: max |y_i| over the mesh.
     """
 
-    mesh: Any
+    mesh: Mesh
     degree: int
     basis: GaussBasis
     owned: int
@@ -93,14 +96,14 @@ class ReferenceMesh:
 
     @property
     def cells(self) -> int:
-        return self.y.shape[1]
+        return int(self.y.shape[1])
 
     @property
     def nodes(self) -> int:
-        return self.y.shape[2]
+        return int(self.y.shape[2])
 
 
-def box_mesh(comm: MPI.Intracomm, p: int, cells: int, half_width: float, grading: float):  # type: ignore[no-untyped-def]
+def box_mesh(comm: MPI.Intracomm, p: int, cells: int, half_width: float, grading: float) -> Mesh:
     """Collective. The DOLFINx mesh of [-H, H]^p with `cells` cells in each direction.
 
     The vertices lie at y = H sinh(g x) / sinh(g), x equally spaced on [-1, 1] and g the `grading`: fine where the mass
@@ -111,7 +114,7 @@ def box_mesh(comm: MPI.Intracomm, p: int, cells: int, half_width: float, grading
     return tensor_mesh(comm, [edges] * p)
 
 
-def tensor_mesh(comm: MPI.Intracomm, edges: Sequence[Sequence[float]]):  # type: ignore[no-untyped-def]
+def tensor_mesh(comm: MPI.Intracomm, edges: Sequence[Sequence[float]]) -> Mesh:
     """Collective. The DOLFINx mesh of the boxes between the given edges, ascending in each direction."""
     from dolfinx import mesh
 
@@ -129,7 +132,7 @@ def tensor_mesh(comm: MPI.Intracomm, edges: Sequence[Sequence[float]]):  # type:
     return domain
 
 
-def read_mesh(comm: MPI.Intracomm, path: Path, p: int):  # type: ignore[no-untyped-def]
+def read_mesh(comm: MPI.Intracomm, path: Path, p: int) -> Mesh:
     """Collective. A mesh of intervals, quadrilaterals or hexahedra in R^p from an XDMF file; cells keep their numbers.
 
     Raises:
@@ -155,7 +158,7 @@ def read_mesh(comm: MPI.Intracomm, path: Path, p: int):  # type: ignore[no-untyp
 Taper = Callable[[NDArray[np.float64], float], NDArray[np.float64]]
 
 
-def reference_mesh(domain, degree: int, taper: Taper = lambda y, half_width: np.ones_like(y)) -> ReferenceMesh:  # type: ignore[no-untyped-def]
+def reference_mesh(domain: Mesh, degree: int, taper: Taper = lambda y, half_width: np.ones_like(y)) -> ReferenceMesh:
     """Collective over the mesh. The arrays that the transport needs, from a DOLFINx mesh.
 
     Args:
@@ -222,7 +225,7 @@ def _face_points(x: NDArray[np.float64], p: int, face: int) -> NDArray[np.float6
     return np.insert(rest, direction, float(side), axis=1)
 
 
-def _face_order(cell_type) -> NDArray[np.int64]:  # type: ignore[no-untyped-def]
+def _face_order(cell_type: Any) -> NDArray[np.int64]:
     """Our number 2 d + side of each of DOLFINx's local facets."""
     import basix
 
@@ -236,7 +239,7 @@ def _face_order(cell_type) -> NDArray[np.int64]:  # type: ignore[no-untyped-def]
     return np.array(order, dtype=np.int64)
 
 
-def _facets(domain, order: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:  # type: ignore[no-untyped-def]
+def _facets(domain: Mesh, order: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Face numbers of both sides of the interior facets that touch an owned cell, and of the walls."""
     p = domain.topology.dim
     cell_facets = domain.topology.connectivity(p, p - 1).array.reshape(-1, 2 * p)
@@ -254,7 +257,14 @@ def _facets(domain, order: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArra
     return sides[touches].astype(np.int64), np.concatenate((face[alone], sides[~touches].ravel())).astype(np.int64)
 
 
-def _normals(basis: GaussBasis, element, corners, face, face_points, p: int) -> NDArray[np.float64]:  # type: ignore[no-untyped-def]
+def _normals(
+    basis: GaussBasis,
+    element: Any,
+    corners: NDArray[np.float64],
+    face: NDArray[np.int64],
+    face_points: list[NDArray[np.float64]],
+    p: int,
+) -> NDArray[np.float64]:
     """n dS w at the nodes of the given faces: the cofactor of the Jacobian times the reference normal."""
     weights = _tensor(basis.weights, p - 1).prod(axis=1) if p > 1 else np.ones(1)
     normal = np.empty((len(face), len(weights), p))

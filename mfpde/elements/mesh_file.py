@@ -240,7 +240,7 @@ def _mass(corners: Array, size: Array, p: int) -> float:
             y = np.einsum("qn,cnd->cqd", _shape(points), corners[block])
             volume = np.abs(np.linalg.det(_jacobian(corners[block], points)))
             total += float(np.einsum("cq,cq,q->", np.exp(-0.5 * (y**2).sum(axis=2)), volume, weight))
-    return total / (2 * pi) ** (p / 2)
+    return float(total / (2 * pi) ** (p / 2))
 
 
 def _grid(x: Array, p: int) -> Array:

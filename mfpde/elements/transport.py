@@ -12,6 +12,8 @@ from mfpde.elements.mesh import ReferenceMesh
 from mfpde.petsc import event
 
 Array = NDArray[np.float64]
+# q, A and R, or None where one is not carried.
+type Fields = tuple[Array | None, ...]
 
 DECLARATIONS = """
 typedef struct {
@@ -95,7 +97,7 @@ class Transport:
         """
         self._lib.remainder_velocity(self._mesh, len(rates), self._double(rates), self._double(dv))
 
-    def apply(self, beta: Array, fields: tuple[Any, ...], rates: tuple[Any, ...]) -> float:
+    def apply(self, beta: Array, fields: Fields, rates: Fields) -> float:
         """Collective over the mesh. Sets q' to its transport and adds theirs to A' and R'.
 
         Args:
@@ -147,7 +149,7 @@ class GhostExchange:
         self._vector = la.vector(cells, int(np.prod(self._shape[1:])))
         self._sent = np.flatnonzero(np.diff(cells.index_to_dest_ranks(GHOST_TAG).offsets[: mesh.owned + 1]))
 
-    def fill(self, beta: Array, fields: tuple[Any, ...]) -> tuple[Any, ...]:
+    def fill(self, beta: Array, fields: Fields) -> Fields:
         """Fills the ghosts of beta in place; returns q, A, R with ghosts, (slices, cells, nodes)."""
         owned, p = self.mesh.owned, self.mesh.p
         values = self._vector.array.reshape(self._shape)

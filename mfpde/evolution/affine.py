@@ -109,8 +109,6 @@ class AffineFlow:
         number: Of the stage.
     """
 
-    indicators = ("label_error", "top_modes", "outer_mass", "negative", "fold")
-
     def __init__(
         self, problem: Problem, options: Discretization, slices: Slices, features: Features, start: State, number: int = 0
     ) -> None:

@@ -74,7 +74,7 @@ class _Inside:
         return np.asarray(self._interpolant(time)[: self._size])
 
 
-class _Distributed(DOP853):
+class _Distributed(DOP853):  # type: ignore[misc]
     """DOP853 whose error norm runs over the unknowns of all ranks, so that all take the same steps.
 
     SciPy ends at once where there is nothing to integrate: a rank without unknowns has one that stays 0.

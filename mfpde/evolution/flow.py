@@ -105,7 +105,7 @@ class Observation:
     """
 
     moments: Array
-    columns: Mapping[str, Any] = field(default_factory=dict)
+    columns: Mapping[str, float | Array] = field(default_factory=dict)
 
 
 class StageFlow(Flow, Protocol):

@@ -148,8 +148,9 @@ class _array:
         self.readonly = readonly
 
     def __enter__(self) -> Array:
-        self.values = self.vector.getArray(readonly=self.readonly)
-        return self.values
+        values: Array = self.vector.getArray(readonly=self.readonly)
+        self.values = values
+        return values
 
     def __exit__(self, *_: object) -> None:
         del self.values

@@ -40,7 +40,7 @@ class Table:
 
     @property
     def stride(self) -> int:
-        return self.coefficients.shape[2]
+        return int(self.coefficients.shape[2])
 
     def narrow(self, n_k: int) -> "Table":
         """The first n_k functions."""
@@ -112,7 +112,7 @@ def evaluate(table: Table, S: Array) -> Array:
     left = np.where(number == 0, 0.0, 2.0 ** (exponent - 1) * (1 + ((number - 1) % PER_OCTAVE) / PER_OCTAVE))
     width = np.where(number == 0, 2.0**table.exponent, 2.0 ** (exponent - 1) / PER_OCTAVE)
     powers = (2 * (S - left) / width - 1)[:, None] ** np.arange(TERMS)
-    return np.einsum("nm,nmk->nk", powers, table.coefficients[number])[:, : table.n_k]
+    return np.asarray(np.einsum("nm,nmk->nk", powers, table.coefficients[number])[:, : table.n_k])
 
 
 def _taylor_interval(activation: Activation, k_max: int, exponent: int) -> Array:
@@ -130,7 +130,7 @@ def _taylor_interval(activation: Activation, k_max: int, exponent: int) -> Array
     )
     half = 2.0 ** (exponent - 1)  # S = half (x + 1)
     shift = np.array([[_binomial(m, j) * half**m for m in range(TERMS)] for j in range(TERMS)])
-    return shift @ series
+    return np.asarray(shift @ series)
 
 
 def _binomial(m: int, j: int) -> int:

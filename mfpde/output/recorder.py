@@ -159,7 +159,8 @@ class Recorder:
                 **columns,
             }
         )
-        values = {path.rpartition("/")[2]: value for path, value in seen.columns.items()}
+        history = (path for path in seen.columns if path.startswith("/history/"))
+        values = {path.rpartition("/")[2]: float(seen.columns[path]) for path in history}
         for name, advice in warnings(values).items():
             if name not in self.warned:
                 self.warned[name] = f"from t = {step.time:.4g} on, {name} = {values[name]:.2g}: {advice}"

@@ -165,7 +165,7 @@ def _function(part: Any, arguments: list[Range]) -> tuple[Array, Array, Bools, B
         sympy.Heaviside: lambda y: np.heaviside(y, 0.5),
     }
     if part.func in increasing or part.func.__name__ == "softplus":
-        f = increasing.get(part.func, lambda y: np.logaddexp(0.0, y))
+        f: Any = increasing.get(part.func, lambda y: np.logaddexp(0.0, y))
         return f(low), f(high), inside, inside
     if isinstance(part, sympy.Abs):
         return _least(x), _largest(low, high), inside, inside

@@ -77,7 +77,7 @@ def _numerical_roots(expression: Any, variable: Any, low: float, high: float, mo
             return float(f(x))
 
     def open_(found: Range) -> NDArray[np.bool_]:
-        return found.contains(0.0) & ~((found.low == 0) & (found.high == 0)) & ~found.void
+        return np.asarray(found.contains(0.0) & ~((found.low == 0) & (found.high == 0)) & ~found.void)
 
     ends = None
     for width in WIDTHS:

@@ -125,7 +125,7 @@ class LinearFlow:
     @property
     def residual(self) -> Array:
         """m - h at the start of the stage, over the modes of K."""
-        return (self.beginning - self.target)[self.index]
+        return np.asarray((self.beginning - self.target)[self.index])
 
     @property
     def rate_on_V(self) -> float:
@@ -149,7 +149,7 @@ class LinearFlow:
 
     def restrict(self, m: Array) -> Array:
         """The flat vector of coefficients over the run's modes: this rank's part."""
-        return m[self.index] if self.comm.rank == 0 else np.empty(0)
+        return np.asarray(m[self.index]) if self.comm.rank == 0 else np.empty(0)
 
     def _spread(self, m: Array) -> Array:
         out = np.zeros((*m.shape[:-1], len(self.modes)))
