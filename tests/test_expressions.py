@@ -99,6 +99,10 @@ def test_where_chooses_by_comparisons_and_chains_of_them() -> None:
         ("z1 < 2", ["cannot read"]),
         ("sqrt(-1)*z1", ["real"]),
         ("asin(2)*z1", ["real"]),
+        ("asin(where(1 < 2, 2, 0))*z1", ["real"]),
+        ("asin(He2(2))*z1", ["real"]),
+        ("asin(1.00000000000000001)*z1", ["real"]),
+        ("exp(where(1 < 2, 10**90, 0))*z1", ["1e+100"]),
     ],
     ids=lambda x: x[:24] if isinstance(x, str) else "",
 )
