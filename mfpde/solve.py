@@ -51,7 +51,7 @@ def main() -> int:
 
 def _command(comm: Any, arguments: argparse.Namespace) -> None:
     config, problem = load_problem(comm, arguments)
-    summary = solve(comm, config, problem, arguments.budget)
+    summary = solve(comm, config, problem, budget=arguments.budget)
     if comm.rank != 0:
         return
     from mfpde.progress import table
@@ -93,15 +93,15 @@ def _loss_rows(summary: Summary) -> list[tuple[str, str]]:
     ]
 
 
-def solve(comm: Any, config: Any, problem: Any, budget: float | None = None, outputs: Sequence["Output"] = ()) -> Summary:
+def solve(comm: Any, config: Any, problem: Any, outputs: Sequence["Output"] = (), budget: float | None = None) -> Summary:
     """Collective. Solves one problem and writes its result file.
 
     Args:
         comm: All ranks.
         config: The configuration, see `mfpde.load`.
         problem: What it describes, see `mfpde.build_problem`.
+        outputs: What is written besides; each is told of the stages and of the records.
         budget: Seconds after which no further pass for the accuracy begins; an hour if not given.
-        outputs: What is written besides; each is told of the stages, the records and the steps.
 
     Raises:
         InputError: On all ranks, if the result cannot be written.

@@ -22,6 +22,8 @@ from mfpde.progress import Progress
 
 Array = NDArray[np.float64]
 
+# Indicators of what an estimated error already counts.
+ESTIMATED = ("label_error", "top_modes")
 # Where in a step the mean field is kept: Chebyshev-Lobatto points, for an interpolant of the order of the integrator's own.
 FIELD_POINTS = (1 - np.cos(np.pi * np.arange(8) / 7)) / 2
 
@@ -68,6 +70,7 @@ class Recorder:
         self._paraview = config.output.paraview
         self._slack = 1e-9 * config.final_time
         self._progress = progress
+        self._estimated = correction is not None
         self._correction = iter(() if correction is None else correction.tolist())
         self._describe(problem, flow, config)
 
@@ -162,7 +165,7 @@ class Recorder:
         history = (path for path in seen.columns if path.startswith("/history/"))
         values = {path.rpartition("/")[2]: float(seen.columns[path]) for path in history}
         for name, advice in warnings(values).items():
-            if name not in self.warned:
+            if name not in self.warned and not (self._estimated and name in ESTIMATED):
                 self.warned[name] = f"from t = {step.time:.4g} on, {name} = {values[name]:.2g}: {advice}"
 
     def error(self, answer: Answer) -> None:
