@@ -38,7 +38,9 @@ def load(path: Path | None, overrides: Sequence[str] = ()) -> Config:
     except msgspec.ValidationError as error:
         raise InputError(_refusal(str(error), data)) from None
     _check_ranges(config)
-    return config
+    # 0 is another word for what is left out.
+    left_out = {key: None for key in ("a_nodes", "r_nodes", "cells") if getattr(config.discretization, key) == 0}
+    return msgspec.structs.replace(config, discretization=msgspec.structs.replace(config.discretization, **left_out))
 
 
 def _read(path: Path) -> dict[str, Any]:

@@ -20,6 +20,8 @@ def _number(value: float) -> str:
 # Beyond it, d - p and d are the same number, and so are d and inf but for the time that w takes to leave 0.
 LARGEST_DIMENSION = 1e20
 MOST_TIMES, MOST_PARTICLES = 1_000_000, 2**24
+# Copies of a neuron that are averaged.
+MOST_COPIES = 6
 # Largest Hermite degree.
 LARGEST_K = 60
 Duration = Annotated[float, _within(1e-12, 1e12)]
@@ -69,7 +71,7 @@ class StageSection(_Section, frozen=True):
     xi_a: Rate = 0.0
     xi_w: Rate = 0.0
     activation: str | None = None
-    average: Annotated[int, msgspec.Meta(ge=1, description="a number of copies")] = 1
+    average: Annotated[int, _within(1, MOST_COPIES)] = 1
     reset_a: bool = False
 
 
@@ -113,7 +115,7 @@ class Training(_Section, frozen=True):
 
 
 class Discretization(_Section, frozen=True):
-    """How the density is resolved.  What is left out (None) is chosen: by the run, so that `accuracy` is reached, or with
+    """How the density is resolved.  What is left out (None; for a_nodes, r_nodes and cells also 0) is chosen: by the run, so that `accuracy` is reached, or with
     accuracy = false and in the affine frame from p and d (`mfpde.problem.defaults`).
 
     Attributes:
@@ -139,10 +141,10 @@ class Discretization(_Section, frozen=True):
     accuracy: Annotated[float, _within(1e-8, 0.1)] | Literal[False] = 1e-4
     hermite_degree: Annotated[int, _within(1, LARGEST_K)] | None = None
     radial_degree: Annotated[int, _within(0, LARGEST_K // 2)] | None = None
-    a_nodes: Annotated[int, _within(1, 1024)] | None = None
+    a_nodes: Annotated[int, _within(0, 1024)] | None = None
     a_panels: Annotated[int, _within(1, 512)] | None = None
-    r_nodes: Annotated[int, _within(1, 64)] | None = None
-    cells: Annotated[int, _within(1, 4096)] | None = None
+    r_nodes: Annotated[int, _within(0, 64)] | None = None
+    cells: Annotated[int, _within(0, 4096)] | None = None
     degree: Annotated[int, _within(0, 15)] | None = None
     core_width: Annotated[float, _within(0.01, 10.0)] | None = None
     half_width: Annotated[float, _within(1.0, 20.0)] = 10.0

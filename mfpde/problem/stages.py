@@ -14,11 +14,10 @@ from mfpde.problem.activation import Activation, parse_activation
 from mfpde.problem.defaults import Numbers
 from mfpde.problem.laws import parse_law
 from mfpde.problem.schedule import Schedule, joint_breaks, parse_schedule
-from mfpde.problem.sections import Config, StageSection
+from mfpde.problem.sections import MOST_COPIES, Config, StageSection
 from mfpde.problem.target import Target
 from mfpde.problem.terms import Term
 
-MOST_COPIES = 6
 # Neurons of the average of a point start's copies, one for each multiset of labels.
 MOST_TUPLES = 200_000
 
