@@ -115,7 +115,7 @@ def solve(comm: Any, config: Any, problem: Any, budget: float | None = None, out
     with ResultFile(comm, Path(config.output.file)) as file, Progress(comm.rank, times[-1]) as bar:
         follow = _at_given_resolution if options.frame == "affine" or options.accuracy is False else _to_accuracy
         recorder, end, answer, unknowns = follow(comm, config, problem, file, bar, budget, outputs)
-    warned = list(recorder.warned.values())
+    warned = [*problem.notices, *recorder.warned.values()]
     if answer is not None and answer.estimate.reached > options.accuracy:
         found = answer.estimate
         warned.append(

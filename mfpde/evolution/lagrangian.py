@@ -91,7 +91,7 @@ class LagrangianFlow:
 
     def rates(self, time: float, vector: Array, out: Array) -> float:
         cloud, rate = self.nodes(vector).cloud, self.layout.blocks(out)
-        residual = self._moments(cloud, time, self._kept) - self.target
+        residual = self.stage.residual(self._moments(cloud, time, self._kept), self.target)
         v = rate.get("v", self._unused)
         a, r = (rate[name][None] if name in rate else None for name in ("a", "r"))
         velocity = Velocity(a, v[None], r)
@@ -117,6 +117,11 @@ class LagrangianFlow:
         """Collective. The loss and the moments."""
         m = self.moments(vector, time)
         return float(loss(m, self.target)), m
+
+    def penalty(self, vector: Array) -> float:
+        """Collective. What the regularised loss adds to E."""
+        nodes = self.nodes(vector)
+        return float(self.comm.allreduce(self.stage.penalty((nodes.a, nodes.v, nodes.r), nodes.weight)))
 
     def follow(self, times: Sequence[float], tolerance: float, watch: Watch) -> Step:
         return integrate(self, times, tolerance, watch)

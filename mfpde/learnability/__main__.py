@@ -22,6 +22,7 @@ from mfpde.learnability.search import search, summary
 from mfpde.learnability.text import render, subspace_text
 from mfpde.parallel import on_first
 from mfpde.problem.activation import parse_activation
+from mfpde.problem.laws import parse_law
 from mfpde.problem.target import parse_target
 
 
@@ -75,7 +76,7 @@ def _report(arguments: argparse.Namespace) -> str:
     else:
         target = parse_target(polynomial, dimension, LARGEST_P, LARGEST_DEGREE)
     subspace = parse_subspace(arguments.subspace, target, name) if arguments.subspace else None
-    report = learnability(target, activation, arguments.order)
+    report = learnability(target, activation, arguments.order, law=parse_law(config.initial.a))
     answer = "" if subspace is None else "\n\n" + subspace_text(report, arguments.subspace, name, subspace)
     return render(report, name) + answer
 

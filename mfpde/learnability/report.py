@@ -18,6 +18,7 @@ from mfpde.learnability.violation import QuadratureCheck, quadrature_check
 from mfpde.learnability.visibility import Visibility, visibility
 from mfpde.problem.activation import Activation, parse_activation
 from mfpde.problem.expressions import rational_number
+from mfpde.problem.laws import Law, violated
 from mfpde.problem.target import Target, hermite_target, parse_target
 
 LARGEST_P, LARGEST_DEGREE = 9, 60
@@ -45,7 +46,8 @@ class Report:
         no_bias: The same for a network without bias; the two agree if sigma sees the same degrees.
         checks: Their quadrature checks.
         flows: Taylor flows: of almost all sigma, of the given one at w = 0 (if smooth there) and at N(0, I/d), and of others.
-        theorem: Whether Assumption 3.1, on which Theorem 3.4 rests, holds for sigma.
+        theorem: Whether Assumption 3.1, on which Theorem 3.4 rests, holds for sigma and the law of a.
+        law: What the report does not take into account of the law of a; "" if there is nothing.
     """
 
     target: Target
@@ -55,6 +57,7 @@ class Report:
     checks: tuple[QuadratureCheck, QuadratureCheck]
     flows: tuple[Flow, ...]
     theorem: str
+    law: str = ""
 
     @property
     def trapped(self) -> bool:
@@ -62,7 +65,9 @@ class Report:
         return self.no_bias.reflective.dimension > 0
 
 
-def learnability(target: Target, activation: Activation, order: int = ORDER, others: Sequence[str] = SMOOTH) -> Report:
+def learnability(
+    target: Target, activation: Activation, order: int = ORDER, others: Sequence[str] = SMOOTH, law: Law | None = None
+) -> Report:
     """The report on a target and an activation.
 
     Args:
@@ -70,6 +75,7 @@ def learnability(target: Target, activation: Activation, order: int = ORDER, oth
         activation: From `parse_activation`.
         order: Largest order of the Taylor flows.
         others: Further activations for the Taylor flow at w = 0.
+        law: Of the outer weights; one that Assumption 3.1 allows if not given.
     """
     q, threshold = heat_transform(target), 0.0 if target.rational else THRESHOLD
     seen = visibility(activation, target.degree)
@@ -97,7 +103,18 @@ def learnability(target: Target, activation: Activation, order: int = ORDER, oth
             assert sigma is not None
             stays = reflection(q, target.p, visibility(other, target.degree).flow, threshold).learned
             flows.append(_flow(q, stays, sigma, order))
-    return Report(target, seen, definition, no_bias, (check, check_no_bias), tuple(flows), _assumption(activation))
+    wrong = "" if law is None else violated(law)
+    theorem = f"asks for another law of a: this one is {wrong}; computed only" if wrong else _assumption(activation)
+    unused = "" if law is None else _unused(law)
+    return Report(target, seen, definition, no_bias, (check, check_no_bias), tuple(flows), theorem, unused)
+
+
+def _unused(law: Law) -> str:
+    """What the law of a has to do with a report: where w starts in U it stays there whatever the law; a Taylor flow is that of
+    the output 0, which a law that is not symmetric does not start with."""
+    if law.symmetric:
+        return ""
+    return "S, U and bounds hold for any; the Taylor flows are those of a network with output 0, and this one starts with another"
 
 
 def _assumption(activation: Activation) -> str:

@@ -33,6 +33,8 @@ def _head(report: Report, name: str) -> str:
         ("arithmetic", "exact" if target.rational else margin),
         ("theory", f"the algebra is proven for this sigma; Theorem 3.4 {report.theorem}"),
     ]
+    if report.law:
+        rows.append(("law of a", report.law))
     return _rows(rows, 0)
 
 

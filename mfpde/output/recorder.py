@@ -62,6 +62,8 @@ class Recorder:
         self.warned: dict[str, str] = {}
         self._columns: dict[str, Any] = {}
         self._first, self._target = flow, flow.target
+        self._regularised = any(stage.regularised for stage in problem.stages)
+        self._correlation = not all(stage.interaction for stage in problem.stages)
         self._snapshots = config.snapshot_times
         self._taken = 0
         self._written: set[str] = set()
@@ -122,7 +124,8 @@ class Recorder:
     def record(self, flow: StageFlow, step: Step, vector: Array) -> None:
         """Collective. One row of the history; a snapshot when one is due."""
         with event("output"):
-            self.write(step, flow.observe(step.time, vector))
+            penalty = flow.penalty(vector) if flow.stage.regularised else 0.0  # type: ignore[attr-defined]
+            self.write(step, flow.observe(step.time, vector), penalty)
         while self._taken < len(self._snapshots) and step.time >= self._snapshots[self._taken] - self._slack:
             if not self._snapshot(flow, step.time, vector):
                 break
@@ -136,8 +139,8 @@ class Recorder:
         if self._progress is not None:
             self._progress.update(step.time, self.loss, step.steps)
 
-    def write(self, step: Step, seen: Observation) -> None:
-        """Collective. One row of the history."""
+    def write(self, step: Step, seen: Observation, penalty: float = 0.0) -> None:
+        """Collective. One row of the history; `penalty` is what a regularised loss adds to E."""
         if not self._columns:  # rows of all columns from the first one on, whatever the first stage has to say
             vector = np.empty(self._first.size)
             self._first.pack(vector)
@@ -148,6 +151,10 @@ class Recorder:
         self.loss = self.losses[-1] + next(self._correction, 0.0)
         if self.first_loss != self.first_loss:
             self.first_loss = self.loss
+        if self._regularised:
+            columns["/history/regularised_loss"] = self.loss + penalty
+        if self._correlation:
+            columns["/history/correlation"] = float(seen.moments @ self._target)
         self.mass_error = max(self.mass_error, columns.pop("/history/mass_error"))
         self.file.record(
             {

@@ -16,7 +16,7 @@ from mfpde.evolution.lagrangian import LagrangianFlow
 from mfpde.features.features import Features
 from mfpde.features.modes import Modes
 from mfpde.parallel import share
-from mfpde.particles.network import NetworkFlow, initial_network
+from mfpde.particles.network import NetworkFlow, initial_network, penalties
 from mfpde.particles.reduced import choose_v_rule, run_gauss
 from mfpde.particles.sampling import random_particles, sobol_particles
 from mfpde.particles.sgd import Sgd
@@ -24,7 +24,8 @@ from mfpde.problem.problem import Problem
 from mfpde.problem.sections import Config
 
 Array = NDArray[np.float64]
-Record = Callable[[float, float, Array], None]
+# Time, loss, moments, and with terms that regularise the penalty.
+Record = Callable[..., None]
 Fields = dict[str, tuple[tuple[int, ...], NDArray[np.int64], Array]]
 
 
@@ -103,7 +104,7 @@ def _follow(flow: LagrangianFlow | NetworkFlow, config: Config, record: Record) 
 
     def measure(step: Step, vector: Array) -> None:
         end[...] = vector
-        record(step.time, *flow.measure(vector, step.time))
+        record(step.time, *flow.measure(vector, step.time), *penalties(flow.stage, lambda: flow.penalty(vector)))
 
     steps = integrate(flow, config.record_times, flow.problem.numbers(config.discretization).tolerance, Recording(measure)).steps
     return end, steps
@@ -131,7 +132,7 @@ def _sgd(comm: MPI.Intracomm, config: Config, problem: Problem, modes: Modes) ->
     def run(repeat: int, record: Record) -> Outcome:
         seed = (numbers.seed, repeat)
         start = initial_network(problem, numbers.particles, seed, first, last)
-        training = Sgd(problem, features, *start, numbers.batch, numbers.step, seed)
+        training = Sgd(problem, features, *start, numbers.batch, numbers.step, seed, numbers.label_noise)
         steps = training.run(config.record_times, record)
         return _neurons(comm, problem, steps, training.a, training.w)
 

@@ -15,12 +15,13 @@ A rotation of V-perp turns the N first directions w_i into a triangle (Bartlett)
 there at any d, also infinite: the cost is N^2 (p + m + K) for a right-hand side.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from math import inf, sqrt
 from pathlib import Path
 
 import numpy as np
+from mpi4py import MPI
 from numpy.typing import NDArray
 
 from mfpde.compile import load_compiled
@@ -96,6 +97,16 @@ def add_terms(stage: Stage, time: float, p: int, neurons: tuple[Array, Array], r
     dw[:, p:] += np.divide(dr[0], r, out=np.zeros_like(r), where=r > 0)[:, None] * w[:, p:]
 
 
+def penalty(comm: MPI.Intracomm, stage: Stage, reduced: Cloud) -> float:
+    """Collective. What the regularised loss adds to E, of the neurons of one slice on each rank."""
+    return float(comm.allreduce(stage.penalty((reduced.a[0], reduced.v[0], reduced.r[0]), reduced.weight)))
+
+
+def penalties(stage: Stage, of: Callable[[], float]) -> tuple[float, ...]:
+    """What a record has of it: the penalty where there is one, or nothing."""
+    return (of(),) if stage.regularised else ()
+
+
 class NetworkFlow:
     """The flow of this rank's neurons; its unknowns are (a, w), flattened. Collective to construct and to evaluate.
 
@@ -160,13 +171,21 @@ class NetworkFlow:
         local = float(a @ ((G[:, : K + 1] * power).sum(axis=1) - 2 * T)) / self.total
         return 0.5 * (self.comm.allreduce(local) + float(self.target @ self.target)), moments
 
+    def penalty(self, theta: Array) -> float:
+        """Collective. What the regularised loss adds to E."""
+        a, w = self.neurons(theta)
+        return penalty(self.comm, self.stage, self.reduced(a, w, self.total, self.problem.p))
+
     def rates(self, time: float, theta: Array, out: Array) -> float:
         a, w = self.neurons(theta)
         reduced = self.reduced(a, w, self.total, self.problem.p)
         self.features.moments(reduced, np.ones(1))  # extends the tables to the largest |w| of all ranks
         T, dT_v, dT_r = self._target_terms(reduced)
         G, K, p = self._tables(w), self.features.modes.hermite_degree, self.problem.p
-        power, force = self._pair_sums(a, w, G)
+        if self.stage.interaction:
+            power, force = self._pair_sums(a, w, G)
+        else:
+            power, force = np.zeros((len(a), K + 1)), np.zeros_like(w)
         k = np.arange(K + 1)
         force += (np.sqrt((k + 1.0) * (k + 2.0)) * G[:, 2:] * power).sum(axis=1)[:, None] * w
         force[:, :p] -= dT_v.T

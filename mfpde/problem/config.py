@@ -171,6 +171,11 @@ def _check_particles(config: Config) -> None:
         raise InputError(
             f'particles.sampling: {numbers.sampling!r} is for method = "reduced"; allowed with {numbers.method!r}: "random"'
         )
+    if numbers.label_noise and numbers.method != "sgd":
+        raise InputError(
+            f'particles.label_noise: {numbers.label_noise:g} has no effect with method = "{numbers.method}", which follows the '
+            'population gradient; allowed: 0, or method = "sgd"'
+        )
     if numbers.sampling == "sobol" and numbers.particles.bit_count() != 1:
         raise InputError(f"particles.particles: {numbers.particles} Sobol' points are not balanced; allowed: powers of 2")
     if numbers.sampling == "gauss" and numbers.repeats > 1:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from mfpde.errors import InputError
 from mfpde.problem.defaults import Numbers, filled
 from mfpde.problem.inner import InnerLaw
-from mfpde.problem.laws import Law, parse_law
+from mfpde.problem.laws import Law, parse_law, violated
 from mfpde.problem.sections import Config, Discretization
 from mfpde.problem.stages import Stage, parse_stages
 from mfpde.problem.target import Target, parse_target
@@ -34,6 +34,16 @@ class Problem:
         """Dimension of the subspace V."""
         return self.target.p
 
+    @property
+    def notices(self) -> tuple[str, ...]:
+        """What a user should know of the problem before its result, a line each."""
+        if not (wrong := violated(self.a)):
+            return ()
+        return (
+            f"initial.a is {wrong}: Assumption 3.1 of arXiv 2402.08948 does not hold, and its Theorems 3.4, 3.6 and 4.3 no "
+            "longer apply",
+        )
+
     def numbers(self, options: Discretization) -> Numbers:
         """All numbers of a discretisation: given, or by default."""
         return filled(options, self.p, self.d, self.target.degree)
@@ -56,8 +66,6 @@ def build_problem(config: Config) -> Problem:
             f"allowed: at least {target.degree}"
         )
     law = parse_law(config.initial.a)
-    if not law.symmetric:
-        raise InputError(f"initial.a: {config.initial.a!r} is not symmetric about 0; allowed: symmetric laws")
     stages = parse_stages(config, target, numbers)
     kinked = [stage.activation for stage in stages if 0.0 in stage.activation.kinks]
     if config.initial.w == "zero" and kinked:

@@ -29,6 +29,9 @@ Rate = Annotated[
 ]
 
 
+Decay = Annotated[float, _within(0.0, 1e6)]
+
+
 class _Section(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     pass
 
@@ -49,6 +52,13 @@ class Input(_Section, frozen=True):
 
 
 class Initial(_Section, frozen=True):
+    """The law of the neurons at t = 0.
+
+    Attributes:
+        a: Of the outer weights: point(c), points(-1: 0.5, 2: 0.5), rademacher, uniform(b, c), normal(m, s).
+        w: Of the inner weights: N(0, I/d) ("gaussian"), or 0 ("zero").
+    """
+
     a: str = "uniform(-1, 1)"
     w: Literal["gaussian", "zero"] = "gaussian"
 
@@ -63,6 +73,10 @@ class StageSection(_Section, frozen=True):
         activation: Of this stage; the network's if not given.
         average: At its start, w becomes the average of this many independent copies.
         reset_a: Whether the outer weights start at 0 again.
+        interaction: Whether neurons see the output of the others (square loss); false: correlation loss -E f h*, whose
+            residual is -h*. E is recorded all the same, and E f h* as /history/correlation.
+        decay_a, decay_w: Weight decay, a' = .. - xi_a decay_a a and w' = .. - xi_w decay_w w; E with the penalty
+            1/2 decay_a E a^2 + 1/2 decay_w E |w|^2 is recorded as /history/regularised_loss.
     """
 
     duration: Duration
@@ -71,6 +85,9 @@ class StageSection(_Section, frozen=True):
     activation: str | None = None
     average: Annotated[int, msgspec.Meta(ge=1, description="a number of copies")] = 1
     reset_a: bool = False
+    interaction: bool = True
+    decay_a: Decay = 0.0
+    decay_w: Decay = 0.0
 
 
 class Training(_Section, frozen=True):
@@ -79,7 +96,8 @@ class Training(_Section, frozen=True):
     Attributes:
         final_time: Of a training at once; of the stage that trains w in a strategy.
         xi_a, xi_w: Learning rates of a training at once.
-        stages: Instead of the three.
+        interaction, decay_a, decay_w: Likewise, see `StageSection`.
+        stages: Instead of these.
         strategy: "chen-ge": train w, average independent copies, train a with a polynomial activation.
         strategy_copies: How many copies; p if not given.
         strategy_degree: n of the activation (1 + u)^n; the target's degree if not given.
@@ -89,6 +107,9 @@ class Training(_Section, frozen=True):
     final_time: Duration = 8.0
     xi_a: Rate = 1.0
     xi_w: Rate = 1.0
+    interaction: bool = True
+    decay_a: Decay = 0.0
+    decay_w: Decay = 0.0
     stages: tuple[StageSection, ...] = ()
     strategy: Literal["chen-ge"] | None = None
     strategy_copies: int | None = None
@@ -166,6 +187,8 @@ class Particles(_Section, frozen=True):
         seed: Of all random numbers.
         repeats: Independent runs, whose mean and confidence band are written.
         batch, step: Samples of one SGD step, and its length in time.
+        label_noise: Standard deviation of the noise in the labels of SGD. The constant that it adds to the risk,
+            label_noise^2 / 2, is not in E.
     """
 
     method: Literal["reduced", "network", "sgd"] = "reduced"
@@ -175,6 +198,7 @@ class Particles(_Section, frozen=True):
     repeats: Annotated[int, _within(1, 10_000)] = 1
     batch: Annotated[int, _within(1, 2**24)] = 100
     step: Annotated[float, _within(1e-9, 1.0)] = 0.01
+    label_noise: Annotated[float, _within(0.0, 1e6)] = 0.0
 
 
 class Output(_Section, frozen=True):
@@ -272,6 +296,9 @@ def _toml(value: Any) -> str:
 STRATEGY_TIME = 1000.0
 # Keys of [training] that stages, or a strategy, take the place of.
 REPLACED = {
-    "stages": ("final_time", "xi_a", "xi_w", "strategy", "strategy_copies", "strategy_degree", "strategy_time"),
-    "strategy": ("xi_a", "xi_w"),
+    "stages": (
+        *("final_time", "xi_a", "xi_w", "interaction", "decay_a", "decay_w"),
+        *("strategy", "strategy_copies", "strategy_degree", "strategy_time"),
+    ),
+    "strategy": ("xi_a", "xi_w", "interaction", "decay_a", "decay_w"),
 }

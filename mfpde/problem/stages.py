@@ -16,7 +16,8 @@ from mfpde.problem.laws import parse_law
 from mfpde.problem.schedule import Schedule, joint_breaks, parse_schedule
 from mfpde.problem.sections import Config, StageSection
 from mfpde.problem.target import Target
-from mfpde.problem.terms import Term
+from mfpde.problem.terms import Array, GradientTerm, Term
+from mfpde.problem.terms.weight_decay import WeightDecay
 
 MOST_COPIES = 6
 # Neurons of the average of a point start's copies, one for each multiset of labels.
@@ -35,6 +36,7 @@ class Stage:
         reset_a: Whether a starts again at 0.
         by_moments: Whether moments are all that is known of the law of w from its start on, and all that is needed.
         terms: Of the velocity beside the interaction, see `mfpde.problem.terms`.
+        interaction: Whether the residual is that of the square loss, m - h, or with the correlation loss -E f h* just -h.
     """
 
     start: float
@@ -46,6 +48,7 @@ class Stage:
     reset_a: bool
     by_moments: bool = False
     terms: tuple[Term, ...] = ()
+    interaction: bool = True
 
     @property
     def trains(self) -> tuple[bool, bool]:
@@ -69,6 +72,19 @@ class Stage:
             raise RunError(f"training.xi_a or training.xi_w is not finite at t = {time:.6g}")
         return xi
 
+    def residual(self, moments: Array, target: Array) -> Array:
+        """Coefficients of the derivative of the trained loss by f, from those of f and h*."""
+        return moments - target if self.interaction else -target
+
+    @property
+    def regularised(self) -> bool:
+        """Whether another loss than E decreases, by its terms."""
+        return any(isinstance(term, GradientTerm) for term in self.terms)
+
+    def penalty(self, neurons: tuple[Array, Array, Array], weight: Array) -> float:
+        """What the regularised loss adds to E: the sum over neurons a (n,), v (p, n), r (n,) with weights (n,)."""
+        return float(sum(weight @ term.potential(neurons) for term in self.terms if isinstance(term, GradientTerm)))
+
     def unit_of_time(self, time: float) -> float:
         """1 / max(xi_a, xi_w) at `time`: what the flow needs for a change of order 1; inf where nothing moves."""
         fastest = max(self.rates(time))
@@ -77,7 +93,8 @@ class Stage:
     @property
     def linear(self) -> bool:
         """Whether only a is trained, and with a polynomial: then moments of the law of w are all that enters."""
-        return self.xi_w.zero and not self.terms and self.activation.polynomial is not None
+        plain = self.interaction and not self.terms
+        return self.xi_w.zero and plain and self.activation.polynomial is not None
 
     @property
     def degree(self) -> int:
@@ -103,7 +120,8 @@ def parse_stages(config: Config, target: Target, numbers: Numbers) -> tuple[Stag
     elif training.stages:
         sections, keys = training.stages, [f"training.stages[{i}]" for i in range(len(training.stages))]
     else:
-        sections, keys = (StageSection(training.final_time, training.xi_a, training.xi_w),), ["training"]
+        shared = {key: getattr(training, key) for key in ("xi_a", "xi_w", "interaction", "decay_a", "decay_w")}
+        sections, keys = (StageSection(training.final_time, **shared),), ["training"]
     network = parse_activation(config.network.activation)
     stages: list[Stage] = []
     for section, key in zip(sections, keys, strict=True):
@@ -116,7 +134,9 @@ def parse_stages(config: Config, target: Target, numbers: Numbers) -> tuple[Stag
             xi_w=parse_schedule(section.xi_w, f"{key}.xi_w", section.duration),
             average=section.average,
             reset_a=section.reset_a,
+            interaction=section.interaction,
         )
+        stage = replace(stage, terms=_terms(section, stage, key))
         if own or (stage.linear and stage.reset_a):
             _check_truncation(stage, config, numbers, f"{key}.activation" if own else "network.activation")
         stages.append(stage)
@@ -124,6 +144,16 @@ def parse_stages(config: Config, target: Target, numbers: Numbers) -> tuple[Stag
     first = 1 if training.strategy is not None else next(averaged, len(stages))
     _check_averages(stages, keys, config.initial.a, numbers.a_nodes, first)
     return tuple(replace(stage, by_moments=i >= first) for i, stage in enumerate(stages))
+
+
+def _terms(section: StageSection, stage: Stage, key: str) -> tuple[Term, ...]:
+    """Those that a section asks for."""
+    for name, decay, xi in (("a", section.decay_a, stage.xi_a), ("w", section.decay_w, stage.xi_w)):
+        if decay and xi.zero:
+            raise InputError(f"{key}.decay_{name}: {decay:g} has no effect, as xi_{name} = 0; allowed: 0, or with a rate")
+    if not (section.decay_a or section.decay_w):
+        return ()
+    return (WeightDecay(section.decay_a, section.decay_w, stage.xi_a, stage.xi_w),)
 
 
 def _chen_ge(config: Config, target: Target, numbers: Numbers) -> tuple[StageSection, StageSection]:
@@ -200,9 +230,11 @@ def _check_averages(stages: list[Stage], keys: list[str], law: str, a_nodes: int
                     "copies or discretization.a_nodes, or a polynomial activation with xi_w = 0"
                 )
         elif not stage.linear:
+            wrong = "xi_w" if not stage.xi_w.zero else "decay_a" if stage.terms else "activation"
+            wrong = wrong if stage.interaction else "interaction"
             raise InputError(
-                f"{key}.{'activation' if stage.xi_w.zero else 'xi_w'}: of an average of copies the moments alone are known; "
-                "allowed from the average on: xi_w = 0 and a polynomial activation"
+                f"{key}.{wrong}: of an average of copies the moments alone are known; "
+                "allowed from the average on: xi_w = 0 and a polynomial activation, with interaction and without weight decay"
             )
         elif i > first and not stage.reset_a and stage.activation != stages[i - 1].activation:
             raise InputError(
