@@ -7,13 +7,14 @@ The independent simulation is a committee of erf neurons, whose gradients are cl
 With neurons of V alone and |w|^2 = |v|^2 + r^2 it is the mean-field flow at d = inf, whose neurons are orthogonal in V-perp.
 """
 
-from math import exp, log, pi, sqrt
+from math import exp, factorial, log, pi, sqrt
 from pathlib import Path
 
 import h5py
 import numpy as np
 import pytest
 from mpi4py import MPI
+from scipy import special
 from scipy.integrate import solve_ivp
 
 from mfpde.elements.rules import gauss_rule
@@ -33,7 +34,7 @@ from mfpde.problem.config import load
 from mfpde.problem.laws import parse_law
 from mfpde.problem.problem import Problem, build_problem
 from mfpde.problem.sections import Config
-from mfpde.problem.target import parse_target
+from mfpde.problem.target import Target, parse_function, parse_target
 from mfpde.solve import solve
 
 Array = np.ndarray
@@ -62,7 +63,7 @@ class Committee:
     Args:
         a, v, r, weight: Shapes (n,), (n, m), (n,), (n,).
         linear: The target's coefficient of z1.
-        teachers: Further terms b_0 erf(b.x) of the target, as rows (b_0, b) of m + 1 numbers.
+        teachers: Further terms b_0 erf(b.x) of the target, as rows (b_0, b_1, ..) of up to m + 1 numbers.
         xi, decay: Learning rates and weight decay of a and w.
         interaction: Whether the neurons see f.
     """
@@ -70,7 +71,9 @@ class Committee:
     def __init__(self, a, v, r, weight, linear=1.0, teachers=(), xi=(1.0, 1.0), decay=(0.0, 0.0), interaction=True) -> None:
         self.start, self.shape = np.concatenate((a, v.ravel(), r)), v.shape
         self.weight, self.linear, self.xi, self.decay, self.interaction = weight, linear, xi, decay, interaction
-        rows = np.array(teachers, dtype=float).reshape(len(teachers), v.shape[1] + 1)
+        rows = np.zeros((len(teachers), v.shape[1] + 1))
+        for row, teacher in zip(rows, teachers, strict=True):
+            row[: len(teacher)] = teacher
         self.b0, self.b, self.B = rows[:, 0], rows[:, 1:], (rows[:, 1:] ** 2).sum(axis=1)
 
     def split(self, theta: Array) -> tuple[Array, Array, Array]:
@@ -142,7 +145,8 @@ def network(config, problem, features, count: int = 12) -> tuple[NetworkFlow, Ar
 
 def compare_networks(overrides: list[str], bound: float, sgd: float, **known) -> None:
     """A finite network and SGD at d = 9 against the committee of the same neurons."""
-    config, problem = read(*ERF, "input.dimension=9", "discretization.radial_degree=12", *overrides)
+    erf = [word for word in ERF if not (known.get("teachers") and word.startswith("target"))]
+    config, problem = read(*erf, "input.dimension=9", "discretization.radial_degree=12", *overrides)
     features = features_of(config, problem)
     flow, a, w = network(config, problem, features)
     rows, _ = Committee(a, w, np.zeros(len(a)), np.full(len(a), 1 / len(a)), **known).run(config.record_times)
@@ -298,6 +302,12 @@ def test_label_noise_adds_the_variance_of_its_recursion(tmp_path: Path) -> None:
         (["training.decay_a=0.1", "training.xi_a=0"], ["training.decay_a", "xi_a = 0"]),
         (["training.decay_w=-1"], ["training.decay_w", "0 to"]),
         (["training.strategy=chen-ge", "training.interaction=false"], ["training.interaction", "strategy"]),
+        (["target.function=sign(z1)", "target.polynomial=z1"], ["target.polynomial", "target.function"]),
+        (["target.function=1/z1"], ["target.function", "finite"]),
+        (["target.function=1/(z1 - z2)"], ["target.function", "allowed"]),
+        (["target.function=sign(z4)"], ["target.function", "z4"]),
+        (["target.function=sign(z1)", "discretization.hermite_degree=60", "target.subspace_dimension=3"], ["up to 24"]),
+        (["target.function=sign(z1)", "training.strategy=chen-ge"], ["training.strategy_degree", "target.function"]),
         (["training.interaction=0.5"], ["training.interaction", "true, false"]),
     ],
 )
@@ -318,3 +328,97 @@ def test_particle_files_have_the_trained_losses_beside_e(tmp_path: Path, method:
         history, target = file["history"], file["target/coefficients"][:]
         assert np.abs(history["correlation"][:] - history["coefficients"][:] @ target).max() < 1e-14
         assert (history["regularised_loss"][:] > history["loss"][:]).all()
+
+
+def he(z: Array, k: int) -> Array:
+    """The orthonormal Hermite polynomial of degree k."""
+    return np.polynomial.hermite_e.hermeval(z, [0] * k + [1]) / sqrt(factorial(k))
+
+
+def coefficient(target: Target, *alpha: int) -> float:
+    """h_alpha; 0 if it is not listed."""
+    found = (c for row, c in zip(target.alpha.tolist(), target.coefficients.tolist(), strict=True) if tuple(row) == alpha)
+    return next(found, 0.0)
+
+
+def test_hermite_coefficients_of_functions_are_closed_formulas() -> None:
+    """sign: h_1 = sqrt(2/pi), h_3 = -1/sqrt(3 pi). max(z1, z2): h_0 = 1/sqrt(pi), h_10 = h_01 = 1/2, E max^2 = 1.
+    relu(z1 + z2) z1: h_00 = 1/2, E = 2. Unit circle: h_00 = 1 - 2 exp(-1/2) up to the sign, E = 1. |z1 z2|: h_00 = 2/pi.
+    """
+    for text, energy, values in [
+        ("sign(z1)", 1.0, {(1,): sqrt(2 / pi), (3,): -1 / sqrt(3 * pi), (2,): 0.0}),
+        ("max(z1, z2)", 1.0, {(0, 0): 1 / sqrt(pi), (1, 0): 0.5, (0, 1): 0.5}),
+        ("relu(z1 + z2)*z1", 2.0, {(0, 0): 0.5}),
+        ("sign(z1^2 + z2^2 - 1)", 1.0, {(0, 0): 2 * exp(-0.5) - 1, (1, 0): 0.0}),
+        ("abs(z1*z2)", 1.0, {(0, 0): 2 / pi}),
+        ("sign(z1) + sign(z1 - z3)", 3.0, {(1, 0, 0): sqrt(2 / pi) * (1 + sqrt(0.5)), (0, 0, 1): -sqrt(1 / pi)}),
+    ]:
+        target = parse_function(text)
+        assert target.energy is not None and abs(target.energy - energy) < 1e-7, text
+        assert all(abs(coefficient(target, *alpha) - value) < 1e-8 for alpha, value in values.items()), text
+        assert 0 < target.beyond(20) < target.beyond(6) < energy / 2
+
+
+def test_a_polynomial_given_as_a_function_is_that_polynomial() -> None:
+    found, known = (parse("z1 + z1*z2 - 2*z2^3") for parse in (parse_function, parse_target))
+    assert found.exact == known.exact and found.energy is None and (found.alpha == known.alpha).all()
+
+
+def test_hermite_coefficients_of_a_teacher_are_those_of_a_dense_grid() -> None:
+    """Smooth functions of two variables on a product Gauss rule of 100 x 100 points, to 1e-9."""
+    target = parse_function("tanh(z1 + 0.5*z2) - 0.3*z2*erf(z1*z2/2) + exp(-z2^2)")
+    x, w = np.polynomial.hermite_e.hermegauss(160)
+    z1, z2 = np.meshgrid(x, x, indexing="ij")
+    weight = np.outer(w, w) / (2 * pi)
+    value = np.tanh(z1 + 0.5 * z2) - 0.3 * z2 * special.erf(z1 * z2 / 2) + np.exp(-(z2**2))
+    assert abs((weight * value**2).sum() - target.energy) < 1e-8
+    for alpha in [(0, 0), (1, 0), (1, 2), (3, 0), (2, 2), (5, 1)]:
+        dense = (weight * value * he(z1, alpha[0]) * he(z2, alpha[1])).sum()
+        assert abs(coefficient(target, *alpha) - dense) < 1e-8, alpha
+    z = np.random.default_rng(0).standard_normal((2, 5))
+    plain = np.tanh(z[0] + 0.5 * z[1]) - 0.3 * z[1] * special.erf(z[0] * z[1] / 2) + np.exp(-(z[1] ** 2))
+    assert np.abs(target(z) - plain).max() < 1e-14
+
+
+TEACHER = "target.function='z1 + erf(2*z1 - z2) - 0.5*erf(z2)'"
+TEACHERS = [(1.0, 2.0, -1.0), (-0.5, 0.0, 1.0)]
+
+
+def test_a_teacher_network_is_the_arcsine_committee_at_infinite_dimension(tmp_path: Path) -> None:
+    """The energy beyond the modes is part of E: without it the difference would be as large as that."""
+    options = ["training.final_time=2.0", "discretization.hermite_degree=31"]
+    path = tmp_path / "out.h5"
+    config, problem = read(ERF[0], TEACHER, *ERF[2:], TWO, "input.dimension=inf", f"output.file={path}", *options)
+    solve(SELF, config, problem)
+    rows, _ = Committee(np.array([-1, 1.5]), np.zeros((2, 2)), np.ones(2), np.array([0.25, 0.75]), teachers=TEACHERS).run(
+        config.record_times
+    )
+    with h5py.File(path) as file:
+        assert np.abs(file["history/loss"][:] - rows[:, 0]).max() < 0.05 * file["target"].attrs["beyond"] < 1e-3
+        assert abs(file["target"].attrs["energy"] - 2 * rows[0, 0]) < 1e-7
+
+
+def test_finite_network_and_sgd_learn_from_a_teacher_as_the_committee_does() -> None:
+    compare_networks([TWO, "training.final_time=2.0", TEACHER], 1e-3, 0.05, teachers=TEACHERS)
+
+
+def test_the_error_estimate_covers_a_target_that_is_no_polynomial(tmp_path: Path) -> None:
+    """The default path at d = inf against the committee."""
+    path = tmp_path / "out.h5"
+    wanted = ["discretization.accuracy=0.003", "training.final_time=2.0", "output.times=9", "output.plot=false"]
+    config, problem = read(ERF[0], TEACHER, TWO, "input.dimension=inf", f"output.file={path}", *wanted)
+    summary = solve(SELF, config, problem)
+    rows, _ = Committee(np.array([-1, 1.5]), np.zeros((2, 2)), np.ones(2), np.array([0.25, 0.75]), teachers=TEACHERS).run(
+        config.record_times
+    )
+    with h5py.File(path) as file:
+        error = np.abs(file["history/loss"][:] - rows[:, 0])
+        assert (error <= file["error/estimate"][:] + 1e-12).all()
+        print(error.max(), file["error/estimate"][:].max(), summary.answer.passes[-1].resolution, file["target"].attrs["beyond"])
+
+
+def test_learnability_says_that_it_works_on_the_truncated_target() -> None:
+    """tanh(z1 + z2) sees one direction of two: rank decisions are not those of rounding errors."""
+    report = learnability(parse_function("tanh(z1 + z2)"), parse_activation("tanh(u + 0.5)"), 4, ())
+    said = render(report)
+    assert "truncated" in said and "at degree" in said and report.definition.v.dimension == 1

@@ -118,6 +118,7 @@ class AffineFlow:
         self.comm: MPI.Intracomm = self.grid.comm
         self.modes: Modes = features.modes
         self.target = self.modes.target_coefficients(problem.target)
+        self.beyond = problem.target.beyond(self.modes.hermite_degree)
         self.scale = problem.w.scale
         self.layout = self._layout(start)
         self._beta = np.zeros((len(start.M), problem.p, self.mesh.cells, self.mesh.nodes))

@@ -58,6 +58,7 @@ class LagrangianFlow:
         self.comm: MPI.Intracomm = features.comm
         self.modes: Modes = features.modes
         self.target = self.modes.target_coefficients(problem.target)
+        self.beyond = problem.target.beyond(self.modes.hermite_degree)
         self.total = self.comm.allreduce(len(start.a))
         trains_a, trains_w = self.stage.trains
         has_radius = self.comm.allreduce(bool(start.r.any()), op=MPI.LOR)
@@ -116,7 +117,7 @@ class LagrangianFlow:
     def measure(self, vector: Array, time: float) -> tuple[float, Array]:
         """Collective. The loss and the moments."""
         m = self.moments(vector, time)
-        return float(loss(m, self.target)), m
+        return float(loss(m, self.target, self.beyond)), m
 
     def penalty(self, vector: Array) -> float:
         """Collective. What the regularised loss adds to E."""

@@ -13,6 +13,7 @@ from mfpde.learnability.report import (
     LARGEST_DEGREE,
     LARGEST_P,
     ORDER,
+    TRUNCATED,
     learnability,
     parse_directions,
     parse_subspace,
@@ -23,7 +24,7 @@ from mfpde.learnability.text import render, subspace_text
 from mfpde.parallel import on_first
 from mfpde.problem.activation import parse_activation
 from mfpde.problem.laws import parse_law
-from mfpde.problem.target import parse_target
+from mfpde.problem.target import parse_function, parse_target
 
 
 def main() -> int:
@@ -73,6 +74,9 @@ def _report(arguments: argparse.Namespace) -> str:
     if arguments.directions:
         rows, rational = parse_directions(arguments.directions)
         name, target = "x", target_along(polynomial, rows, rational)
+    elif config.target.function is not None and not arguments.polynomial:
+        target = parse_function(config.target.function, dimension)
+        target = target if target.energy is None else target.truncated(TRUNCATED)
     else:
         target = parse_target(polynomial, dimension, LARGEST_P, LARGEST_DEGREE)
     subspace = parse_subspace(arguments.subspace, target, name) if arguments.subspace else None

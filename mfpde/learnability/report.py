@@ -23,6 +23,8 @@ from mfpde.problem.target import Target, hermite_target, parse_target
 
 LARGEST_P, LARGEST_DEGREE = 9, 60
 ORDER = 24
+# Degree at which a function that is no polynomial is truncated, and what counts as 0 among its coefficients.
+TRUNCATED, ROUNDED = 4, 1e-9
 # Smooth activations whose Taylor flow is reported beside that of the user's.
 SMOOTH = ("tanh(u + 0.5)", "erf(u + 1)", "sin(u) + cos(u)", "exp(u)")
 
@@ -65,19 +67,27 @@ class Report:
         return self.no_bias.reflective.dimension > 0
 
 
+def threshold_of(target: Target) -> float:
+    """What counts as 0 in rank decisions about a target."""
+    return 0.0 if target.rational else THRESHOLD if target.energy is None else ROUNDED
+
+
 def learnability(
     target: Target, activation: Activation, order: int = ORDER, others: Sequence[str] = SMOOTH, law: Law | None = None
 ) -> Report:
     """The report on a target and an activation.
 
     Args:
-        target: From `parse_target` or `target_along`.
+        target: From `parse_target` or `target_along`, or from `parse_function`: of that the report is about the truncation at
+            degree `TRUNCATED`.
         activation: From `parse_activation`.
         order: Largest order of the Taylor flows.
         others: Further activations for the Taylor flow at w = 0.
         law: Of the outer weights; one that Assumption 3.1 allows if not given.
     """
-    q, threshold = heat_transform(target), 0.0 if target.rational else THRESHOLD
+    if target.energy is not None and not target.exact:
+        target = target.truncated(TRUNCATED)
+    q, threshold = heat_transform(target), threshold_of(target)
     seen = visibility(activation, target.degree)
     definition, no_bias = (reflection(q, target.p, n, threshold) for n in (seen.definition, seen.flow))
     check, check_no_bias = (
@@ -172,7 +182,7 @@ def parse_subspace(text: str, target: Target, name: str = "z") -> Span:
 
     key, names = "--subspace", [f"{name}{i + 1}" for i in range(target.p)]
     symbols = [sympy.Symbol(n, real=True) for n in names]
-    threshold = 0.0 if target.rational else THRESHOLD
+    threshold = threshold_of(target)
     space = Span(target.p, threshold)
     v = span_of_gradient(heat_transform(target), target.p, threshold)
     for part in text.split(","):

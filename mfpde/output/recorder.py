@@ -41,6 +41,7 @@ class Recorder:
         loss: E at the last record.
         losses: E of the modes of the run, without a correction, at all records.
         first_loss: E at the first one.
+        beyond: The part of E that is the energy of the target beyond the modes.
         mass_error: Largest |mass - 1| of a slice over all records.
         warned: Advice given so far, by indicator.
     """
@@ -61,7 +62,7 @@ class Recorder:
         self.losses: list[float] = []
         self.warned: dict[str, str] = {}
         self._columns: dict[str, Any] = {}
-        self._first, self._target = flow, flow.target
+        self._first, self._target, self.beyond = flow, flow.target, flow.beyond
         self._regularised = any(stage.regularised for stage in problem.stages)
         self._correlation = not all(stage.interaction for stage in problem.stages)
         self._snapshots = config.snapshot_times
@@ -87,6 +88,8 @@ class Recorder:
         self.file.dataset("/modes/alpha", flow.modes.alpha)
         self.file.dataset("/modes/radial", flow.modes.radial)
         self.file.dataset("/target/coefficients", flow.target)
+        if problem.target.energy is not None:
+            self.file.attributes({"energy": problem.target.energy, "beyond": flow.beyond}, "/target")
         self._describe_stages(problem.stages, config)
 
     def _describe_stages(self, stages: tuple[Stage, ...], config: Config) -> None:
@@ -147,7 +150,7 @@ class Recorder:
             self._columns.update(self._first.observe(0.0, vector).columns)
         self._columns.update(seen.columns)
         columns = dict(self._columns)
-        self.losses.append(float(loss(seen.moments, self._target)))
+        self.losses.append(float(loss(seen.moments, self._target, self.beyond)))
         self.loss = self.losses[-1] + next(self._correction, 0.0)
         if self.first_loss != self.first_loss:
             self.first_loss = self.loss

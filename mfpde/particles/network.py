@@ -121,6 +121,7 @@ class NetworkFlow:
         self.problem, self.stage = problem, problem.stages[0]
         self.features = features
         self.target = features.modes.target_coefficients(problem.target)
+        self.beyond = problem.target.beyond(features.modes.hermite_degree)
         self.counts = self.comm.allgather(len(a))
         self.total = sum(self.counts)
         self.width = w.shape[1]
@@ -169,7 +170,7 @@ class NetworkFlow:
         power, _ = self._pair_sums(a, w, G)
         K = self.features.modes.hermite_degree
         local = float(a @ ((G[:, : K + 1] * power).sum(axis=1) - 2 * T)) / self.total
-        return 0.5 * (self.comm.allreduce(local) + float(self.target @ self.target)), moments
+        return 0.5 * (self.comm.allreduce(local) + float(self.target @ self.target)) + self.beyond, moments
 
     def penalty(self, theta: Array) -> float:
         """Collective. What the regularised loss adds to E."""

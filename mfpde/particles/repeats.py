@@ -52,6 +52,9 @@ class RepeatRecorder:
         file.dataset("/modes/alpha", modes.alpha)
         file.dataset("/modes/radial", modes.radial)
         file.dataset("/target/coefficients", self._target)
+        if problem.target.energy is not None:
+            beyond = problem.target.beyond(modes.hermite_degree)
+            file.attributes({"energy": problem.target.energy, "beyond": beyond}, "/target")
 
     def begin(self) -> None:
         """The next repeat begins."""

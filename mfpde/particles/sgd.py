@@ -159,8 +159,17 @@ class Sgd:
         residual = moments - modes.target_coefficients(self.problem.target)
         f = self.a @ self.problem.stages[0].activation(self.w @ self._test.T) / self.total
         self.comm.Allreduce(MPI.IN_PLACE, f)
-        rest = float(((f - self._modes_at_test @ moments) ** 2).mean())
+        outside = f - self._modes_at_test @ moments
+        rest = float((outside**2).mean()) + self._outside(outside)
         return 0.5 * (float(residual @ residual) + rest), moments
+
+    def _outside(self, outside: Array) -> float:
+        """E h^2 - 2 E (f - g) h for the part h of h* outside the modes: the first exact, the second a mean over test samples."""
+        target, modes = self.problem.target, self.features.modes
+        if target.energy is None:
+            return 0.0
+        h = target(self._test[:, : modes.p].T) - self._modes_at_test @ modes.target_coefficients(target)
+        return 2 * target.beyond(modes.hermite_degree) - 2 * float((outside * h).mean())
 
 
 def check_sgd(problem: Problem) -> None:

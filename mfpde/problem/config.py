@@ -79,6 +79,9 @@ def _check_names(data: dict[str, Any]) -> None:
         if not isinstance(values, dict):
             raise InputError(f"{name}: expected a section [{name}], got {quoted(values)}; allowed: keys = values below [{name}]")
         _check_keys(values, sections[name], name, f"[{name}]")
+    target = data.get("target", {})
+    if "function" in target and "polynomial" in target:
+        raise InputError("target.polynomial: has no effect beside target.function; allowed: one of the two")
     training = data.get("training", {})
     stages = training.get("stages", [])
     for i, stage in enumerate(stages if isinstance(stages, list) else []):

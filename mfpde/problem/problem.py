@@ -8,7 +8,7 @@ from mfpde.problem.inner import InnerLaw
 from mfpde.problem.laws import Law, parse_law, violated
 from mfpde.problem.sections import Config, Discretization
 from mfpde.problem.stages import Stage, parse_stages
-from mfpde.problem.target import Target, parse_target
+from mfpde.problem.target import FUNCTION_DEGREE, Target, parse_function, parse_target
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,7 @@ class Problem:
 
     def numbers(self, options: Discretization) -> Numbers:
         """All numbers of a discretisation: given, or by default."""
-        return filled(options, self.p, self.d, self.target.degree)
+        return filled(options, self.p, self.d, self.target.least_degree)
 
 
 def build_problem(config: Config) -> Problem:
@@ -55,15 +55,24 @@ def build_problem(config: Config) -> Problem:
     Raises:
         InputError: For the first thing that is wrong, naming its key and what is allowed.
     """
-    target = parse_target(config.target.polynomial, config.target.subspace_dimension)
+    asked = config.target
+    if asked.function is None:
+        target = parse_target(asked.polynomial, asked.subspace_dimension)
+    else:
+        target = parse_function(asked.function, asked.subspace_dimension)
     d = config.dimension
-    numbers = filled(config.discretization, target.p, d, target.degree)
+    numbers = filled(config.discretization, target.p, d, target.least_degree)
     if d < target.p + 1:
         raise InputError(f"input.dimension: {d:g} is too small; allowed for p = {target.p}: at least {target.p + 1}, or inf")
-    if numbers.hermite_degree < target.degree:
+    if numbers.hermite_degree < target.least_degree:
         raise InputError(
             f"discretization.hermite_degree: {numbers.hermite_degree} is less than the degree of target.polynomial; "
             f"allowed: at least {target.degree}"
+        )
+    if target.energy is not None and numbers.hermite_degree > (most := FUNCTION_DEGREE[target.p]):
+        raise InputError(
+            f"discretization.hermite_degree: {numbers.hermite_degree}; allowed with target.function and p = {target.p}: "
+            f"up to {most}"
         )
     law = parse_law(config.initial.a)
     stages = parse_stages(config, target, numbers)

@@ -37,7 +37,17 @@ class _Section(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class TargetSection(_Section, frozen=True):
+    """The target h*.
+
+    Attributes:
+        polynomial: In z1..z3.
+        function: Instead of it, any expression in z1..z3, such as "sign(z1)" or a teacher network "tanh(z1 + z2) - relu(z2)". Its
+            energy beyond the largest Hermite degree of the run is part of the loss, and stated.
+        subspace_dimension: p, if larger than the largest index.
+    """
+
     polynomial: str = "z1 + z1*z2"
+    function: str | None = None
     subspace_dimension: Annotated[int, msgspec.Meta(description="an integer, p or more")] | None = None
 
 
@@ -239,7 +249,8 @@ class Config(_Section, frozen=True):
             lines.append(f"[{name}]")
             values = msgspec.structs.asdict(section)
             stages = values.pop("stages", ())
-            replaced = REPLACED["stages" if stages else "strategy"] if stages or values.get("strategy") else ()
+            chosen = next((key for key in REPLACED if values.get(key) or (key == "stages" and stages)), None)
+            replaced = REPLACED[chosen] if chosen else ()
             lines += _pairs({key: value for key, value in values.items() if key not in replaced})
             for stage in stages:
                 lines += [f"[[{name}.stages]]", *_pairs(msgspec.structs.asdict(stage))]
@@ -294,8 +305,9 @@ def _toml(value: Any) -> str:
 
 # What training a alone needs: it is slow, and as it is linear, a long time costs little.
 STRATEGY_TIME = 1000.0
-# Keys of [training] that stages, or a strategy, take the place of.
-REPLACED = {
+# Keys of a section that stages, or a strategy, or a function take the place of.
+REPLACED: dict[str, tuple[str, ...]] = {
+    "function": ("polynomial",),
     "stages": (
         *("final_time", "xi_a", "xi_w", "interaction", "decay_a", "decay_w"),
         *("strategy", "strategy_copies", "strategy_degree", "strategy_time"),

@@ -160,13 +160,19 @@ def _chen_ge(config: Config, target: Target, numbers: Numbers) -> tuple[StageSec
     training = config.training
     first, second = training.durations
     copies = target.p if training.strategy_copies is None else training.strategy_copies
-    degree = max(target.degree, 1) if training.strategy_degree is None else training.strategy_degree
+    least = max(target.least_degree, 1)
+    if training.strategy_degree is None and target.energy is not None:
+        raise InputError(
+            "training.strategy_degree: not given, and target.function is no polynomial whose degree it could be; allowed: 1 to "
+            f"discretization.hermite_degree = {numbers.hermite_degree}"
+        )
+    degree = least if training.strategy_degree is None else training.strategy_degree
     if not 1 <= copies <= MOST_COPIES:
         raise InputError(f"training.strategy_copies: {copies}; allowed: 1 to {MOST_COPIES}")
     most = numbers.hermite_degree
-    if not max(target.degree, 1) <= degree <= most:
+    if not least <= degree <= most:
         raise InputError(
-            f"training.strategy_degree: {degree}; allowed: from {max(target.degree, 1)}, the target's degree, to "
+            f"training.strategy_degree: {degree}; allowed: from {least}, the target's degree, to "
             f"discretization.hermite_degree = {most}"
         )
     return (
