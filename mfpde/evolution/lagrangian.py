@@ -8,7 +8,7 @@ label of a point start.  The masses Q_n are constant, so mass and positivity are
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import inf
 
 import numpy as np
@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from mfpde.errors import RunError
 from mfpde.evolution.flow import Field, Observation, Step, Watch, loss
 from mfpde.evolution.integrate import integrate
+from mfpde.evolution.sphere import normalised, project
 from mfpde.evolution.state import Layout
 from mfpde.features.features import Cloud, Features, Velocity
 from mfpde.features.modes import Modes
@@ -79,8 +80,9 @@ class LagrangianFlow:
         self.layout.pack(vector)
 
     def nodes(self, vector: Array) -> Nodes:
-        """Views of the state."""
-        return self.layout.views(vector)
+        """Views of the state; on the sphere, copies that lie there."""
+        now = self.layout.views(vector)
+        return replace(now, **dict(zip("vr", normalised(now.v, now.r), strict=True))) if self.stage.on_sphere else now
 
     def scales(self) -> Array:
         """v is measured in standard deviations of its initial law, so that a tolerance means the same at every d."""
@@ -99,6 +101,8 @@ class LagrangianFlow:
         self.features.velocities(cloud, residual, self.stage.rates(time), velocity, self._kept)
         for term in self.stage.terms:
             term.add(time, (cloud.a, cloud.v, cloud.r), (a, v[None], r))
+        if self.stage.on_sphere and "v" in rate:
+            project(cloud.v[0], cloud.r[0], v, rate["r"])
         return inf
 
     def _moments(self, cloud: Cloud, time: float, kept: Array | None = None) -> Array:

@@ -119,7 +119,7 @@ def _network(comm: MPI.Intracomm, config: Config, problem: Problem, modes: Modes
         start = initial_network(problem, numbers.particles, (numbers.seed, repeat), first, last)
         flow = NetworkFlow(problem, features, *start)
         end, steps = _follow(flow, config, record)
-        return _neurons(comm, problem, steps, *flow.neurons(end))
+        return _neurons(comm, problem, steps, *flow.placed(end))
 
     return run
 

@@ -73,7 +73,14 @@ def initial_network(problem: Problem, count: int, seed: tuple[int, int], first: 
             if width:
                 row[p : p + len(before)] = problem.w.scale * before
                 row[p + len(before) : p + len(before) + 1] = corner
+    if problem.w.name == "sphere":
+        w = on_sphere(w)
     return problem.a.quantile(np.maximum(u, 2.0**-54)), w
+
+
+def on_sphere(w: Array) -> Array:
+    """w / |w|, by rows."""
+    return w / np.sqrt((w**2).sum(axis=1, keepdims=True))
 
 
 def add_terms(stage: Stage, time: float, p: int, neurons: tuple[Array, Array], rates: tuple[Array, Array]) -> None:
@@ -160,9 +167,14 @@ class NetworkFlow:
         n = self.counts[self.comm.rank]
         return theta[:n], theta[n:].reshape(n, self.width)
 
+    def placed(self, theta: Array) -> tuple[Array, Array]:
+        """The neurons; on the sphere, w / |w|."""
+        a, w = self.neurons(theta)
+        return a, on_sphere(w) if self.stage.on_sphere else w
+
     def measure(self, theta: Array, time: float = 0.0) -> tuple[float, Array]:
         """Collective. The loss, and the moments over the modes."""
-        a, w = self.neurons(theta)
+        a, w = self.placed(theta)
         reduced = self.reduced(a, w, self.total, self.problem.p)
         moments = self.features.moments(reduced, np.ones(1)).all
         T = self._target_terms(reduced)[0]
@@ -174,11 +186,11 @@ class NetworkFlow:
 
     def penalty(self, theta: Array) -> float:
         """Collective. What the regularised loss adds to E."""
-        a, w = self.neurons(theta)
+        a, w = self.placed(theta)
         return penalty(self.comm, self.stage, self.reduced(a, w, self.total, self.problem.p))
 
     def rates(self, time: float, theta: Array, out: Array) -> float:
-        a, w = self.neurons(theta)
+        a, w = self.placed(theta)
         reduced = self.reduced(a, w, self.total, self.problem.p)
         self.features.moments(reduced, np.ones(1))  # extends the tables to the largest |w| of all ranks
         T, dT_v, dT_r = self._target_terms(reduced)
@@ -196,6 +208,8 @@ class NetworkFlow:
         da[...] = -xi_a * ((G[:, : K + 1] * power).sum(axis=1) - T)
         dw[...] = -xi_w * a[:, None] * force
         add_terms(self.stage, time, p, (a, w), (da, dw))
+        if self.stage.on_sphere:
+            dw -= (w * dw).sum(axis=1, keepdims=True) * w
         return inf
 
     def _tables(self, w: Array) -> Array:

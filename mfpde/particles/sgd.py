@@ -4,7 +4,8 @@
     a_i += eta xi_a(t) mean_b (y_b - f(x_b)) sigma(w_i.x_b),
     w_i += eta xi_w(t) mean_b (y_b - f(x_b)) a_i sigma'(w_i.x_b) x_b,    and eta times the stage's terms
 
-with labels y_b = f*(x_b) + s e_b, e_b ~ N(0, 1), s the label noise; with the correlation loss y_b alone instead of y_b - f(x_b).
+with labels y_b = f*(x_b) + s e_b, e_b ~ N(0, 1), s the label noise; with the correlation loss y_b alone instead of
+y_b - f(x_b); on the sphere each w_i is divided by |w_i| after a step.
 
 The gradient is that of one neuron's a sigma(w.x), N times the network's: unit time is that of the mean-field flow.
 Neurons are divided over the ranks, which all draw the same samples: a step depends on its number alone.
@@ -25,7 +26,7 @@ from mfpde.errors import InputError, RunError
 from mfpde.features.features import Features
 from mfpde.features.modes import Modes
 from mfpde.interrupts import stop_together
-from mfpde.particles.network import NetworkFlow, add_terms, penalties, penalty
+from mfpde.particles.network import NetworkFlow, add_terms, on_sphere, penalties, penalty
 from mfpde.particles.sampling import generator
 from mfpde.problem.activation import derivative
 from mfpde.problem.problem import Problem
@@ -146,6 +147,8 @@ class Sgd:
         if stage.terms:
             self.a += self.step * da
             self.w += self.step * dw
+        if stage.on_sphere:
+            self.w = on_sphere(self.w)
 
     def penalty(self) -> float:
         """Collective. What the regularised loss adds to E."""

@@ -75,6 +75,14 @@ def build_problem(config: Config) -> Problem:
             f"up to {most}"
         )
     law = parse_law(config.initial.a)
+    if config.training.constraint == "sphere" and config.initial.w != "sphere":
+        raise InputError(
+            f'training.constraint: "sphere" with initial.w = "{config.initial.w}"; allowed: with initial.w = "sphere"'
+        )
+    if config.initial.w == "sphere" and config.discretization.frame == "affine":
+        raise InputError('discretization.frame: "affine" starts from a Gaussian; allowed with initial.w = "sphere": "flow"')
+    if config.training.constraint and config.training.strategy:
+        raise InputError("training.constraint: averages leave the sphere; allowed: without training.strategy")
     stages = parse_stages(config, target, numbers)
     kinked = [stage.activation for stage in stages if 0.0 in stage.activation.kinks]
     if config.initial.w == "zero" and kinked:

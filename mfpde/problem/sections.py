@@ -66,11 +66,11 @@ class Initial(_Section, frozen=True):
 
     Attributes:
         a: Of the outer weights: point(c), points(-1: 0.5, 2: 0.5), rademacher, uniform(b, c), normal(m, s).
-        w: Of the inner weights: N(0, I/d) ("gaussian"), or 0 ("zero").
+        w: Of the inner weights: N(0, I/d) ("gaussian"), uniform on |w| = 1 ("sphere"), or 0 ("zero").
     """
 
     a: str = "uniform(-1, 1)"
-    w: Literal["gaussian", "zero"] = "gaussian"
+    w: Literal["gaussian", "sphere", "zero"] = "gaussian"
 
 
 class StageSection(_Section, frozen=True):
@@ -106,6 +106,7 @@ class Training(_Section, frozen=True):
     Attributes:
         final_time: Of a training at once; of the stage that trains w in a strategy.
         xi_a, xi_w: Learning rates of a training at once.
+        constraint: "sphere": w moves on |w| = 1, by the projected gradient; it starts there, initial.w = "sphere".
         interaction, decay_a, decay_w: Likewise, see `StageSection`.
         stages: Instead of these.
         strategy: "chen-ge": train w, average independent copies, train a with a polynomial activation.
@@ -120,6 +121,7 @@ class Training(_Section, frozen=True):
     interaction: bool = True
     decay_a: Decay = 0.0
     decay_w: Decay = 0.0
+    constraint: Literal["sphere"] | None = None
     stages: tuple[StageSection, ...] = ()
     strategy: Literal["chen-ge"] | None = None
     strategy_copies: int | None = None

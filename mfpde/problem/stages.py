@@ -36,6 +36,7 @@ class Stage:
         reset_a: Whether a starts again at 0.
         by_moments: Whether moments are all that is known of the law of w from its start on, and all that is needed.
         terms: Of the velocity beside the interaction, see `mfpde.problem.terms`.
+        on_sphere: Whether w moves on |w| = 1, by the projected gradient.
         interaction: Whether the residual is that of the square loss, m - h, or with the correlation loss -E f h* just -h.
     """
 
@@ -49,6 +50,7 @@ class Stage:
     by_moments: bool = False
     terms: tuple[Term, ...] = ()
     interaction: bool = True
+    on_sphere: bool = False
 
     @property
     def trains(self) -> tuple[bool, bool]:
@@ -135,8 +137,13 @@ def parse_stages(config: Config, target: Target, numbers: Numbers) -> tuple[Stag
             average=section.average,
             reset_a=section.reset_a,
             interaction=section.interaction,
+            on_sphere=training.constraint == "sphere",
         )
         stage = replace(stage, terms=_terms(section, stage, key))
+        if stage.on_sphere and section.decay_w:
+            raise InputError(f'{key}.decay_w: has no effect with training.constraint = "sphere"; allowed: 0')
+        if stage.on_sphere and section.average > 1:
+            raise InputError(f'{key}.average: averages leave the sphere; allowed with training.constraint = "sphere": 1')
         if own or (stage.linear and stage.reset_a):
             _check_truncation(stage, config, numbers, f"{key}.activation" if own else "network.activation")
         stages.append(stage)
@@ -183,7 +190,7 @@ def _chen_ge(config: Config, target: Target, numbers: Numbers) -> tuple[StageSec
 
 def spread_start(config: Config) -> bool:
     """Whether w starts with a density, rather than in one point for each label."""
-    return config.initial.w == "gaussian" and config.dimension != inf
+    return config.initial.w != "zero" and config.dimension != inf
 
 
 def stage_times(stages: Sequence[Stage], times: Sequence[float]) -> list[list[float]]:
