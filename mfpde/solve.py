@@ -27,6 +27,7 @@ class Summary:
         unknowns: Numbers that evolve, over all ranks.
         wall_time: In seconds, from reading the configuration to closing the file.
         warnings: Advice about what the run did not resolve.
+        beyond: The part of the loss that is the energy of the target beyond the largest Hermite degree; 0 for polynomials.
     """
 
     time: float
@@ -39,6 +40,7 @@ class Summary:
     unknowns: int
     wall_time: float
     warnings: tuple[str, ...]
+    beyond: float = 0.0
 
 
 def main() -> int:
@@ -60,6 +62,7 @@ def _command(comm: Any, arguments: argparse.Namespace) -> None:
     rows = [
         ("time", f"{summary.time:g}"),
         *_loss_rows(summary),
+        *([("beyond", f"{summary.beyond:.4g} of the loss is of the target beyond the Hermite degree")] if summary.beyond else []),
         ("mass error", f"{summary.mass_error:.1e}"),
         ("steps", f"{summary.steps} ({summary.rejected} rejected)"),
         ("unknowns", f"{summary.unknowns}"),
@@ -115,7 +118,7 @@ def solve(comm: Any, config: Any, problem: Any, outputs: Sequence["Output"] = ()
     with ResultFile(comm, Path(config.output.file)) as file, Progress(comm.rank, times[-1]) as bar:
         follow = _at_given_resolution if options.frame == "affine" or options.accuracy is False else _to_accuracy
         recorder, end, answer, unknowns = follow(comm, config, problem, file, bar, budget, outputs)
-    warned = list(recorder.warned.values())
+    warned = [*problem.notices, *recorder.warned.values()]
     if answer is not None and answer.estimate.reached > options.accuracy:
         found = answer.estimate
         warned.append(
@@ -133,6 +136,7 @@ def solve(comm: Any, config: Any, problem: Any, outputs: Sequence["Output"] = ()
         unknowns=unknowns,
         wall_time=time.monotonic() - started,
         warnings=tuple(warned),
+        beyond=recorder.beyond,
     )
 
 

@@ -81,6 +81,9 @@ def _check_names(data: dict[str, Any]) -> None:
         if not isinstance(values, dict):
             raise InputError(f"{name}: expected a section [{name}], got {quoted(values)}; allowed: keys = values below [{name}]")
         _check_keys(values, sections[name], name, f"[{name}]")
+    target = data.get("target", {})
+    if "function" in target and "polynomial" in target:
+        raise InputError("target.polynomial: has no effect beside target.function; allowed: one of the two")
     training = data.get("training", {})
     stages = training.get("stages", [])
     for i, stage in enumerate(stages if isinstance(stages, list) else []):
@@ -172,6 +175,11 @@ def _check_particles(config: Config) -> None:
     if numbers.method != "reduced" and numbers.sampling != "random":
         raise InputError(
             f'particles.sampling: {numbers.sampling!r} is for method = "reduced"; allowed with {numbers.method!r}: "random"'
+        )
+    if numbers.label_noise and numbers.method != "sgd":
+        raise InputError(
+            f'particles.label_noise: {numbers.label_noise:g} has no effect with method = "{numbers.method}", which follows the '
+            'population gradient; allowed: 0, or method = "sgd"'
         )
     if numbers.sampling == "sobol" and numbers.particles.bit_count() != 1:
         raise InputError(f"particles.particles: {numbers.particles} Sobol' points are not balanced; allowed: powers of 2")
