@@ -21,7 +21,7 @@ def _command(comm: Any, arguments: argparse.Namespace) -> None:
     summary = particles(comm, config, problem)
     if comm.rank != 0:
         return
-    from mfpde.progress import table
+    from mfpde.progress import report, table
 
     path, numbers = Path(config.output.file), config.particles
     band = f" +- {summary.band:.1e}" if numbers.repeats > 1 else ""
@@ -37,7 +37,7 @@ def _command(comm: Any, arguments: argparse.Namespace) -> None:
         from mfpde.output.plot import plot_loss
 
         rows.append(("plot", str(plot_loss(path, path.with_name(f"{path.stem}_loss.png")))))
-    print(table(rows), flush=True)
+    report(table(rows))
 
 
 if __name__ == "__main__":
