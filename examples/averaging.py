@@ -18,7 +18,7 @@ from mfpde.problem.config import load
 from mfpde.problem.problem import Problem, build_problem
 from mfpde.training.averaging import Moments, law_moments
 from mfpde.training.spectrum import Spectrum, kernel_modes, spectrum
-from mfpde.training.training import neurons, train
+from mfpde.training.training import Silent, neurons, train
 
 TARGETS = (
     "z1 + z1^2",
@@ -50,7 +50,7 @@ def law(problem: Problem, panels: int, points: int, tolerance: float) -> Moments
     a, weight = labels(panels, points)
     start = Nodes(a, np.zeros((problem.p, len(a))), np.zeros_like(a), weight)
     features = Features(MPI.COMM_SELF, modes_of(problem, numbers), problem.stages[0].activation)
-    end = train(problem, LagrangianFlow(problem, features, start), [], tolerance, lambda *_: None, stages=1)
+    end = train(problem, LagrangianFlow(problem, features, start), [], tolerance, Silent(), stages=1)
     moments = law_moments(MPI.COMM_SELF, neurons(end), problem.d - problem.p, 2 * problem.stages[1].degree)
     assert moments is not None
     return moments

@@ -17,7 +17,8 @@ import numpy as np
 from mpi4py import MPI
 from numpy.typing import NDArray
 
-from mfpde.elements.labels import label_rules
+from mfpde.elements.labels import make_labels
+from mfpde.elements.resolution import given_resolution
 from mfpde.features.modes import modes_of
 from mfpde.learnability.gap import parabola_target
 from mfpde.learnability.polynomials import number, raw_monomials, text
@@ -133,7 +134,7 @@ def departures(polynomial: str, time: float, law: str, dimensions: list[float], 
         problem, numbers = build_problem(config), config.discretization
         # At leap 3 the neurons leave one after another, the outermost first: panels follow that.
         rule = {1: normal_rule(32, 6), 2: normal_rule(1, 24), 3: normal_rule(1, 16)}[problem.p]
-        rules = label_rules(problem, numbers.a_nodes, numbers.r_nodes)
+        rules = make_labels(problem, given_resolution(problem, config.discretization))
         curve = characteristics(problem, rules, modes_of(problem, numbers), times.tolist(), rule, 1e-9)
         found.append(departure_time(times, curve.loss, labels.loss, drop))
     return np.array(found), labels

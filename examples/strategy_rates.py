@@ -17,7 +17,7 @@ from mfpde.evolution.start import start_flow
 from mfpde.problem.config import load
 from mfpde.problem.problem import build_problem
 from mfpde.training.linear import LinearFlow
-from mfpde.training.training import next_flow, train
+from mfpde.training.training import Silent, next_flow, train
 
 BASE = ["training.strategy=chen-ge", "training.final_time=8.0", "discretization.r_nodes=2", "discretization.a_nodes=24"]
 TARGETS = {2: "z1 + z1*z2", 3: "z1 + z1*z2 + z1*z2*z3"}
@@ -60,7 +60,7 @@ def run(target: str, start: str, d: str, cells: int, tolerance: float, *options:
     config = load(None, [*BASE, *case, *mesh, *labels, *options])
     problem = build_problem(config)
     flow = start_flow(MPI.COMM_WORLD, problem, config.discretization)
-    linear = next_flow(train(problem, flow, [], config.discretization.tolerance, lambda *_: None, stages=1), problem, 1)
+    linear = next_flow(train(problem, flow, [], problem.numbers(config.discretization).tolerance, Silent(), stages=1), problem, 1)
     assert isinstance(linear, LinearFlow)
     return Case(start, float(d), linear)
 

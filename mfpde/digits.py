@@ -24,6 +24,16 @@ def credible(value: float, error: float) -> str:
     return f"{value:.{digits}f}({shown})"
 
 
+def scientific(value: float, error: float) -> str:
+    """The same with a power of ten: 2.953(2)e-10; without digits that hold, the error alone: 0(3e-12)."""
+    if not isfinite(error) or error <= 0:
+        return f"{value:.6e}"
+    if abs(value) <= error:
+        return f"0({error:.0e})"
+    power = floor(log10(abs(value)))
+    return f"{credible(value / 10.0**power, error / 10.0**power)}e{power:+03d}"
+
+
 def _up(x: float) -> int:
     """Rounded up, but for rounding errors."""
     return floor(x) + (x - floor(x) > 1e-9)

@@ -11,7 +11,6 @@
 Nothing is written unless asked for.  Under mpirun all ranks call alike, and all of them hold the curves.
 """
 
-import copy
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -310,7 +309,7 @@ def _read(path: Path, file: Any) -> tuple[History, dict[str, NDArray[Any]], dict
 def _config(source: str | Path | Mapping[str, Any] | None, keywords: Mapping[str, Any], save: str | Path | None) -> Config:
     """The configuration of what `run` was given."""
     if isinstance(source, Mapping):
-        data = _plain(copy.deepcopy(dict(source)))
+        data = _plain(source)
         stem = None
     else:
         path = None if source is None else Path(source)

@@ -3,16 +3,18 @@
 import os
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from mpi4py import MPI
 
-from mfpde.elements.labels import Labels, label_rules
+from mfpde.elements.labels import Labels, make_labels
+from mfpde.elements.resolution import given_resolution
 from mfpde.elements.rules import Rule
-from mfpde.evolution.flow import Flow, StageFlow, Step, loss
+from mfpde.evolution.flow import Flow, Interpolant, Recording, StageFlow, Step, loss
 from mfpde.evolution.integrate import integrate
 from mfpde.evolution.start import start_flow
 from mfpde.features.features import Features
@@ -57,7 +59,7 @@ def read(*overrides: str, comm: MPI.Intracomm = SELF) -> tuple[Config, Problem]:
 
 def labels_of(config: Config, problem: Problem) -> Labels:
     """The labels that a configuration asks for."""
-    return label_rules(problem, config.discretization.a_nodes, config.discretization.r_nodes)
+    return make_labels(problem, given_resolution(problem, config.discretization))
 
 
 def coarse(*overrides: str) -> tuple[Config, Problem, Features]:
@@ -68,7 +70,7 @@ def coarse(*overrides: str) -> tuple[Config, Problem, Features]:
 
 def features_of(config: Config, problem: Problem, comm: MPI.Intracomm = SELF) -> Features:
     """Collective. The features of the first stage."""
-    return Features(comm, modes_of(problem, config.discretization), problem.stages[0].activation)
+    return Features(comm, modes_of(problem, problem.numbers(config.discretization)), problem.stages[0].activation)
 
 
 def first_flow(*overrides: str, comm: MPI.Intracomm = SELF) -> tuple[StageFlow, Problem, Config]:
@@ -94,14 +96,14 @@ def rates_of(flow: Flow, vector: np.ndarray, time: float = 0.0) -> np.ndarray:
 def states(flow: Flow, times: Sequence[float], tolerance: float, **options: Any) -> list[np.ndarray]:
     """Collective. The state at the record times."""
     found: list[np.ndarray] = []
-    integrate(flow, times, tolerance, lambda step, vector: found.append(vector.copy()), **options)
+    integrate(flow, times, tolerance, Recording(lambda step, vector: found.append(vector.copy())), **options)
     return found
 
 
 def measured(flow: Any, times: Sequence[float], tolerance: float) -> np.ndarray:
     """Collective. The loss of particles or of a network at the record times."""
     found: list[float] = []
-    integrate(flow, times, tolerance, lambda step, vector: found.append(flow.measure(vector, step.time)[0]))
+    integrate(flow, times, tolerance, Recording(lambda step, vector: found.append(flow.measure(vector, step.time)[0])))
     return np.array(found)
 
 
@@ -120,11 +122,28 @@ def follow(flow: StageFlow, times: Sequence[float], tolerance: float) -> np.ndar
         seen = flow.observe(step.time, vector)
         rows.append((float(loss(seen.moments, flow.target)), seen.columns.get("/history/mass_error", 0.0)))
 
-    flow.follow(times, tolerance, record, lambda step: None)
+    flow.follow(times, tolerance, Recording(record))
     return np.array(rows)
+
+
+@dataclass(frozen=True)
+class Told:
+    """A witness of a training made of functions."""
+
+    on_record: Callable[[StageFlow, Step, np.ndarray], None] = lambda flow, step, vector: None
+    on_enter: Callable[[StageFlow], None] = lambda flow: None
+
+    def enter(self, flow: StageFlow) -> None:
+        self.on_enter(flow)
+
+    def record(self, flow: StageFlow, step: Step, vector: np.ndarray) -> None:
+        self.on_record(flow, step, vector)
+
+    def stepped(self, flow: StageFlow, step: Step, inside: Interpolant | None) -> None:
+        pass
 
 
 def exact_loss(config: Config, problem: Problem, rule: Rule) -> np.ndarray:
     """E at the record times by characteristics, at the configuration's truncation and labels."""
-    modes = modes_of(problem, config.discretization)
+    modes = modes_of(problem, problem.numbers(config.discretization))
     return characteristics(problem, labels_of(config, problem), modes, config.record_times, rule).loss

@@ -30,7 +30,7 @@ def setup(*overrides: str, comm: MPI.Intracomm = MPI.COMM_SELF) -> tuple[Config,
 def solve(config: Config, problem: Problem, comm: MPI.Intracomm = MPI.COMM_SELF, mesh_ranks: int = 0) -> np.ndarray:
     """Rows of loss and largest mass error at the record times."""
     flow = start_flow(comm, problem, config.discretization, mesh_ranks)
-    return follow(flow, config.record_times, config.discretization.tolerance)
+    return follow(flow, config.record_times, problem.numbers(config.discretization).tolerance)
 
 
 def error_of(config: Config, problem: Problem, panels: int, points: int) -> float:

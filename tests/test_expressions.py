@@ -99,6 +99,8 @@ def test_where_chooses_by_comparisons_and_chains_of_them() -> None:
         ("z1 < 2", ["cannot read"]),
         ("sqrt(-1)*z1", ["real"]),
         ("asin(2)*z1", ["real"]),
+        ("asin(He2(2))*z1", ["real"]),
+        ("asin(1 + 10**-17)*z1", ["real"]),
     ],
     ids=lambda x: x[:24] if isinstance(x, str) else "",
 )
@@ -110,3 +112,11 @@ def test_costly_or_wrong_text_is_refused_in_one_line_within_seconds(text: str, w
     assert time.process_time() - started < 5.5
     assert message.startswith("target.polynomial: ") and len(message) < 600
     assert all(word in message for word in ("allowed", *words)), message
+
+
+@pytest.mark.parametrize(
+    "text", ["asin(where(1 < 2, 2, 0))*u", "exp(where(2 < 1, 0, 10**90))*u", "log(where(1 < 2 < 2, 1, 0))*u"]
+)
+def test_numbers_that_where_chooses_are_checked_like_others(text: str) -> None:
+    with pytest.raises(InputError, match="allowed"):
+        parse(text, ["u"], "key")

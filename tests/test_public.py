@@ -32,7 +32,7 @@ ROWS: tuple[tuple[str, ...], ...] = (
     ("learnability",),
     ("solve", "inspect", "compare"),
     ("results",),
-    ("converge",),
+    ("converge", "sweep"),
 )
 
 

@@ -7,7 +7,7 @@ import h5py
 import numpy as np
 import pytest
 from mpi4py import MPI
-from support import AFFINE, command, first_flow, labels_of, packed, read, states
+from support import AFFINE, Told, command, first_flow, labels_of, packed, read, states
 
 from mfpde.errors import InputError
 from mfpde.evolution.flow import StageFlow, Step, loss
@@ -21,7 +21,7 @@ from mfpde.problem.problem import Problem, build_problem
 from mfpde.problem.sections import Config
 from mfpde.training.averaging import average_points, law_moments
 from mfpde.training.linear import LinearFlow
-from mfpde.training.training import DensityFlow, next_flow, train
+from mfpde.training.training import DensityFlow, Silent, next_flow, train
 
 WORLD, SELF = MPI.COMM_WORLD, MPI.COMM_SELF
 CHEN_GE = "training.strategy=chen-ge"
@@ -40,7 +40,13 @@ def losses(flow: StageFlow, problem: Problem, config: Config) -> list[list[tuple
         observed = current.observe(step.time - current.stage.start, vector)
         rows[-1].append((step.time, float(loss(observed.moments, flow.target))))
 
-    train(problem, flow, config.record_times, config.discretization.tolerance, record, lambda _: rows.append([]))
+    train(
+        problem,
+        flow,
+        config.record_times,
+        problem.numbers(config.discretization).tolerance,
+        Told(record, lambda _: rows.append([])),
+    )
     return rows
 
 
@@ -167,7 +173,7 @@ def test_the_rate_approaches_its_limit_like_one_over_d() -> None:
 
     def rate(d: str) -> float:
         flow, problem, _ = first_flow(*base, f"input.dimension={d}")
-        linear = next_flow(train(problem, flow, [], 1e-12, lambda *_: None, stages=1), problem, 1)
+        linear = next_flow(train(problem, flow, [], 1e-12, Silent(), stages=1), problem, 1)
         assert isinstance(linear, LinearFlow)
         return linear.rate_on_V
 
@@ -190,7 +196,7 @@ def test_a_target_of_variables_that_are_never_found_has_a_null_space() -> None:
         if isinstance(current, LinearFlow):
             seen.append(current)
 
-    train(problem, flow, config.record_times, config.discretization.tolerance, record, enter)
+    train(problem, flow, config.record_times, problem.numbers(config.discretization).tolerance, Told(record, enter))
     assert (np.abs(seen[0].spectrum.eigenvalues[:10]) < 1e-28).all()
     assert 0.5 < rows[-1] < 0.6
 

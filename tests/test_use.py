@@ -91,7 +91,7 @@ def test_parameters_stand_in_every_expression() -> None:
     assert np.allclose(problem.target.coefficients, [0.25, np.sqrt(1 - 0.25**2)], rtol=1e-15)
     assert problem.a.support == (-1, 1) and problem.stages[0].xi_w(2.0) == 1.5
     assert abs(float(problem.stages[0].activation(np.array(0.5))) - np.tanh(1.25)) < 1e-15
-    again = mfpde.build_problem(config_of(config_of(sections) and {**sections}, ["parameters.c=0.5"]))
+    again = mfpde.build_problem(config_of(sections, ["parameters.c=0.5"]))
     assert again.target.coefficients[0] == 0.5
     text = config_of(sections).to_toml()
     assert "[parameters]\nc = 0.25\n" in text and "(0.25)*z1" in text

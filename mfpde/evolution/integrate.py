@@ -16,7 +16,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from mfpde.evolution.flow import Flow, Step, Watch
+from mfpde.evolution.flow import Flow, OnRecord, Step, Watch, as_watch
 
 Array = NDArray[np.float64]
 Method = Literal["petsc", "dop853"]
@@ -53,19 +53,22 @@ def has_stepper_options() -> bool:
     return any(name.startswith("ts_") for name in PETSc.Options().getAll())
 
 
-def integrate(flow: Flow, times: Sequence[float], tolerance: float, watch: Watch, method: Method | None = None) -> Step:
+def integrate(
+    flow: Flow, times: Sequence[float], tolerance: float, watch: Watch | OnRecord, method: Method | None = None
+) -> Step:
     """Collective. Integrates the flow from t = 0 and tells `watch` the state at each of `times` (ascending).
 
     Args:
         flow: The right-hand side.
         times: Record times in [0, final time]; the last one ends the run.
         tolerance: Error of one step, relative and absolute (in units of `flow.scales`).
-        watch: Told of each record and each step, on all ranks.
+        watch: Told of each record and each step, on all ranks; or a function of the step and the state at each record.
         method: See the module; by default dop853, or petsc if the user has given any -ts_* option.
 
     Raises:
         RunError: On all ranks, when values are no longer finite or the step size underflows.
     """
+    watch = as_watch(watch)
     if method is None:
         method = "petsc" if has_stepper_options() else "dop853"
     vector = np.empty(flow.size)

@@ -63,6 +63,9 @@ INDICATOR = _record("1", "indicator of what the run may not resolve")
 
 def label(file: h5py.File, path: str) -> None:
     """Labels a dataset that has just been made."""
+    if "dimensions" in file[path].attrs:
+        _attach(file, path, [str(name) for name in file[path].attrs["dimensions"]])
+        return
     group = path.rpartition("/")[0]
     found = LABELS.get(path)
     if found is None and group == "/history" and file[path].ndim == 1:
@@ -78,6 +81,16 @@ def label(file: h5py.File, path: str) -> None:
             data.dims[axis].attach_scale(scale)
     if path == "/modes/radial" and "/modes/alpha" in file:  # its modes have names now
         file["/modes/alpha"].dims[0].attach_scale(file["/modes/mode"])
+
+
+def _attach(file: h5py.File, path: str, names: Sequence[str]) -> None:
+    """Attaches the scales of the names that a dataset's attribute gives to its dimensions."""
+    for axis, name in enumerate(names):
+        scale = file[f"/{name}"]
+        if not scale.is_scale:
+            scale.make_scale(name)
+        if scale.name != path:
+            file[path].dims[axis].attach_scale(scale)
 
 
 def _scale(file: h5py.File, group: str, dimension: str, size: int) -> Any:

@@ -211,16 +211,18 @@ def derivative(activation: Activation) -> Activation:
     plain, u = sympy.Function("softplus"), sympy.Symbol("u", real=True)
     slope = activation_expression(activation.text).replace(plain, Softplus).diff(u).replace(Softplus, plain)
     if slope.has(sympy.DiracDelta) or _jumps(activation):
-        raise InputError(f"{KEY}: {activation.text!r} jumps, so it has no gradient in x; allowed with SGD: continuous ones")
+        raise InputError(f"{KEY}: {quoted(activation.text)} jumps, so it has no gradient in x; allowed with SGD: continuous ones")
     return Activation(f"derivative of {activation.text}", source(slope, "numpy"), activation.kinks, None)
 
 
 def _jumps(activation: Activation) -> bool:
     """Whether sigma has other limits on the left than on the right of a kink."""
     kinks = np.array(activation.kinks)
-    beside = 1e-9 * (1 + np.abs(kinks))
-    left, right = activation(kinks - beside), activation(kinks + beside)
-    return bool((np.abs(right - left) > 1e-6 * (1 + np.abs(left))).any())
+    far, near = (
+        np.abs(activation(kinks + beside) - activation(kinks - beside))
+        for beside in (1e-9 * (1 + np.abs(kinks)), 1e-11 * (1 + np.abs(kinks)))
+    )
+    return bool(((near > 0.5 * far) & (near > 1e-9 * (1 + np.abs(activation(kinks))))).any())
 
 
 def _check_finite(activation: Activation, key: str, functions: list[str]) -> None:

@@ -1,5 +1,6 @@
 """The configuration file: TOML to frozen structures, with every key, type and range checked once, here."""
 
+import copy
 import difflib
 import re
 import tomllib
@@ -43,7 +44,7 @@ def config_of(data: dict[str, Any], overrides: Sequence[str] = (), stem: str | N
     """The configuration of the sections of a TOML file.
 
     Args:
-        data: {section: {key: value}}; the overrides change it.
+        data: {section: {key: value}}; it is left as it is.
         overrides: As for `load`.
         stem: Of the result file, where nothing else is said.
 
@@ -52,6 +53,7 @@ def config_of(data: dict[str, Any], overrides: Sequence[str] = (), stem: str | N
     """
     from mfpde.problem.parameters import resolved
 
+    data = copy.deepcopy(data)
     for override in overrides:
         _override(data, override)
     _check_names(data)

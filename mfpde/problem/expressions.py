@@ -10,6 +10,7 @@ import re
 from collections.abc import Callable, Sequence
 from fractions import Fraction
 from functools import cache, reduce
+from operator import ge, gt, le, lt
 from typing import Any
 
 import numpy as np
@@ -61,7 +62,9 @@ def build(tree: ast.expr, text: object, variables: Sequence[str], key: str) -> A
             shadow[id(node)] = number = _shadow(node, shadow)
             if number is not None and not abs(number) <= LARGEST:
                 raise TooCostly(f"has a number beyond {LARGEST:g}; allowed: numbers up to {LARGEST:g}")
-            built[id(node)] = _build(node, built, names, functions)
+            built[id(node)] = value = _build(node, built, names, functions)
+            if number is not None and not value.is_Rational and not value.evalf(15).is_real:  # asin(1.00000000000000001)
+                raise ValueError("not real")
     except TooCostly as error:
         raise InputError(f"{key}: {quoted(text)} {error}") from None
     except OverflowError:
@@ -188,6 +191,9 @@ _FLOATING: dict[str, Callable[..., float]] = {
 }
 
 
+_COMPARE: dict[type, Callable[[Any, Any], bool]] = {ast.Lt: lt, ast.LtE: le, ast.Gt: gt, ast.GtE: ge}
+
+
 def _shadow(node: ast.expr, shadow: dict[int, float | None]) -> float | None:
     """The value of a subexpression in floating point; None if it depends on a variable.
 
@@ -203,10 +209,21 @@ def _shadow(node: ast.expr, shadow: dict[int, float | None]) -> float | None:
         return None if value is None else -value if isinstance(node.op, ast.USub) else value
     if isinstance(node, ast.Call):
         assert isinstance(node.func, ast.Name)
-        if node.func.id not in _FLOATING:  # where, He: their parts are checked
-            return None
+        if node.func.id == "where":
+            condition, *branches = node.args
+            assert isinstance(condition, ast.Compare)
+            sides = [shadow[id(x)] for x in (condition.left, *condition.comparators)]
+            values = [shadow[id(x)] for x in branches]
+            if None in sides or None in values:
+                return None
+            holds = all(_COMPARE[type(op)](a, b) for a, op, b in zip(sides, condition.ops, sides[1:], strict=False))
+            return values[0 if holds else 1]
         values = [shadow[id(x)] for x in node.args]
-        return None if None in values else float(_FLOATING[node.func.id](*values))
+        if None in values:
+            return None
+        if node.func.id in _FLOATING:
+            return float(_FLOATING[node.func.id](*values))
+        return float(hermite_polynomial(node.func.id, values[0]))
     assert isinstance(node, ast.BinOp)
     left, right = shadow[id(node.left)], shadow[id(node.right)]
     if left is None or right is None:

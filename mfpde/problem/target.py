@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from mfpde.errors import InputError, quoted
 from mfpde.problem.expressions import rational_number
 from mfpde.problem.polynomial import parse_polynomial
-from mfpde.problem.reading import limited
+from mfpde.problem.reading import LONGEST, limited
 
 LARGEST_P, LARGEST_DEGREE = 3, 20
 # Of he_alpha; the loss is its square. 50 z^20 has 5e12.
@@ -128,5 +128,5 @@ def _target(polynomial: str, p: int, hermite: Mapping[tuple[int, ...], Fraction]
 
 
 def largest_index(polynomial: str) -> int:
-    """The largest i of the variables z_i in a polynomial's text; 0 if there are none."""
-    return max((int(i) for i in re.findall(r"\bz(\d{1,9})\b", str(polynomial))), default=0)
+    """The largest i of the variables z_i in a polynomial's text (as much as may be read of it); 0 if there are none."""
+    return max((int(i) for i in re.findall(r"\bz(\d{1,9})\b", str(polynomial)[:LONGEST])), default=0)

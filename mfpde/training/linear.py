@@ -8,7 +8,7 @@ import numpy as np
 from mpi4py import MPI
 from numpy.typing import NDArray
 
-from mfpde.evolution.flow import Field, Observation, Step, Watch
+from mfpde.evolution.flow import Field, Observation, OnRecord, Step, Watch, as_watch
 from mfpde.features.modes import Modes
 from mfpde.problem.problem import Problem
 from mfpde.problem.stages import Stage
@@ -94,9 +94,10 @@ class LinearFlow:
     def fastest(self, time: float, vector: Array) -> str:
         return ""
 
-    def follow(self, times: Sequence[float], tolerance: float, watch: Watch) -> Step:
+    def follow(self, times: Sequence[float], tolerance: float, watch: Watch | OnRecord) -> Step:
         """By the eigen-decomposition: an explicit integrator would need a step for every 1 / lambda_max of a time that has to
         be long against 1 / lambda_min."""
+        watch = as_watch(watch)
         for time, m in zip(times, self.exact(np.array(times)), strict=True):
             watch.record(Step(time), self.restrict(m))
         return Step(times[-1])

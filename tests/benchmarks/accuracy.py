@@ -9,7 +9,8 @@ import time
 import numpy as np
 from mpi4py import MPI
 
-from mfpde.elements.labels import label_rules
+from mfpde.elements.labels import make_labels
+from mfpde.elements.resolution import given_resolution
 from mfpde.evolution.flow import Step, loss
 from mfpde.evolution.start import start_flow
 from mfpde.particles.characteristics import characteristics, normal_rule
@@ -43,9 +44,9 @@ def run(name: str, options: list[str]) -> None:
     def record(step: Step, vector: np.ndarray) -> None:
         found.append(float(loss(flow.observe(step.time, vector).moments, flow.target)))
 
-    end = flow.follow(config.record_times, numbers.tolerance, record, lambda step: None)
+    end = flow.follow(config.record_times, problem.numbers(config.discretization).tolerance, record)
     seconds = time.perf_counter() - start
-    labels = label_rules(problem, numbers.a_nodes, numbers.r_nodes)
+    labels = make_labels(problem, given_resolution(problem, config.discretization))
     exact = characteristics(problem, labels, flow.modes, config.record_times, normal_rule(panels, points))
     error = np.abs(np.array(found) - exact.loss).max()
     print(f"{name:8s} error {error:.1e}   {end.steps} steps, {seconds:.1f} s on one core", flush=True)

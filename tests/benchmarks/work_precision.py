@@ -21,7 +21,8 @@ import numpy as np
 from mpi4py import MPI
 from petsc4py import PETSc
 
-from mfpde.elements.labels import Labels, label_rules
+from mfpde.elements.labels import Labels, make_labels
+from mfpde.elements.resolution import given_resolution
 from mfpde.evolution import affine
 from mfpde.evolution.affine import AffineFlow
 from mfpde.evolution.flow import Step, loss
@@ -128,7 +129,7 @@ def case(p: int, d: int, hermite_degree: int = 6) -> Case:
 
 
 def labels_of(config: Config, problem: Problem) -> Labels:
-    return label_rules(problem, config.discretization.a_nodes, config.discretization.r_nodes)
+    return make_labels(problem, given_resolution(problem, config.discretization))
 
 
 def measured(flow: LagrangianFlow | NetworkFlow, times: list[float], tolerance: float) -> list[float]:
