@@ -1,6 +1,8 @@
 """Sweeps: axes, members spread over ranks, what is kept, what fails, and the labelled file."""
 
+import importlib
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import h5py
@@ -30,16 +32,26 @@ snapshots = 0
 """
 
 
-def sweep(folder: Path, *words: str, ranks: int = 1) -> str:
-    """What a sweep of the configuration above says on standard error."""
-    (folder / "c.toml").write_text(CONFIG)
-    done = command("sweep", "c.toml", "--output", "s.h5", *words, ranks=ranks, cwd=folder)
+@pytest.fixture
+def sweep(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable[..., tuple[int, str]]:
+    """Runs a sweep of the configuration above in this process; its exit status and what it says on standard error."""
+
+    def run(*words: str) -> tuple[int, str]:
+        (tmp_path / "c.toml").write_text(CONFIG)
+        monkeypatch.chdir(tmp_path)
+        monkeypatch.setattr("sys.argv", ["sweep", "c.toml", *words])
+        status = importlib.import_module("mfpde.sweep.__main__").main()
+        return status, capsys.readouterr().err
+
+    return run
+
+
+def test_a_sweep_is_one_labelled_file_and_keeps_what_is_finished(tmp_path: Path, sweep: Callable[..., tuple[int, str]]) -> None:
+    (tmp_path / "c.toml").write_text(CONFIG)
+    words = ["--vary", "initial.w=['gaussian', 'zero']", "--output", "s.h5"]
+    done = command("sweep", "c.toml", "--vary", "parameters.c=[0, 0.5]", *words, ranks=2, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
-    return done.stderr
-
-
-def test_a_sweep_is_one_labelled_file_and_keeps_what_is_finished(tmp_path: Path) -> None:
-    said = sweep(tmp_path, "--vary", "parameters.c=[0, 0.5]", "--vary", "initial.w=['gaussian', 'zero']", ranks=2)
+    said = done.stderr
     assert said.count(" s\n") == 4 and (tmp_path / "s.png").stat().st_size > 0
     with h5py.File(tmp_path / "s.h5") as file:
         loss, final = file["loss"], file["final_loss"][:]
@@ -50,20 +62,20 @@ def test_a_sweep_is_one_labelled_file_and_keeps_what_is_finished(tmp_path: Path)
         assert np.isposinf(file["time_to_level"][:]).all() and (file["message"].asstr()[:] == "").all()
     with h5py.File(tmp_path / "s" / "c=0.5,w=gaussian.h5") as file:
         assert file["history/loss"][-1] == final[1, 0] and file.attrs["ranks"] == 1
-    again = sweep(tmp_path, "--vary", "parameters.c=[0, 0.5, 1]", "--vary", "initial.w=['gaussian', 'zero']")
-    assert again.count("kept") == 4 and again.count(" s\n") == 2
+    status, again = sweep("--vary", "parameters.c=[0, 0.5, 1]", *words)
+    assert status == 0 and again.count("kept") == 4 and again.count(" s\n") == 2
 
 
-def test_a_member_that_fails_is_recorded_and_the_others_go_on(tmp_path: Path) -> None:
-    said = sweep(tmp_path, "--vary", 'network.activation=["tanh", "1/u"]', "--show", "time_to_level", "--level", "0.9")
-    assert "1 of 2 members failed" in said
+def test_a_member_that_fails_is_recorded_and_the_others_go_on(tmp_path: Path, sweep: Callable[..., tuple[int, str]]) -> None:
+    words = ["--show", "time_to_level", "--level", "0.9", "--output", "s.h5"]
+    status, said = sweep("--vary", 'network.activation=["tanh", "1/u"]', *words)
+    assert status == 0 and "1 of 2 members failed" in said
     with h5py.File(tmp_path / "s.h5") as file:
         message = file["message"].asstr()[:]
         assert message[0] == "" and "network.activation" in message[1]
         assert np.isfinite(file["final_loss"][0]) and np.isnan(file["final_loss"][1])
-    (tmp_path / "c.toml").write_text(CONFIG)
-    bad = command("sweep", "c.toml", "--vary", "network.activation=['1/u']", "--output", "t.h5", cwd=tmp_path)
-    assert bad.returncode == 1 and "all 1 members failed" in bad.stderr and not (tmp_path / "t.h5").exists()
+    status, said = sweep("--vary", "network.activation=['1/u']", "--output", "t.h5")
+    assert status == 1 and "all 1 members failed" in said and not (tmp_path / "t.h5").exists()
 
 
 @pytest.mark.parametrize(
@@ -78,10 +90,12 @@ def test_a_member_that_fails_is_recorded_and_the_others_go_on(tmp_path: Path) ->
         (["--vary", "input.dimension=[10]", "--output", "s"], "--output"),
     ],
 )
-def test_what_is_wrong_ends_the_sweep_before_anything_runs(words: list[str], word: str, tmp_path: Path) -> None:
-    bad = command("sweep", *words, cwd=tmp_path)
-    assert bad.returncode == 2 and bad.stderr.count("\n") == 1 and word in bad.stderr, bad.stderr
-    assert list(tmp_path.iterdir()) == []
+def test_what_is_wrong_ends_the_sweep_before_anything_runs(
+    words: list[str], word: str, tmp_path: Path, sweep: Callable[..., tuple[int, str]]
+) -> None:
+    status, said = sweep(*words)
+    assert status == 2 and said.count("\n") == 1 and word in said, said
+    assert [path.name for path in tmp_path.iterdir()] == ["c.toml"]
 
 
 def test_members_have_names_of_their_own_that_a_larger_sweep_keeps() -> None:

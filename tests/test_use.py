@@ -1,5 +1,6 @@
 """From Python: runs, results, parameters; files that explain themselves; comparisons with someone's own curve; log lines."""
 
+import importlib
 import importlib.util
 import logging
 import time
@@ -25,11 +26,18 @@ WORDS = ["--set", "input.dimension=inf", "--set", "discretization.accuracy=false
 WORDS += ["--set", "training.final_time=1.0", "--set", "output.times=5", "--set", "output.plot=false"]
 
 
+def say(module: str, *words: str, monkeypatch: pytest.MonkeyPatch, folder: Path) -> int:
+    """The exit status of a command line, run in this process."""
+    monkeypatch.chdir(folder)
+    monkeypatch.setattr("sys.argv", [module, *words])
+    return int(importlib.import_module(f"mfpde.{module}").main())
+
+
 def test_a_run_from_a_dict_is_the_run_of_the_command_and_writes_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     result = mfpde.run({"target": {"polynomial": "z1 + z1*z2"}}, comm=SELF, **SMALL)
     assert list(tmp_path.iterdir()) == []
-    assert command("solve", *WORDS, "--output", "out.h5", cwd=tmp_path).returncode == 0
+    assert say("solve", *WORDS, "--output", "out.h5", monkeypatch=monkeypatch, folder=tmp_path) == 0
     other = mfpde.open("out.h5")
     assert np.array_equal(result.time, other.time) and np.array_equal(result.loss, other.loss)
     assert result.coefficients.shape == (5, len(result.modes)) == (5, len(result.target)) and result.error is None
@@ -135,7 +143,9 @@ def test_without_xarray_one_line_says_what_to_install() -> None:
         mfpde.run(comm=SELF, **SMALL).to_xarray()
 
 
-def test_compare_reads_two_columns_and_knows_the_errors(tmp_path: Path) -> None:
+def test_compare_reads_two_columns_and_knows_the_errors(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     result = mfpde.run(comm=SELF, save=tmp_path / "out.h5", **{**SMALL, "a_nodes": None, "accuracy": 1e-2})
     assert result.error is not None
     rows = [f"{t:.17g}, {e + 0.5 * d:.17g}" for t, e, d in zip(result.time, result.loss, result.error, strict=True)]
@@ -143,21 +153,23 @@ def test_compare_reads_two_columns_and_knows_the_errors(tmp_path: Path) -> None:
     (tmp_path / "far.txt").write_text("# mine\n0 1.5 1e-3\n1 1.4 1e-3\n")
     near, far = (difference(read_text(tmp_path / name), read_history(tmp_path / "out.h5")) for name in ("near.csv", "far.txt"))
     assert 0.49 < near.excess < 0.51 and far.excess > 10 and np.isnan(near.max_coefficients)
-    done = command("compare", "out.h5", "near.csv", "far.txt", cwd=tmp_path)
-    assert done.returncode == 0, done.stderr
-    assert "near.csv agrees with out.h5" in done.stdout and "far.txt differs from out.h5" in done.stdout
+    assert say("compare", "out.h5", "near.csv", "far.txt", monkeypatch=monkeypatch, folder=tmp_path) == 0
+    said = capsys.readouterr().out
+    assert "near.csv agrees with out.h5" in said and "far.txt differs from out.h5" in said
     (tmp_path / "bad.txt").write_text("0 1 2 3\n")
-    bad = command("compare", "out.h5", "bad.txt", cwd=tmp_path)
-    assert bad.returncode == 2 and bad.stderr.count("\n") == 1
+    assert say("compare", "out.h5", "bad.txt", monkeypatch=monkeypatch, folder=tmp_path) == 2
+    assert capsys.readouterr().err.count("\n") == 1
 
 
-def test_inspect_prints_the_digits_that_hold(tmp_path: Path) -> None:
+def test_inspect_prints_the_digits_that_hold(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     result = mfpde.run(comm=SELF, save=tmp_path / "out.h5", **{**SMALL, "a_nodes": None, "accuracy": 1e-2})
     assert result.error is not None
     from mfpde.digits import credible
 
-    done = command("inspect", "out.h5", "--plot", cwd=tmp_path)
-    assert done.returncode == 0 and credible(result.loss[-1], result.error[-1]) in done.stdout, done.stderr
+    assert say("inspect", "out.h5", monkeypatch=monkeypatch, folder=tmp_path) == 0
+    assert credible(result.loss[-1], result.error[-1]) in capsys.readouterr().out
 
 
 def test_without_a_terminal_a_line_says_now_and_then_how_far_the_run_is(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -178,12 +190,15 @@ def test_without_a_terminal_a_line_says_now_and_then_how_far_the_run_is(monkeypa
     assert duration(45) == "45 s" and duration(720) == "12 min" and duration(12000) == "3 h 20 min"
 
 
-def test_a_batch_run_says_its_size_and_quiet_says_nothing(tmp_path: Path) -> None:
+def test_a_batch_run_says_its_size_and_quiet_says_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     done = command("solve", *WORDS, "--output", "out.h5", "--log", "log.txt", cwd=tmp_path)
     assert done.returncode == 0 and "4 unknowns" not in done.stderr
     assert "16 unknowns, about" in done.stdout and "MB on 1 rank" in done.stdout and "K = " in done.stdout
     assert "unknowns, about" in (tmp_path / "log.txt").read_text() and "wall time" in (tmp_path / "log.txt").read_text()
-    quiet = command("solve", *WORDS, "--output", "out.h5", "--quiet", cwd=tmp_path)
-    assert quiet.returncode == 0 and quiet.stdout == quiet.stderr == ""
-    bad = command("solve", *WORDS, "--output", "out.h5", "--log", "nowhere/log.txt", cwd=tmp_path, ranks=2)
+    assert say("solve", *WORDS, "--output", "out.h5", "--quiet", monkeypatch=monkeypatch, folder=tmp_path) == 0
+    said = capsys.readouterr()
+    assert said.out == said.err == ""
+    bad = command("solve", *WORDS, "--output", "out.h5", "--log", "nowhere/log.txt", cwd=tmp_path)
     assert bad.returncode == 2 and bad.stderr.count("\n") == 1 and "--log" in bad.stderr

@@ -100,13 +100,15 @@ def member_name(axes: Sequence[Axis], index: Sequence[int]) -> str:
     text = ",".join(f"{axis.name}={axis.labels[i]}" for axis, i in zip(axes, index, strict=True))
     exact = ",".join(axis.override(i) for axis, i in zip(axes, index, strict=True))
     short = re.sub(r"[^\w.,=+-]", "_", text)
-    if (
-        short != text
-        or len(short) > 100
-        or any(axis.labels[i] != _text(axis.values[i]) for axis, i in zip(axes, index, strict=True))
-    ):
+    told = all(_says(axis.labels[i], axis.values[i]) for axis, i in zip(axes, index, strict=True))
+    if short != text or len(short) > 100 or not told:
         short = f"{short[:100]}_{hashlib.sha256(exact.encode()).hexdigest()[:8]}"
     return short
+
+
+def _says(label: str, value: Any) -> bool:
+    """Whether a label is the value itself, rather than the value rounded."""
+    return label == _text(value).strip('"') if isinstance(value, str | bool) else float(label) == value
 
 
 def _text(value: Any) -> str:
