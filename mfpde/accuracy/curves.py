@@ -16,6 +16,7 @@ from mfpde.features.modes import hermite_modes
 from mfpde.problem.problem import Problem
 from mfpde.problem.stages import stage_times
 from mfpde.problem.target import FUNCTION_DEGREE
+from mfpde.progress import Heartbeat
 from mfpde.training.training import train
 
 Array = NDArray[np.float64]
@@ -81,7 +82,8 @@ class _Collector:
                 self.profiles.setdefault(name, (rule, []))[1].append(values)
 
     def stepped(self, flow: StageFlow, step: Step, inside: Interpolant | None) -> None:
-        pass
+        nodes = self.resolution.nodes
+        Heartbeat.beat(lambda: f"a study of {nodes} nodes is at t = {step.time:.4g}, step {step.steps}")
 
 
 def run(

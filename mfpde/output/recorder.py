@@ -12,8 +12,8 @@ import mfpde
 from mfpde.accuracy.passes import Answer
 from mfpde.evolution.flow import Field, Interpolant, Observation, StageFlow, Step, loss
 from mfpde.evolution.indicators import warnings
-from mfpde.output.hdf5 import ResultFile
 from mfpde.output.paraview import write_snapshot
+from mfpde.output.sink import Sink
 from mfpde.petsc import event
 from mfpde.problem.problem import Problem
 from mfpde.problem.sections import Config
@@ -50,7 +50,7 @@ class Recorder:
 
     def __init__(
         self,
-        file: ResultFile,
+        file: Sink,
         problem: Problem,
         flow: StageFlow,
         config: Config,
@@ -181,6 +181,7 @@ class Recorder:
     def error(self, answer: Answer) -> None:
         """Collective. The estimated error of E at every record, and how it came about."""
         found = answer.estimate
+        self.file.publish()  # the records, to which the errors belong
         for name, values in {"estimate": found.total, **found.parts}.items():
             self.file.dataset(f"/error/{name}", values)
         self.file.attributes({"accuracy": found.wanted, "accuracy_reached": found.reached}, "/error")

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 import mfpde
 from mfpde.features.modes import Modes
-from mfpde.output.hdf5 import ResultFile
+from mfpde.output.sink import Sink
 from mfpde.problem.problem import Problem
 from mfpde.problem.sections import Config
 
@@ -30,7 +30,7 @@ class RepeatRecorder:
         band: Half width of the confidence interval of `loss`; nan for a single run.
     """
 
-    def __init__(self, file: ResultFile, problem: Problem, modes: Modes, config: Config) -> None:
+    def __init__(self, file: Sink, problem: Problem, modes: Modes, config: Config) -> None:
         self.file = file
         self.repeats = config.particles.repeats
         self.started = time.monotonic()

@@ -234,8 +234,9 @@ class Output(_Section, frozen=True):
 
 
 class Config(_Section, frozen=True):
-    """One run's configuration."""
+    """One run's configuration; `parameters` are named constants, see `mfpde.problem.parameters`."""
 
+    parameters: dict[str, float | int | str] = {}
     target: TargetSection = TargetSection()
     network: Network = Network()
     input: Input = Input()
@@ -248,8 +249,10 @@ class Config(_Section, frozen=True):
 
     def to_toml(self) -> str:
         """The whole configuration, defaults included, as TOML text."""
-        lines = []
+        lines = ["[parameters]", *_pairs(self.parameters)] if self.parameters else []
         for name, section in msgspec.structs.asdict(self).items():
+            if not isinstance(section, _Section):
+                continue
             lines.append(f"[{name}]")
             values = msgspec.structs.asdict(section)
             stages = values.pop("stages", ())
