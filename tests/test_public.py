@@ -19,15 +19,18 @@ NAMES = (
 )  # fmt: skip
 # Nobody may import from a later row, nor from another room of the same row.
 ROWS: tuple[tuple[str, ...], ...] = (
-    ("errors", "callable"),
-    ("progress", "parallel"),
+    ("errors", "callable", "digits"),
+    ("progress", "interrupts", "petsc"),
+    ("parallel",),
     ("compile",),
     ("problem",),
     ("features",),
     ("elements",),
     ("evolution",),
     ("training",),
+    ("accuracy",),
     ("output",),
+    ("density",),
     ("particles", "kernel"),
     ("learnability",),
     ("solve", "inspect", "compare"),
