@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from mpi4py import MPI
 
-from mfpde.elements.labels import Labels, label_rules
+from mfpde.elements.labels import Labels
 from mfpde.elements.rules import Rule
 from mfpde.evolution.flow import StageFlow, loss
 from mfpde.features.modes import modes_of

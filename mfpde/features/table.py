@@ -7,6 +7,7 @@ are the number of its interval.
 """
 
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from math import factorial, sqrt
 
 import numpy as np
@@ -47,6 +48,7 @@ class Table:
         return float(2.0 ** (self.exponent + (len(self.coefficients) - 1) // PER_OCTAVE))
 
 
+@lru_cache(maxsize=8)
 def build_table(activation: Activation, k_max: int, S_max: float) -> Table:
     """The table of G_0..G_{k_max} on [0, S_max], rounded up to whole octaves.
 
