@@ -11,12 +11,14 @@ from pathlib import Path
 import numpy as np
 from mpi4py import MPI
 
-from mfpde.evolution.dynamics import MeanFieldFlow, Points
+from mfpde.evolution.lagrangian import LagrangianFlow, Nodes
+from mfpde.features.features import Features
+from mfpde.features.modes import modes_of
 from mfpde.problem.config import load
 from mfpde.problem.problem import Problem, build_problem
 from mfpde.training.averaging import Moments, law_moments
 from mfpde.training.spectrum import Spectrum, kernel_modes, spectrum
-from mfpde.training.training import train
+from mfpde.training.training import Silent, neurons, train
 
 TARGETS = (
     "z1 + z1^2",
@@ -44,12 +46,12 @@ def labels(panels: int, points: int) -> tuple[np.ndarray, np.ndarray]:
 
 def law(problem: Problem, panels: int, points: int, tolerance: float) -> Moments:
     """The moments of w at the end of stage 2."""
-    numbers = load(None, [f"discretization.tolerance={tolerance}"]).discretization
+    numbers = load(None).discretization
     a, weight = labels(panels, points)
-    start = Points(np.column_stack((a, np.zeros_like(a))), np.zeros((len(a), problem.p)), weight)
-    flow = MeanFieldFlow(MPI.COMM_SELF, problem, numbers, points=start)
-    end = train(flow, [], lambda *_: None, stages=1)
-    moments = law_moments(flow, flow.layout.views(end.vector), 2 * problem.stages[1].degree)
+    start = Nodes(a, np.zeros((problem.p, len(a))), np.zeros_like(a), weight)
+    features = Features(MPI.COMM_SELF, modes_of(problem, numbers), problem.stages[0].activation)
+    end = train(problem, LagrangianFlow(problem, features, start), [], tolerance, Silent(), stages=1)
+    moments = law_moments(MPI.COMM_SELF, neurons(end), problem.d - problem.p, 2 * problem.stages[1].degree)
     assert moments is not None
     return moments
 

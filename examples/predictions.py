@@ -17,7 +17,9 @@ import numpy as np
 from mpi4py import MPI
 from numpy.typing import NDArray
 
-from mfpde.features.modes import hermite_modes
+from mfpde.elements.labels import make_labels
+from mfpde.elements.resolution import given_resolution
+from mfpde.features.modes import modes_of
 from mfpde.learnability.gap import parabola_target
 from mfpde.learnability.polynomials import number, raw_monomials, text
 from mfpde.learnability.predictions import Labels, departure_time, follow_labels, predicted_times
@@ -128,10 +130,12 @@ def departures(polynomial: str, time: float, law: str, dimensions: list[float], 
     labels = infinite(configuration(polynomial, TANH, time, inf, *few), predict(polynomial, TANH), times)
     found = []
     for d in dimensions:
-        problem = build_problem(configuration(polynomial, TANH, time, d, *few))
+        config = configuration(polynomial, TANH, time, d, *few)
+        problem, numbers = build_problem(config), config.discretization
         # At leap 3 the neurons leave one after another, the outermost first: panels follow that.
         rule = {1: normal_rule(32, 6), 2: normal_rule(1, 24), 3: normal_rule(1, 16)}[problem.p]
-        curve = characteristics(problem, hermite_modes(problem.p, 6, 2, d), times.tolist(), rule, 1e-9)
+        rules = make_labels(problem, given_resolution(problem, config.discretization))
+        curve = characteristics(problem, rules, modes_of(problem, numbers), times.tolist(), rule, 1e-9)
         found.append(departure_time(times, curve.loss, labels.loss, drop))
     return np.array(found), labels
 

@@ -12,11 +12,12 @@ from pathlib import Path
 import numpy as np
 from mpi4py import MPI
 
-from mfpde.evolution.dynamics import MeanFieldFlow
+from mfpde.evolution.flow import loss
+from mfpde.evolution.start import start_flow
 from mfpde.problem.config import load
 from mfpde.problem.problem import build_problem
 from mfpde.training.linear import LinearFlow
-from mfpde.training.training import next_flow, train
+from mfpde.training.training import Silent, next_flow, train
 
 BASE = ["training.strategy=chen-ge", "training.final_time=8.0", "discretization.r_nodes=2", "discretization.a_nodes=24"]
 TARGETS = {2: "z1 + z1*z2", 3: "z1 + z1*z2 + z1*z2*z3"}
@@ -41,7 +42,7 @@ class Case:
         return 2 * self.linear.rate_on_V
 
     def loss(self, time: np.ndarray) -> np.ndarray:
-        return 0.5 * ((self.linear.exact(time) - self.linear.target) ** 2).sum(axis=1)
+        return np.asarray(loss(self.linear.exact(time), self.linear.target))
 
     @property
     def measured(self) -> float:
@@ -58,8 +59,8 @@ def run(target: str, start: str, d: str, cells: int, tolerance: float, *options:
     mesh = [f"discretization.cells={cells}", "discretization.grading=2.0"]
     config = load(None, [*BASE, *case, *mesh, *labels, *options])
     problem = build_problem(config)
-    flow = MeanFieldFlow(MPI.COMM_WORLD, problem, config.discretization)
-    linear = next_flow(train(flow, [], lambda *_: None, stages=1), problem, 1)
+    flow = start_flow(MPI.COMM_WORLD, problem, config.discretization)
+    linear = next_flow(train(problem, flow, [], problem.numbers(config.discretization).tolerance, Silent(), stages=1), problem, 1)
     assert isinstance(linear, LinearFlow)
     return Case(start, float(d), linear)
 

@@ -1,54 +1,105 @@
 """What the command lines share: arguments, the configuration on all ranks, and how errors end a job."""
 
 import argparse
+import io
 import os
+import signal
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 import mfpde
-from mfpde.errors import InputError, RunError
+from mfpde.errors import InputError, RunError, one_line
 from mfpde.parallel import on_first
 
 
 def run_command(parser: argparse.ArgumentParser, body: Callable[[Any, argparse.Namespace], None]) -> int:
     """Collective over all ranks. Parses the command line, runs `body(comm, arguments)` and returns the exit status.
 
-    Status 0; 2 for bad input and 1 for a run that cannot go on, with one line on rank 0's standard error; an unexpected
-    error on any rank ends all of them.
+    Status 0; 2 for bad input and 1 for a run that cannot go on, 130 and 143 for one that SIGINT or SIGTERM ended, with one
+    line on standard error; an error on any rank ends all of them within seconds.
     """
     arguments, petsc_options = _parse(parser, sys.argv[1:])
+    prepare_streams()
     import petsc4py
 
     petsc4py.init(["mfpde", *petsc_options])
+    signal.signal(signal.SIGPIPE, signal.SIG_IGN)  # PETSc would end the run; a write that fails is handled below
     from mpi4py import MPI
 
+    from mfpde.interrupts import GRACE, Interrupted, abort, pending, signals_noted
+    from mfpde.parallel import any_failed
+    from mfpde.petsc import check_options, unused_options
+
     comm = MPI.COMM_WORLD
-    try:
-        body(comm, arguments)
-    except (InputError, RunError) as error:
-        # Raised on all ranks alike: an orderly end, and one line.
+    with signals_noted(comm):
+
+        def checked() -> None:
+            check_options(petsc_options)
+            body(comm, arguments)
+
+        status, message = outcome(checked)
+        if message is not None and pending():  # what a signal brings down with it, such as the compiler, is not the reason
+            interrupted = Interrupted(pending())
+            status, message = interrupted.status, message if status == interrupted.status else str(interrupted)
+        anywhere = any_failed(comm, message is not None, GRACE)
+        if anywhere is None:  # the others are elsewhere, waiting for this rank
+            abort(comm, status, f"rank {comm.rank}: {message}")
+        if anywhere:
+            outcomes = comm.allgather((status, message))
+            status = max(status for status, _ in outcomes)
+            message = next(message for _, message in outcomes if message is not None)
         if comm.rank == 0:
-            print(f"mfpde: {error}", file=sys.stderr, flush=True)
+            advice = [f"warning: {text}" for text in unused_options(petsc_options)] if not anywhere else [message]
+            for text in filter(None, advice):
+                say(text)
         comm.Barrier()
-        return 2 if isinstance(error, InputError) else 1
-    except KeyboardInterrupt:
-        _abort(comm, 130, "interrupted")
+    return status
+
+
+def outcome(body: Callable[[], None]) -> tuple[int, str | None]:
+    """Runs `body`; the exit status, and what to say if it raised anything: "" for nothing."""
+    from mfpde.interrupts import Interrupted
+
+    try:
+        body()
+    except InputError as error:
+        return 2, str(error)
+    except RunError as error:
+        return 1, str(error)
+    except Interrupted as error:
+        return error.status, str(error)
+    except BrokenPipeError:  # the reader of our output, such as head, has left
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0, ""
+    except MemoryError as error:
+        return 1, f"out of memory: {error}"
     except Exception as error:
         import traceback
 
         traceback.print_exc()
-        _abort(comm, 1, f"rank {comm.rank}: {type(error).__name__}: {error}")
-    return 0
+        return 1, f"{type(error).__name__}: {error}"
+    return 0, None
 
 
-def _abort(comm: Any, status: int, message: str) -> NoReturn:
-    """One rank's failure ends all of them, rather than leaving them waiting."""
-    print(f"mfpde: {message}", file=sys.stderr, flush=True)
-    if comm.size > 1:
-        comm.Abort(status)
-    sys.exit(status)
+def say(text: str) -> None:
+    """One line on standard error, if anybody still listens there."""
+    with suppress(OSError):
+        print(f"mfpde: {one_line(text)}", file=sys.stderr, flush=True)
+
+
+def prepare_streams() -> None:
+    """Standard streams that take what is written: also closed ones, and those of a locale without the letters."""
+    for number in range(3):
+        try:
+            os.fstat(number)
+        except OSError:  # else the next file opened, such as the result, would be standard output
+            os.open(os.devnull, os.O_RDWR)
+    sys.stdout, sys.stderr = (stream or open(os.devnull, "w") for stream in (sys.stdout, sys.stderr))  # noqa: SIM115
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")
 
 
 def config_parser(module: str, description: str) -> argparse.ArgumentParser:
@@ -71,29 +122,34 @@ def _parse(parser: argparse.ArgumentParser, words: list[str]) -> tuple[argparse.
     ours, petsc = (words[: words.index("--")], words[words.index("--") + 1 :]) if "--" in words else (words, [])
     if int(os.environ.get("PMI_RANK", "0")) > 0:  # usage errors and help are said once
         parser.print_help = parser.print_usage = lambda *args, **kwargs: None  # type: ignore[method-assign]
-        parser.error = lambda message: sys.exit(2)  # type: ignore[assignment, method-assign]
+        parser.error = lambda message: sys.exit(2)  # type: ignore[method-assign]
     return parser.parse_args(ours), petsc
 
 
-def load_problem(comm: Any, arguments: argparse.Namespace, overrides: tuple[str, ...] = ()) -> Any:
+def load_problem(comm: Any, arguments: argparse.Namespace, overrides: tuple[str, ...] = (), place: str | None = None) -> Any:
     """Collective. The configuration and the problem of a `config_parser`'s arguments, on all ranks.
 
     Args:
         comm: All ranks; the first one reads and checks, the others get plain data.
         arguments: Of the command line.
         overrides: Further "section.key=value", which win.
+        place: The result file, instead of what the arguments say; its directory may be still to come.
 
     Raises:
         InputError: On all ranks, for the first thing that is wrong.
     """
+    from mfpde.output.paths import check_output
     from mfpde.problem.config import load
     from mfpde.problem.problem import build_problem
 
     def read() -> Any:
         import json
 
-        output = [] if arguments.output is None else [f"output.file={json.dumps(arguments.output)}"]
-        config = load(arguments.config, [*arguments.set, *output, *overrides])
+        file = arguments.output if place is None else place
+        output = [] if file is None else [f"output.file={json.dumps(file)}"]
+        config = load(arguments.config, [*arguments.set, *overrides, *output])
+        if place is None:
+            check_output(Path(config.output.file), "output.file")
         return config, build_problem(config)
 
     return on_first(comm, read)

@@ -25,13 +25,15 @@ def main() -> int:
 def _compare(arguments: argparse.Namespace) -> Any:
     from mfpde.errors import InputError
     from mfpde.output.comparison import plot_comparison
-    from mfpde.output.history import difference, read_history
+    from mfpde.output.history import difference, probe, read_history
+    from mfpde.output.paths import check_picture
     from mfpde.progress import text_table
 
     if len(arguments.files) < 2:
         raise InputError("compare: one file; allowed: two or more")
-    if arguments.output.suffix != ".png" or not arguments.output.parent.is_dir():
-        raise InputError(f"--output {str(arguments.output)!r}: allowed: a .png file in an existing directory")
+    check_picture(arguments.output, "--output")
+    for path in filter(Path.is_file, arguments.files):
+        probe(path)
     first, *others = histories = [read_history(path) for path in arguments.files]
     differences = [difference(other, first) for other in others]
     head = [f"against {first.path}", "max |dE|", "L2 of dE", "max |dm|", "L2 of dm", "interpolation"]

@@ -3,7 +3,9 @@
 The sizes that inner loops run over (p, the nodes of a cell) are macros, so that the compiler sees their trip counts.  The
 cache lies in ``$XDG_CACHE_HOME/mfpde`` (``~/.cache/mfpde``); its key is the source, the macros, the flags, the
 interpreter and the processor.  A shared library appears under its final name by one rename, so ranks and jobs that
-compile the same code at the same time cannot see half of one.
+compile the same code at the same time cannot see half of one.  What is loaded runs with the user's rights: the
+directory is the user's alone, and a library that another user could have written, or that does not end with the digest
+of its name and content (truncated, foreign, of another key), is built again.
 """
 
 import hashlib
@@ -12,6 +14,7 @@ import os
 import platform
 import re
 import shutil
+import stat
 import sys
 import sysconfig
 import tempfile
@@ -57,9 +60,44 @@ def _library(source: Path, declarations: str, macros: Mapping[str, int]) -> tupl
     name = f"_{source.stem}_{hashlib.sha256(chr(0).join(parts).encode()).hexdigest()[:16]}"
     cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "mfpde"
     path = cache / (name + str(sysconfig.get_config_var("EXT_SUFFIX")))
-    if not path.exists():
+    _make_private(cache)
+    if not _is_sound(path):
         _build(path, name, code, declarations, macros)
     return path, name
+
+
+def _make_private(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        status = folder.stat()
+        if status.st_uid == os.getuid() and status.st_mode & 0o077:
+            folder.chmod(0o700)
+    except OSError as exception:
+        raise InputError(f"cannot use the cache of compiled code {folder}: {exception.strerror}; set XDG_CACHE_HOME") from None
+    if status.st_uid != os.getuid():
+        raise InputError(
+            f"the cache of compiled code {folder} belongs to another user; set XDG_CACHE_HOME to a directory of your own"
+        )
+
+
+def _is_sound(path: Path) -> bool:
+    """Whether a library is there as this user has built it."""
+    try:
+        status = path.lstat()
+        if not stat.S_ISREG(status.st_mode) or status.st_uid != os.getuid() or status.st_mode & 0o022:
+            return False
+        content = path.read_bytes()
+    except OSError:
+        return False
+    return content[-DIGEST:] == _digest(path, content[:-DIGEST])
+
+
+def _digest(path: Path, content: bytes) -> bytes:
+    return hashlib.sha256(path.name.encode() + content).digest()
+
+
+# Bytes of the digest behind a library; the loader does not mind them.
+DIGEST = 32
 
 
 def _build(path: Path, name: str, code: str, declarations: str, macros: Mapping[str, int]) -> None:
@@ -72,9 +110,12 @@ def _build(path: Path, name: str, code: str, declarations: str, macros: Mapping[
     ffi.cdef(declarations)
     ffi.set_source(name, code, define_macros=sorted(macros.items()), extra_compile_args=list(FLAGS))
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=path.parent) as folder:
-            os.replace(ffi.compile(tmpdir=folder), path)
+            built = Path(ffi.compile(tmpdir=folder))
+            content = built.read_bytes()
+            built.write_bytes(content + _digest(path, content))
+            built.chmod(0o700)
+            os.replace(built, path)
     except VerificationError as exception:
         raise InputError(f"the C compiler {compiler!r} failed (are the Python headers installed?): {exception}") from None
     except OSError as exception:

@@ -1,9 +1,41 @@
-"""The one exception that means: the user can mend this."""
+"""The exceptions that mean: the user can mend this.  Their messages are one line of printable ASCII."""
+
+from typing import Any
+
+# Characters of what the user wrote in a message, and of a message.
+LONGEST_QUOTE, LONGEST_LINE = 80, 1200
 
 
 class InputError(Exception):
     """Bad input, said in one line that names the key and what is allowed; the exit status is 2."""
 
+    def __init__(self, message: str) -> None:
+        super().__init__(one_line(message))
+
 
 class RunError(Exception):
     """The run cannot go on (blow-up, step size underflow): one line with the time and advice; the exit status is 1."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(one_line(message))
+
+
+def one_line(message: str) -> str:
+    """A message as one line that can be read: printable ASCII, without the middle of very long ones."""
+    words = " ".join(message.split())
+    line = "".join(c if " " <= c <= "~" else ascii(c)[1:-1] for c in _shortened(words, LONGEST_LINE))
+    return _shortened(line, LONGEST_LINE)
+
+
+def quoted(value: Any) -> str:
+    """What the user wrote, for a message: its repr in ASCII, shortened in the middle."""
+    try:
+        text = ascii(value)
+    except (ValueError, RecursionError):  # integers of more than 4,300 digits
+        return f"a value of type {type(value).__name__} that is too long to print"
+    return _shortened(text, LONGEST_QUOTE)
+
+
+def _shortened(text: str, longest: int) -> str:
+    half = longest // 2 - 3
+    return text if len(text) <= longest else f"{text[:half]} ... {text[-half:]}"

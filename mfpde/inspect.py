@@ -1,7 +1,6 @@
 """Says what is in a result file, and draws it: `python -m mfpde.inspect FILE [--plot]`."""
 
 import argparse
-import os
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,8 +9,8 @@ from typing import Any
 import h5py
 import numpy as np
 
-from mfpde.errors import InputError
-from mfpde.output.history import open_result
+from mfpde.command import outcome, prepare_streams, say
+from mfpde.output.history import open_result, probe
 from mfpde.progress import table
 
 # In a picture of a density, for each axis.
@@ -24,23 +23,22 @@ def main() -> int:
     parser.add_argument("file", type=Path)
     parser.add_argument("--plot", action="store_true", help="draw loss, Hermite coefficients and density to PNG beside the file")
     arguments = parser.parse_args()
-    try:
-        _inspect(arguments.file, arguments.plot)
-    except BrokenPipeError:  # the reader of our output, such as head, has left
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    except InputError as error:
-        print(f"mfpde: {error}", file=sys.stderr)
-        return 2
-    return 0
+    prepare_streams()
+    status, message = outcome(lambda: _inspect(arguments.file, arguments.plot))
+    if message:
+        say(message)
+    return status
 
 
 def _inspect(path: Path, plot: bool) -> None:
+    if path.is_file():
+        probe(path)
     with open_result(path) as file:
         report = _report(file)
-    print(report)
+    print(report, flush=True)
     if plot:
         for name, picture in _pictures(path):
-            print(f"{name} drawn to {picture}" if picture else f"{name}: no snapshot to draw")
+            print(f"{name} drawn to {picture}" if picture else f"{name}: no snapshot to draw", flush=True)
 
 
 def _pictures(path: Path) -> Iterator[tuple[str, Path | None]]:
@@ -77,8 +75,9 @@ def _report(file: Any) -> str:
         rows.append(("method", f"{file.attrs['method']} (mfpde.particles), repeats: {len(file.get('repeats', '1'))}"))
     else:
         rows.append(("steps", f"{history['steps'][-1]} in {history['wall_time'][-1]:.2f} s"))
-        indicators = ("label_error", "top_modes", "outer_mass", "negative", "fold")
-        rows += [(name, f"at most {history[name][:].max():.2e}") for name in indicators]
+        from mfpde.evolution.indicators import indicators
+
+        rows += [(name, f"at most {history[name][:].max():.2e}") for name in indicators() if name in history]
     return "\n\n".join((table(rows), _coefficients(file), _contents(file), "configuration\n" + file.attrs["config"].rstrip()))
 
 

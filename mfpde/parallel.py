@@ -1,13 +1,14 @@
-"""What all ranks do together: rank 0 acts and the others learn how it went; shares of a number of things."""
+"""What all ranks do together: rank 0 acts and the others learn how it went; agreement at the end; shares of things."""
 
+import time
 from collections.abc import Callable
 from typing import Any
 
-from mfpde.errors import InputError
+from mfpde.errors import InputError, RunError
 
 
 def on_first(comm: Any, action: Callable[[], Any], share: bool = True) -> Any:
-    """Collective. The value of `action` on rank 0; its InputError is raised on all ranks.
+    """Collective. The value of `action` on rank 0; what it raises is raised on all ranks.
 
     Args:
         comm: All ranks that call.
@@ -15,18 +16,48 @@ def on_first(comm: Any, action: Callable[[], Any], share: bool = True) -> Any:
         share: Whether the value is broadcast; otherwise it is None on the other ranks.
 
     Raises:
-        InputError: On all ranks, if `action` raises one.
+        InputError, RunError: On all ranks, if `action` raises one.
+        RunError: On the other ranks, if `action` raises any other Exception, which rank 0 raises.
     """
-    value = error = None
+    value = reason = None
+    error: Exception | None = None
     if comm.rank == 0:
         try:
             value = action()
-        except InputError as exception:
-            error = str(exception)
-    error, shared = comm.bcast((error, value if share else None))
+        except Exception as exception:
+            error = exception
+            known = isinstance(error, InputError | RunError)
+            reason = (InputError if isinstance(error, InputError) else RunError), str(error) if known else repr(error)
+    reason, shared = comm.bcast((reason, value if share else None))
     if error is not None:
-        raise InputError(error)
+        raise error
+    if reason is not None:
+        raise reason[0](reason[1])
     return shared if share else value
+
+
+def any_failed(comm: Any, failed: bool, seconds: float) -> bool | None:
+    """Collective where all is well. Whether any rank failed; None on one that did, if the others do not come here.
+
+    Args:
+        comm: All ranks.
+        failed: Whether this one did, which the others may not know: it waits for them no longer than `seconds`, once.
+    """
+    global _apart
+    if _apart:
+        return None
+    request = comm.Ibarrier()
+    deadline = time.monotonic() + seconds
+    while not request.Test():
+        if failed and time.monotonic() > deadline:
+            _apart = True
+            return None
+        time.sleep(0.001)
+    return bool(any(comm.allgather(failed)))
+
+
+# Whether this rank has waited for the others in vain.
+_apart = False
 
 
 def share(comm: Any, count: int) -> tuple[int, int]:

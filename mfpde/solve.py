@@ -3,11 +3,16 @@
 import argparse
 import sys
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from mfpde.callable import make_callable
 from mfpde.command import config_parser, load_problem, run_command
+
+if TYPE_CHECKING:
+    from mfpde.training.training import Output
 
 
 @dataclass(frozen=True)
@@ -16,6 +21,7 @@ class Summary:
 
     Attributes:
         time, loss: At the last record; `first_loss` at the first.
+        answer: Its estimated error, if one was asked for (`mfpde.accuracy.passes.Answer`), else None.
         mass_error: Largest |mass - 1| of a slice over all records.
         steps, rejected: Time steps.
         unknowns: Numbers that evolve, over all ranks.
@@ -26,6 +32,7 @@ class Summary:
     time: float
     first_loss: float
     loss: float
+    answer: Any
     mass_error: float
     steps: int
     rejected: int
@@ -37,12 +44,14 @@ class Summary:
 def main() -> int:
     """Collective over all ranks. Runs the command line and returns the exit status."""
     description = "Solve the mean-field training dynamics of a two-layer network for the density of its neurons."
-    return run_command(config_parser("solve", description), _command)
+    parser = config_parser("solve", description)
+    parser.add_argument("--budget", type=float, metavar="SECONDS", help="begin no further pass for the accuracy after this time")
+    return run_command(parser, _command)
 
 
 def _command(comm: Any, arguments: argparse.Namespace) -> None:
     config, problem = load_problem(comm, arguments)
-    summary = solve(comm, config, problem)
+    summary = solve(comm, config, problem, budget=arguments.budget)
     if comm.rank != 0:
         return
     from mfpde.progress import table
@@ -50,7 +59,7 @@ def _command(comm: Any, arguments: argparse.Namespace) -> None:
     path = Path(config.output.file)
     rows = [
         ("time", f"{summary.time:g}"),
-        ("loss", f"{summary.first_loss:.10g} -> {summary.loss:.10g}"),
+        *_loss_rows(summary),
         ("mass error", f"{summary.mass_error:.1e}"),
         ("steps", f"{summary.steps} ({summary.rejected} rejected)"),
         ("unknowns", f"{summary.unknowns}"),
@@ -66,39 +75,108 @@ def _command(comm: Any, arguments: argparse.Namespace) -> None:
     print(table(rows), flush=True)
 
 
-def solve(comm: Any, config: Any, problem: Any) -> Summary:
+def _loss_rows(summary: Summary) -> list[tuple[str, str]]:
+    from mfpde.digits import credible
+
+    if summary.answer is None:
+        return [("loss", f"{summary.first_loss:.10g} -> {summary.loss:.10g}     (error not estimated)")]
+    found, last = summary.answer.estimate, summary.answer.passes[-1]
+    parts = ", ".join(f"{source} {values[-1]:.0e}" for source, values in found.parts.items() if values[-1] > 0)
+    first, end = credible(summary.first_loss, found.total[0]), credible(summary.loss, found.total[-1])
+    seconds = sum(run.study_seconds + run.main_seconds + run.check_seconds for run in summary.answer.passes)
+    count = len(summary.answer.passes)
+    chosen = f"chosen in {seconds - last.main_seconds:.1f} s, main run {last.main_seconds:.1f} s"
+    return [
+        ("loss", f"{first} -> {end}     ({parts})"),
+        ("accuracy", f"{found.reached:.1e} over the whole run, {found.wanted:.1e} asked for"),
+        ("resolution", f"{last.resolution}     {chosen}" + (f", {count} passes" if count > 1 else "")),
+    ]
+
+
+def solve(comm: Any, config: Any, problem: Any, outputs: Sequence["Output"] = (), budget: float | None = None) -> Summary:
     """Collective. Solves one problem and writes its result file.
+
+    Args:
+        comm: All ranks.
+        config: The configuration, see `mfpde.load`.
+        problem: What it describes, see `mfpde.build_problem`.
+        outputs: What is written besides; each is told of the stages and of the records.
+        budget: Seconds after which no further pass for the accuracy begins; an hour if not given.
 
     Raises:
         InputError: On all ranks, if the result cannot be written.
         RunError: On all ranks, if the run cannot go on; the file keeps the records up to then.
     """
-    from mfpde.evolution.start import start_flow
     from mfpde.output.hdf5 import ResultFile
-    from mfpde.output.recorder import Recorder
     from mfpde.progress import Progress
-    from mfpde.training.training import train
 
     started = time.monotonic()
-    times = config.history_times
-    with ResultFile(comm, Path(config.output.file)) as file:
-        flow = start_flow(comm, problem, config.discretization, config.parallel.mesh_ranks)
-        with Progress(comm.rank, times[-1]) as bar:
-            recorder = Recorder(file, problem, flow, config, bar)
-            end = train(problem, flow, times, problem.numbers(config.discretization).tolerance, recorder).step
-        unknowns = comm.allreduce(flow.size)
+    times, options = config.history_times, config.discretization
+    with ResultFile(comm, Path(config.output.file)) as file, Progress(comm.rank, times[-1]) as bar:
+        follow = _at_given_resolution if options.frame == "affine" or options.accuracy is False else _to_accuracy
+        recorder, end, answer, unknowns = follow(comm, config, problem, file, bar, budget, outputs)
+    warned = list(recorder.warned.values())
+    if answer is not None and answer.estimate.reached > options.accuracy:
+        found = answer.estimate
+        warned.append(
+            f"the accuracy reached is {found.reached:.1e}, and {options.accuracy:.1e} was asked for: {found.worst} is left; "
+            "raise --budget, or leave discretization keys to the run"
+        )
     return Summary(
-        time=end.time,
+        time=end.step.time,
         first_loss=recorder.first_loss,
         loss=recorder.loss,
+        answer=answer,
         mass_error=recorder.mass_error,
-        steps=end.steps,
-        rejected=end.rejected,
+        steps=end.step.steps,
+        rejected=end.step.rejected,
         unknowns=unknowns,
         wall_time=time.monotonic() - started,
-        warnings=tuple(recorder.warned.values()),
+        warnings=tuple(warned),
     )
 
+
+def _at_given_resolution(
+    comm: Any, config: Any, problem: Any, file: Any, bar: Any, budget: float | None, outputs: Sequence["Output"]
+) -> tuple[Any, ...]:
+    """Collective. One run at the numbers of the configuration, or at their defaults."""
+    from mfpde.evolution.start import start_flow
+    from mfpde.output.recorder import Recorder
+    from mfpde.training.training import Together, train
+
+    options = config.discretization
+    flow = start_flow(comm, problem, options, config.parallel.mesh_ranks)
+    recorder = Recorder(file, problem, flow, config, bar)
+    witness = Together(recorder, tuple(outputs))
+    end = train(problem, flow, config.history_times, problem.numbers(options).tolerance, witness)
+    return recorder, end, None, comm.allreduce(flow.size)
+
+
+def _to_accuracy(
+    comm: Any, config: Any, problem: Any, file: Any, bar: Any, budget: float | None, outputs: Sequence["Output"]
+) -> tuple[Any, ...]:
+    """Collective. As many runs as the accuracy takes; the last main run is the one that is written."""
+    from mfpde.accuracy.passes import BUDGET, Main, train_accurately
+    from mfpde.output.recorder import Recorder
+    from mfpde.training.training import Together
+
+    recorders: list[tuple[Recorder, int]] = []
+
+    def begin(main: Main) -> tuple[Together[Recorder], list[float]]:
+        if recorders:
+            file.restart()
+        recorder = Recorder(file, problem, main.flow, config, bar, main.correction)
+        recorders.append((recorder, comm.allreduce(main.flow.size)))
+        return Together(recorder, tuple(outputs)), recorder.losses
+
+    limits = {"budget": BUDGET if budget is None else budget, "mesh_ranks": config.parallel.mesh_ranks}
+    answer = train_accurately(comm, problem, config.discretization, config.history_times, begin, **limits)
+    recorder, unknowns = recorders[-1]
+    recorder.error(answer)
+    return recorder, answer.end, answer, unknowns
+
+
+make_callable(__name__)
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -40,7 +40,7 @@ def quadratic_loss(problem, times, start=None):  # type: ignore[no-untyped-def]
     d = start.shape[1]
     full = np.zeros((d, d))
     full[: problem.p, : problem.p] = B
-    xi = problem.xi_w.constant
+    xi = problem.stages[0].xi_w.constant
 
     def residual(C):  # type: ignore[no-untyped-def]
         Q = (C[0] - C[1]) / 2 - full

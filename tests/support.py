@@ -3,30 +3,48 @@
 import os
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from mpi4py import MPI
 
-from mfpde.elements.labels import Labels
+from mfpde.elements.labels import Labels, make_labels
+from mfpde.elements.resolution import given_resolution
 from mfpde.elements.rules import Rule
-from mfpde.evolution.flow import StageFlow, loss
+from mfpde.evolution.flow import Flow, Interpolant, Recording, StageFlow, Step, loss
+from mfpde.evolution.integrate import integrate
+from mfpde.evolution.start import start_flow
+from mfpde.features.features import Features
 from mfpde.features.modes import modes_of
 from mfpde.particles.characteristics import characteristics
+from mfpde.particles.reduced import run_gauss
+from mfpde.particles.sampling import normal_rule
 from mfpde.problem.config import load
 from mfpde.problem.problem import Problem, build_problem
 from mfpde.problem.sections import Config
 
 SELF = MPI.COMM_SELF
+# The density on a reference mesh in an affine frame, for tests that are about it.
+AFFINE = "discretization.frame=affine"
+# Few labels and records, for particles.
+COARSE = ["discretization.a_nodes=8", "discretization.r_nodes=2", "output.times=5", "training.final_time=4.0"]
+# A network whose second moments obey closed equations.
+QUADRATIC = ["network.activation=quadratic", "initial.a=rademacher", "training.xi_a=0", "training.xi_w=0.1", "input.dimension=12"]
+
+
+def clean_environment() -> dict[str, str]:
+    """The environment without the parent's own MPI."""
+    return {k: v for k, v in os.environ.items() if not k.startswith(("PMI", "HYDRA", "MPI"))}
 
 
 def command(module: str, *arguments: str, ranks: int = 1, cwd: Path) -> subprocess.CompletedProcess[str]:
     """Runs a module of the package under mpirun; the parent's own MPI environment is not inherited."""
-    environment = {k: v for k, v in os.environ.items() if not k.startswith(("PMI", "HYDRA", "MPI"))}
     launcher = [str(Path(sys.executable).with_name("mpirun")), "-n", str(ranks)] if ranks > 1 else []
     words = [*launcher, sys.executable, "-m", f"mfpde.{module}", *arguments]
-    return subprocess.run(words, cwd=cwd, capture_output=True, text=True, timeout=120, env=environment, check=False)
+    return subprocess.run(words, cwd=cwd, capture_output=True, text=True, timeout=120, env=clean_environment(), check=False)
 
 
 def read(*overrides: str, comm: MPI.Intracomm = SELF) -> tuple[Config, Problem]:
@@ -41,22 +59,91 @@ def read(*overrides: str, comm: MPI.Intracomm = SELF) -> tuple[Config, Problem]:
 
 def labels_of(config: Config, problem: Problem) -> Labels:
     """The labels that a configuration asks for."""
-    return label_rules(problem, config.discretization.a_nodes, config.discretization.r_nodes)
+    return make_labels(problem, given_resolution(problem, config.discretization))
+
+
+def coarse(*overrides: str) -> tuple[Config, Problem, Features]:
+    """A problem with few labels, and its features on one rank."""
+    config, problem = read(*COARSE, *overrides)
+    return config, problem, features_of(config, problem)
+
+
+def features_of(config: Config, problem: Problem, comm: MPI.Intracomm = SELF) -> Features:
+    """Collective. The features of the first stage."""
+    return Features(comm, modes_of(problem, problem.numbers(config.discretization)), problem.stages[0].activation)
+
+
+def first_flow(*overrides: str, comm: MPI.Intracomm = SELF) -> tuple[StageFlow, Problem, Config]:
+    """Collective. The flow of the first stage, with few records."""
+    config, problem = read("output.times=5", *overrides, comm=comm)
+    return start_flow(comm, problem, config.discretization), problem, config
+
+
+def packed(flow: Flow) -> np.ndarray:
+    """The state at t = 0."""
+    vector = np.empty(flow.size)
+    flow.pack(vector)
+    return vector
+
+
+def rates_of(flow: Flow, vector: np.ndarray, time: float = 0.0) -> np.ndarray:
+    """Collective. The time derivative of a state."""
+    out = np.full(flow.size, np.nan)
+    flow.rates(time, vector, out)
+    return out
+
+
+def states(flow: Flow, times: Sequence[float], tolerance: float, **options: Any) -> list[np.ndarray]:
+    """Collective. The state at the record times."""
+    found: list[np.ndarray] = []
+    integrate(flow, times, tolerance, Recording(lambda step, vector: found.append(vector.copy())), **options)
+    return found
+
+
+def measured(flow: Any, times: Sequence[float], tolerance: float) -> np.ndarray:
+    """Collective. The loss of particles or of a network at the record times."""
+    found: list[float] = []
+    integrate(flow, times, tolerance, Recording(lambda step, vector: found.append(flow.measure(vector, step.time)[0])))
+    return np.array(found)
+
+
+def gauss_loss(config: Config, problem: Problem, features: Features, panels: int, points: int) -> np.ndarray:
+    """E at the record times by Gauss particles."""
+    rule = normal_rule(panels, points)
+    run = run_gauss(problem, labels_of(config, problem), features, config.record_times, rule, 1e-10)
+    return np.array([loss for _, loss, _ in run.records])
 
 
 def follow(flow: StageFlow, times: Sequence[float], tolerance: float) -> np.ndarray:
     """Collective. Rows of loss and mass error at the record times."""
     rows = []
 
-    def record(step, vector) -> None:  # type: ignore[no-untyped-def]
+    def record(step: Step, vector: np.ndarray) -> None:
         seen = flow.observe(step.time, vector)
         rows.append((float(loss(seen.moments, flow.target)), seen.columns.get("/history/mass_error", 0.0)))
 
-    flow.follow(times, tolerance, record, lambda step: None)
+    flow.follow(times, tolerance, Recording(record))
     return np.array(rows)
+
+
+@dataclass(frozen=True)
+class Told:
+    """A witness of a training made of functions."""
+
+    on_record: Callable[[StageFlow, Step, np.ndarray], None] = lambda flow, step, vector: None
+    on_enter: Callable[[StageFlow], None] = lambda flow: None
+
+    def enter(self, flow: StageFlow) -> None:
+        self.on_enter(flow)
+
+    def record(self, flow: StageFlow, step: Step, vector: np.ndarray) -> None:
+        self.on_record(flow, step, vector)
+
+    def stepped(self, flow: StageFlow, step: Step, inside: Interpolant | None) -> None:
+        pass
 
 
 def exact_loss(config: Config, problem: Problem, rule: Rule) -> np.ndarray:
     """E at the record times by characteristics, at the configuration's truncation and labels."""
-    modes = modes_of(problem, config.discretization)
+    modes = modes_of(problem, problem.numbers(config.discretization))
     return characteristics(problem, labels_of(config, problem), modes, config.record_times, rule).loss

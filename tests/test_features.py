@@ -113,7 +113,7 @@ def test_features_extend_their_table_when_a_neuron_leaves_it() -> None:
 @pytest.mark.parametrize("n", [1, 4, 7, 8, 19, 64])
 @pytest.mark.parametrize("p,K", [(1, 4), (2, 6), (3, 9)])
 def test_velocities_do_not_depend_on_what_the_moments_kept(p: int, K: int, n: int) -> None:
-    """The table's values are kept from one call to the next, or looked up again; neurons come in groups, the last one not full."""
+    """The table's values are kept from one call to the next, or looked up again; the last group of neurons is not full."""
     features = Features(SELF, hermite_modes(p, K, 2, 12.0), parse_activation("gelu"))
     rng = np.random.default_rng(n)
     a, v, r = neuron(rng, 3 * n, p)
@@ -122,7 +122,8 @@ def test_velocities_do_not_depend_on_what_the_moments_kept(p: int, K: int, n: in
     label = rng.uniform(size=3)
     plain, storing = features.moments(slices, label), features.moments(slices, label, kept)
     assert np.array_equal(plain.by_slice, storing.by_slice)
-    direct = sum(label[s] * slices.weight[i] * phi(features, v[s * n + i], r[s * n + i], a[s * n + i]) for s in range(3) for i in range(n))
+    weight = np.outer(label, slices.weight).ravel()
+    direct = sum(weight[i] * phi(features, v[i], r[i], a[i]) for i in range(3 * n))
     assert np.abs(plain.all - direct).max() < 1e-13 * n
     rates = [Velocity(np.empty((3, n)), np.empty((3, p, n)), np.empty((3, n))) for _ in range(2)]
     for out, memory in zip(rates, (None, kept), strict=True):

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from mpi4py import MPI
+from support import labels_of, read
 
 from mfpde.errors import InputError
 from mfpde.features.modes import hermite_modes
@@ -25,8 +26,6 @@ from mfpde.learnability.violation import quadrature_check
 from mfpde.learnability.visibility import visibility
 from mfpde.particles.characteristics import characteristics, normal_rule
 from mfpde.problem.activation import parse_activation
-from mfpde.problem.config import load
-from mfpde.problem.problem import build_problem
 from mfpde.problem.target import Target, hermite_target, parse_target
 
 WORLD = MPI.COMM_WORLD
@@ -289,15 +288,17 @@ def test_prediction_meets_the_dynamics() -> None:
     """d = inf: the neurons stay in U and the rate is a kappa_2; finite d: departures at the times of the linearised rate."""
     few = ["initial.a=rademacher", "discretization.r_nodes=1", "target.polynomial=z1*z2", "training.final_time=36.0"]
     dimensions, times = [1e4, 1e5, 1e6], np.linspace(0, 36, 361)
-    config = load(None, [*few, "input.dimension=inf"])
-    labels = follow_labels(MPI.COMM_SELF, build_problem(config), config.discretization, times.tolist(), np.eye(2))
+    config, problem = read(*few, "input.dimension=inf")
+    labels = follow_labels(MPI.COMM_SELF, problem, config.discretization, times.tolist(), np.eye(2))
     kappa = sqrt(2) * parse_activation("tanh(u + 0.5)").hermite(np.ones(1), 2)[0, 2]
     assert labels.v.max() == 0 and np.abs(labels.loss - 0.5).max() < 1e-14
     assert np.abs(labels.rate - abs(kappa)).max() < 1e-7  # differences: 1e-4 squared
     found = []
     for d in dimensions:
-        problem = build_problem(load(None, [*few, f"input.dimension={int(d)}"]))
-        curve = characteristics(problem, hermite_modes(2, 6, 2, d), times.tolist(), normal_rule(1, 12), 1e-8)
+        config, problem = read(*few, f"input.dimension={int(d)}")
+        curve = characteristics(
+            problem, labels_of(config, problem), hermite_modes(2, 6, 2, d), times.tolist(), normal_rule(1, 12), 1e-8
+        )
         found.append(departure_time(times, curve.loss, labels.loss, 0.01))
     slope = np.polyfit(np.log(dimensions), found, 1)[0]
     # Corrections to the linear phase are of relative order DROP / E = 2%, and cancel between the d but for 1/d.

@@ -10,13 +10,22 @@ import h5py
 import numpy as np
 import pytest
 from mpi4py import MPI
-from support import command
+from support import AFFINE, command
 
 from mfpde.errors import InputError
 from mfpde.output.hdf5 import ResultFile
 
 WORLD = MPI.COMM_WORLD
-SMALL = ["--set", "discretization.a_nodes=4", "--set", "discretization.r_nodes=1", "--set", "discretization.cells=6"]
+SMALL = [
+    "--set",
+    "discretization.a_nodes=4",
+    "--set",
+    "discretization.r_nodes=1",
+    "--set",
+    "discretization.cells=6",
+    "--set",
+    AFFINE,
+]
 
 
 @pytest.mark.parametrize("ranks", [1, 2])
@@ -56,7 +65,7 @@ def test_inspect_reports_and_draws(tmp_path: Path) -> None:
         (["--set", "network.activatoin=relu"], "'activation'"),
         (["--output", "nowhere/out.h5"], "output.file"),
         (["--set", "parallel.mesh_ranks=7"], "parallel.mesh_ranks"),
-        (["--set", "discretization.mesh=missing.xdmf"], "discretization.mesh"),
+        (["--set", AFFINE, "--set", "discretization.mesh=missing.xdmf"], "discretization.mesh"),
     ],
 )
 def test_bad_input_ends_all_ranks_with_status_2_and_one_line(ranks: int, arguments: list[str], word: str, tmp_path: Path) -> None:
@@ -79,6 +88,7 @@ def test_a_full_disk_is_one_line_and_leaves_the_last_result(limit: int, tmp_path
         "import mfpde; from mpi4py import MPI; import resource, signal, sys; signal.signal(signal.SIGXFSZ, signal.SIG_IGN);"
         f"resource.setrlimit(resource.RLIMIT_FSIZE, ({limit}, {limit}));"
         "sys.argv = ['solve', '--output', 'out.h5', '--set', 'discretization.a_nodes=4', '--set', 'output.snapshots=20'];"
+        f"sys.argv += ['--set', '{AFFINE}'];"
         "from mfpde.solve import main; sys.exit(main())"
     )
     done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, timeout=120, check=False)

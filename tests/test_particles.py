@@ -7,49 +7,29 @@ import numpy as np
 import pytest
 from closed_forms import quadratic_loss
 from mpi4py import MPI
-from support import command
+from support import AFFINE, QUADRATIC, coarse, command, follow, gauss_loss, labels_of, measured
 
-from mfpde.evolution.dop853 import integrate
-from mfpde.evolution.dynamics import MeanFieldFlow
-from mfpde.evolution.integrate import integrate as integrate_density
+from mfpde.evolution.lagrangian import LagrangianFlow
+from mfpde.evolution.start import start_flow
 from mfpde.features.features import Features
-from mfpde.features.modes import hermite_modes
-from mfpde.particles.reduced import ParticleFlow, choose_v_rule, run_gauss
+from mfpde.particles.reduced import choose_v_rule, run_gauss
 from mfpde.particles.run import particles
-from mfpde.particles.sampling import BLOCK, normal_rule, random_particles, sobol_particles
+from mfpde.particles.sampling import BLOCK, random_particles, sobol_particles
 from mfpde.problem.config import load
 from mfpde.problem.problem import Problem, build_problem
 from mfpde.problem.sections import Config
 
 WORLD, SELF = MPI.COMM_WORLD, MPI.COMM_SELF
-COARSE = ["discretization.a_nodes=8", "discretization.r_nodes=2", "output.times=5", "training.final_time=4.0"]
-
-
-def setup(*overrides: str) -> tuple[Config, Problem, Features]:
-    config = load(None, [*COARSE, *overrides])
-    problem, numbers = build_problem(config), config.discretization
-    modes = hermite_modes(problem.p, numbers.hermite_degree, numbers.radial_degree, problem.d)
-    return config, problem, Features(SELF, modes, problem.activation)
-
-
-def gauss_loss(config: Config, problem: Problem, features: Features, panels: int, points: int) -> np.ndarray:
-    run = run_gauss(problem, features, config.record_times, normal_rule(panels, points), 1e-10)
-    return np.array([loss for _, loss, _ in run.records])
 
 
 def sampled_loss(sampler, config: Config, problem: Problem, features: Features, count: int, repeat: int = 0):  # type: ignore[no-untyped-def]
-    flow = ParticleFlow(problem, features, sampler(problem, config.initial.a, count, (0, repeat), 0, count))
-    loss = []
-    integrate(flow, config.record_times, 1e-8, lambda time, theta: loss.append(flow.measure(theta)[0]))
-    return np.array(loss)
-
-
-QUADRATIC = ["network.activation=quadratic", "initial.a=rademacher", "training.xi_a=0", "training.xi_w=0.1", "input.dimension=12"]
+    flow = LagrangianFlow(problem, features, sampler(problem, count, (0, repeat), 0, count))
+    return measured(flow, config.record_times, 1e-8)
 
 
 def test_a_quadratic_network_obeys_its_closed_equations() -> None:
     """Two nodes a direction integrate the quadratic moments exactly: what is left is the integration's tolerance."""
-    config, problem, features = setup(*QUADRATIC, "target.polynomial=z1**2 + z1*z2 - 1/2")
+    config, problem, features = coarse(*QUADRATIC, "target.polynomial=z1**2 + z1*z2 - 1/2")
     exact = quadratic_loss(problem, config.record_times)
     assert exact[-1] < 0.5 * exact[0]
     assert np.abs(gauss_loss(config, problem, features, 1, 2) - exact).max() < 1e-9
@@ -57,20 +37,15 @@ def test_a_quadratic_network_obeys_its_closed_equations() -> None:
 
 def test_finite_elements_solve_the_quadratic_network() -> None:
     """Its flow is linear in w, so the frame is exact at every d: only the time step's tolerance of 1e-8 is left."""
-    config, problem, _ = setup(*QUADRATIC, "target.polynomial=z1**2 + z1*z2 - 1/2")
-    flow, loss = MeanFieldFlow(SELF, problem, config.discretization), []
+    config, problem, _ = coarse(AFFINE, *QUADRATIC, "target.polynomial=z1**2 + z1*z2 - 1/2")
     exact = quadratic_loss(problem, config.record_times)
-
-    def record(step, vector) -> None:  # type: ignore[no-untyped-def]
-        loss.append(0.5 * ((flow.evaluate(flow.layout.views(vector), step.time).moments - flow.target) ** 2).sum())
-
-    integrate_density(flow, config.record_times, 1e-9, record)
-    assert np.abs(np.array(loss) - exact).max() < 1e-8
+    rows = follow(start_flow(SELF, problem, config.discretization), config.record_times, 1e-9)
+    assert np.abs(rows[:, 0] - exact).max() < 1e-8
 
 
 def test_random_particles_err_like_one_over_the_square_root_of_their_number() -> None:
     """The root mean square over 24 repeats is known to 15%, so the order from a factor 16 in N to 0.08."""
-    config, problem, features = setup("input.dimension=50")
+    config, problem, features = coarse("input.dimension=50")
     exact = gauss_loss(config, problem, features, 1, 16)
 
     def error(count: int) -> float:
@@ -82,7 +57,7 @@ def test_random_particles_err_like_one_over_the_square_root_of_their_number() ->
 
 def test_sobol_particles_converge_faster_than_random_ones() -> None:
     """In four dimensions with smooth integrands: an order of nearly 1, taken from a factor 16 in N."""
-    config, problem, features = setup("input.dimension=50", "discretization.a_nodes=12", "discretization.r_nodes=3")
+    config, problem, features = coarse("input.dimension=50", "discretization.a_nodes=12", "discretization.r_nodes=3")
     exact = gauss_loss(config, problem, features, 1, 16)
     errors = [np.abs(sampled_loss(sobol_particles, config, problem, features, count) - exact).max() for count in (256, 4096)]
     assert np.log(errors[0] / errors[1]) / np.log(16) > 0.8
@@ -90,39 +65,40 @@ def test_sobol_particles_converge_faster_than_random_ones() -> None:
 
 def test_panels_are_chosen_where_one_gauss_rule_converges_slowly() -> None:
     for d, panels in ((10, True), (10_000, False)):
-        config, problem, features = setup("target.polynomial=z1 + z1**2/2", f"input.dimension={d}", "training.final_time=8.0")
-        rule = choose_v_rule(problem, features, config.record_times, 64, 1e-8)
-        assert (not rule.polynomials.size) is panels and len(rule.nodes) == 64
-        chosen = run_gauss(problem, features, config.record_times, rule, 1e-9).records
+        config, problem, features = coarse("target.polynomial=z1 + z1**2/2", f"input.dimension={d}", "training.final_time=8.0")
+        labels = labels_of(config, problem)
+        rule = choose_v_rule(problem, labels, features, config.record_times, 64, 1e-8)
+        assert (len(rule.counts) > 1) is panels and len(rule) == 64
+        chosen = run_gauss(problem, labels, features, config.record_times, rule, 1e-9).records
         exact, single = (gauss_loss(config, problem, features, *rule) for rule in ((32, 8), (1, 64)))
         error = np.abs(np.array([row[1] for row in chosen]) - exact).max()
         assert error <= max(np.abs(single - exact).max(), 1e-8)
-        assert choose_v_rule(problem, features, config.record_times, 16, 1e-8).polynomials.size
+        assert len(choose_v_rule(problem, labels, features, config.record_times, 16, 1e-8).counts) == 1
 
 
 def test_a_point_start_needs_no_nodes_in_v() -> None:
     """d = inf: every sampling of v and r is the point itself."""
-    config, problem, features = setup("input.dimension=inf")
+    config, problem, features = coarse("input.dimension=inf")
     assert np.array_equal(gauss_loss(config, problem, features, 1, 5), gauss_loss(config, problem, features, 1, 1))
 
 
 @pytest.mark.parametrize("sampler", [random_particles, sobol_particles])
 def test_a_particle_depends_on_its_number_alone(sampler) -> None:  # type: ignore[no-untyped-def]
-    _, problem, _ = setup()
-    whole = sampler(problem, "uniform(-1, 1)", 4 * BLOCK, (3, 1), 0, 4 * BLOCK)
+    _, problem, _ = coarse()
+    whole = sampler(problem, 4 * BLOCK, (3, 1), 0, 4 * BLOCK)
     for first, last in ((0, 5), (BLOCK - 7, 2 * BLOCK + 9), (4 * BLOCK, 4 * BLOCK)):
-        part = sampler(problem, "uniform(-1, 1)", 4 * BLOCK, (3, 1), first, last)
+        part = sampler(problem, 4 * BLOCK, (3, 1), first, last)
         assert np.array_equal(part.a, whole.a[first:last]) and np.array_equal(part.v, whole.v[:, first:last])
         assert np.array_equal(part.r, whole.r[first:last])
-    other = sampler(problem, "uniform(-1, 1)", 4 * BLOCK, (3, 2), 0, BLOCK)
+    other = sampler(problem, 4 * BLOCK, (3, 2), 0, BLOCK)
     assert not np.array_equal(other.a, whole.a[:BLOCK])
 
 
 def test_random_particles_have_the_initial_law() -> None:
     """Means of 2^16 particles: five standard deviations are 0.02 of each quantity's own size."""
     for law, second in (("uniform(-2, 2)", 4 / 3), ("normal(0, 0.5)", 0.25), ("rademacher", 1.0), ("point(0)", 0.0)):
-        _, problem, _ = setup("input.dimension=20", f"initial.a={law}")
-        drawn = random_particles(problem, law, 2**16, (0, 0), 0, 2**16)
+        _, problem, _ = coarse("input.dimension=20", f"initial.a={law}")
+        drawn = random_particles(problem, 2**16, (0, 0), 0, 2**16)
         assert abs((drawn.a**2).mean() - second) < 0.02 * second + 1e-15
         assert np.abs((drawn.v**2).mean(axis=1) * 20 - 1).max() < 0.03
         assert abs((drawn.r**2).mean() * 20 / 18 - 1) < 0.02
@@ -135,7 +111,7 @@ def test_particles_give_the_same_curve_on_any_number_of_ranks(sampling: str, tmp
     folder = WORLD.bcast(tmp_path_factory.mktemp("particles") if WORLD.rank == 0 else None)
     counts = (256, 4) if sampling != "gauss" else (500,)
     for count in counts:
-        config, problem, _ = setup(f"particles.sampling={sampling}", f"particles.particles={count}", "input.dimension=50")
+        config, problem, _ = coarse(f"particles.sampling={sampling}", f"particles.particles={count}", "input.dimension=50")
         particles(WORLD, replace_file(config, folder / "all.h5"), problem)
         if WORLD.rank == 0:
             particles(SELF, replace_file(config, folder / "one.h5"), problem)
@@ -199,7 +175,7 @@ def test_the_loss_approaches_infinite_dimension_like_one_over_d() -> None:
     """1/d: the loss at d = 10^4 lies half as far from d = inf as at 5 10^3."""
     losses = []
     for d in ("5000", "10000", "inf"):
-        config, problem, features = setup(f"input.dimension={d}")
+        config, problem, features = coarse(f"input.dimension={d}")
         losses.append(gauss_loss(config, problem, features, 1, 8))
     ratio = np.abs(losses[0] - losses[2]).max() / np.abs(losses[1] - losses[2]).max()
     assert abs(ratio - 2) < 0.02

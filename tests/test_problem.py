@@ -1,15 +1,18 @@
 """Target, activation, initial law, schedule and configuration."""
 
-from math import erf, factorial, inf, pi, sqrt
+from math import erf, exp, factorial, inf, pi, sqrt
 from pathlib import Path
+from time import process_time
 
 import numpy as np
 import pytest
 
+from mfpde.elements.rules import gauss_rule
 from mfpde.errors import InputError
 from mfpde.problem.activation import parse_activation
 from mfpde.problem.config import load
-from mfpde.problem.initial import law_of_a, law_of_r
+from mfpde.problem.inner import InnerLaw, SquaredRadius
+from mfpde.problem.laws import parse_law
 from mfpde.problem.problem import build_problem
 from mfpde.problem.schedule import parse_schedule
 from mfpde.problem.target import parse_target
@@ -47,12 +50,12 @@ def test_hermite_coefficients_match_closed_forms() -> None:
 
 @pytest.mark.parametrize("d,p", [(3, 2), (10, 2), (10**4, 1), (10**8, 3)])
 def test_radius_rule_is_exact_for_moments_of_r_squared(d: int, p: int) -> None:
-    rule = law_of_r(d, p, 4)
+    rule = gauss_rule(SquaredRadius(d, p), (4,))
     expected = 1.0
     for k in range(8):
-        assert abs(rule.weights @ rule.nodes ** (2 * k) / expected - 1) < 1e-12
+        assert abs(rule.weights @ rule.nodes**k / expected - 1) < 1e-12
         expected *= (d - p + 2 * k) / d
-    gram = (rule.polynomials.T * rule.weights) @ rule.polynomials
+    gram = (rule.polynomials[0].T * rule.weights) @ rule.polynomials[0]
     assert np.abs(gram - np.eye(4)).max() < 1e-12
 
 
@@ -64,10 +67,11 @@ def test_laws_of_a_have_their_moments() -> None:
         ("rademacher", 1, 1),
         ("point(0)", 0, 0),
     ):
-        rule = law_of_a(text, 5)
+        rule = gauss_rule(parse_law(text), (5,))
         assert abs(rule.weights.sum() - 1) < 1e-14
         assert abs(rule.weights @ rule.nodes**2 - second) < 1e-13 and abs(rule.weights @ rule.nodes**4 - fourth) < 1e-13
-    assert law_of_r(inf, 2, 3).nodes.tolist() == [1.0]
+    assert gauss_rule(InnerLaw("gaussian", inf, 2).squared_radius, (3,)).nodes.tolist() == [1.0]
+    assert gauss_rule(InnerLaw("zero", 10.0, 2).squared_radius, (3,)).nodes.tolist() == [0.0]
 
 
 def test_schedule_evaluates_its_expression() -> None:
@@ -130,6 +134,53 @@ def test_bad_input_is_one_line_that_names_the_key(override: str, words: list[str
         build_problem(load(None, [override]))
     message = str(error.value)
     assert "\n" not in message and all(word in message for word in words), message
+
+
+@pytest.mark.parametrize(
+    "text,words",
+    [
+        ("1/(u-1/3)", ["u = 0.333333"]),
+        ("1/(u-1/3)^2", ["u = 0.333333"]),
+        ("log(abs(u-1/3))", ["u = 0.333333"]),
+        ("where(u < 0.5, 0, 1/(u-1/2))", ["u = 0.5"]),
+        ("1/(u-500)", ["u = 49"]),
+        ("tan(u)", ["u = 1.5707"]),
+        ("sign(sin(100*u))", ["4096"]),
+        ("sin(1e6*u)", ["changes too quickly"]),
+        ("(((u+1)**100)**100)**100", ["exponents up to 100"]),
+        ("exp(10**100)", ["1e+100"]),
+        ("u*asin(2)", ["real"]),
+        ("u*max()", ["0 arguments"]),
+        ("+".join(f"tanh({i}*u)" for i in range(1, 400)), ["names and numbers"]),
+        ("1e60*tanh(u)", ["finite"]),
+    ],
+    ids=lambda x: x[:24] if isinstance(x, str) else "",
+)
+def test_activations_that_are_infinite_or_too_costly_are_refused_within_seconds(text: str, words: list[str]) -> None:
+    started = process_time()
+    with pytest.raises(InputError) as error:
+        parse_activation(text)
+    message = str(error.value)
+    assert process_time() - started < 5 and message.startswith("network.activation: ") and "allowed" in message
+    assert all(word in message for word in words), message
+
+
+def test_activations_without_poles_are_not_refused() -> None:
+    for text in ("1/(2 + sin(u))", "exp(u)/(1 + exp(u))", "sqrt(u^2 - 2*u + 1)", "tanh(u - 1/3)/(u - 1/3)", "sin(100*u)"):
+        assert not parse_activation(text).kinks
+    assert parse_activation("where(abs(u) < 1e-3, 1 + u/2, (exp(u) - 1)/u)").kinks == (-1e-3, 0.0, 1e-3)
+    assert parse_activation("max(u, u^2 - 1, sin(u))").kinks[2:] == pytest.approx([0.0, 1.409624004002596, (1 + sqrt(5)) / 2])
+    assert len(parse_activation("abs(sin(u))").kinks) == 637
+    assert parse_activation("where(u < 0, exp(u) - 1, u)").hermite(np.ones(1), 0)[0, 0] == pytest.approx(
+        exp(0.5) * (1 - erf(1 / sqrt(2))) / 2 - 0.5 + 1 / sqrt(2 * pi), rel=1e-14
+    )
+
+
+def test_a_narrow_bump_of_the_activation_is_not_leapt_over() -> None:
+    eps, at = 1e-5, 0.3
+    c = parse_activation("exp(-((u - 0.3)/1e-5)^2)").hermite(np.ones(1), 0)[0, 0]
+    width = 1 + eps**2 / 2  # E exp(-((G - at)/eps)^2) is a Gaussian integral
+    assert c == pytest.approx(eps / sqrt(2 * width) * exp(-(at**2) / (2 * width)), rel=1e-9)
 
 
 def test_a_kink_at_zero_needs_a_spread_start() -> None:

@@ -7,17 +7,21 @@ import h5py
 import numpy as np
 import pytest
 from mpi4py import MPI
-from support import command
+from support import AFFINE, Told, command, first_flow, labels_of, packed, read, states
 
 from mfpde.errors import InputError
-from mfpde.evolution.dynamics import MeanFieldFlow
-from mfpde.evolution.integrate import Step, integrate
+from mfpde.evolution.flow import StageFlow, Step, loss
+from mfpde.evolution.integrate import Method
+from mfpde.evolution.lagrangian import LagrangianFlow
+from mfpde.evolution.start import start_flow
+from mfpde.features.features import Features
 from mfpde.particles.characteristics import characteristics, normal_rule
 from mfpde.problem.config import load
 from mfpde.problem.problem import Problem, build_problem
+from mfpde.problem.sections import Config
 from mfpde.training.averaging import average_points, law_moments
 from mfpde.training.linear import LinearFlow
-from mfpde.training.training import next_flow, train
+from mfpde.training.training import DensityFlow, Silent, next_flow, train
 
 WORLD, SELF = MPI.COMM_WORLD, MPI.COMM_SELF
 CHEN_GE = "training.strategy=chen-ge"
@@ -28,69 +32,71 @@ STAGES = (
 )
 
 
-def setup(*overrides: str, comm: MPI.Intracomm = SELF) -> tuple[MeanFieldFlow, Problem, list[float]]:
-    def read():  # type: ignore[no-untyped-def]
-        config = load(None, ["output.times=5", *overrides])
-        return config, build_problem(config)
-
-    config, problem = comm.bcast(read() if comm.rank == 0 else None)
-    return MeanFieldFlow(comm, problem, config.discretization), problem, config.record_times
-
-
-def losses(flow: MeanFieldFlow, times: list[float]) -> list[list[tuple[float, float]]]:
-    """Rows of time and loss, by stage."""
+def losses(flow: StageFlow, problem: Problem, config: Config) -> list[list[tuple[float, float]]]:
+    """Collective. Rows of time and loss, by stage."""
     rows: list[list[tuple[float, float]]] = []
 
-    def record(current, step: Step, vector: np.ndarray) -> None:  # type: ignore[no-untyped-def]
-        rows[-1].append((step.time, 0.5 * float(((current.moments(vector, step.time) - flow.target) ** 2).sum())))
+    def record(current: StageFlow, step: Step, vector: np.ndarray) -> None:
+        observed = current.observe(step.time - current.stage.start, vector)
+        rows[-1].append((step.time, float(loss(observed.moments, flow.target))))
 
-    train(flow, times, record, lambda _: rows.append([]))
+    train(
+        problem,
+        flow,
+        config.record_times,
+        problem.numbers(config.discretization).tolerance,
+        Told(record, lambda _: rows.append([])),
+    )
     return rows
 
 
-def linear_stage(flow: MeanFieldFlow, problem: Problem, copies: int) -> LinearFlow:
-    law = law_moments(flow, flow.layout.initial, 2 * problem.stages[-1].degree)
-    average = None if law is None else law.average(copies)
-    return LinearFlow(flow.grid.comm, problem.at_stage(1), flow.modes, flow.discretization, average, not flow.point_start)
+def displaced(flow: DensityFlow) -> np.ndarray:
+    """The state at t = 0, with its frames (or its neurons) moved at random."""
+    vector = packed(flow)
+    now = flow.layout.views(vector)  # type: ignore[attr-defined]
+    place = now.M if hasattr(now, "M") else now.v
+    place += np.random.default_rng(0).standard_normal(place.shape)
+    return vector
 
 
-@pytest.mark.parametrize("dimension", ["inf", "40"])
-def test_the_two_solutions_of_the_linear_stage_agree(dimension: str) -> None:
-    """Eigen-decomposition against the time integrator at tolerance 1e-13 a step: 1e-10."""
+def linear_stage(flow: DensityFlow, problem: Problem, vector: np.ndarray, copies: int) -> LinearFlow:
+    """The second stage by moments, from the state `vector` of the first."""
+    law = law_moments(flow.comm, flow.nodes(vector), problem.d - problem.p, 2 * problem.stages[-1].degree)
+    return LinearFlow(flow.comm, problem, 1, flow.modes, None if law is None else law.average(copies))
+
+
+@pytest.mark.parametrize("method", ["petsc", "dop853"])
+@pytest.mark.parametrize("overrides", [["input.dimension=inf"], ["input.dimension=40", AFFINE]])
+def test_the_two_solutions_of_the_linear_stage_agree(overrides: list[str], method: Method) -> None:
+    """Eigen-decomposition against the time integrators at tolerance 1e-13 a step: 1e-10."""
     last = "{duration=30.0, xi_a='exp(-t/20)', activation='(1+u)^2', average=3, reset_a=true}"
-    rates = f"training.stages=[{{duration=1.0, xi_w=1.0}}, {last}]"
-    flow, problem, _ = setup(*SMALL, rates, f"input.dimension={dimension}", "discretization.tolerance=1e-13")
-    flow.layout.initial.M[...] = np.random.default_rng(0).standard_normal(flow.layout.initial.M.shape)
-    linear = linear_stage(flow, problem, 3)
+    flow, problem, _ = first_flow(*SMALL, f"training.stages=[{{duration=1.0, xi_w=1.0}}, {last}]", *overrides)
+    linear = linear_stage(flow, problem, displaced(flow), 3)
     times = np.linspace(0.0, 30.0, 7)
-    rows: list[np.ndarray] = []
-    integrate(linear, times.tolist(), 1e-13, lambda step, vector: rows.append(linear.moments(vector, step.time)))
+    rows = [linear.moments(vector) for vector in states(linear, times.tolist(), 1e-13, method=method)]
     assert np.abs(np.array(rows) - linear.exact(times)).max() < 1e-10
     assert np.abs(rows[-1] - rows[0]).max() > 0.1
 
 
-@pytest.mark.parametrize("copies", [1, 3])
-def test_moments_give_what_the_neurons_themselves_do(copies: int) -> None:
-    """The linear stage against the whole flow: of the density at d = 30 (one copy), and of the tuples of labels at inf."""
+@pytest.mark.parametrize("dimension,copies", [("30", 1), ("inf", 1), ("inf", 3)])
+def test_moments_give_what_the_neurons_themselves_do(dimension: str, copies: int) -> None:
+    """The linear stage against the whole flow: of the density (one copy), and of the tuples of labels at d = inf."""
     two = "training.stages=[{duration=1.0, xi_w=1.0}, {duration=5.0, xi_a=1.0, activation='(1+u)^2', reset_a=true}]"
-    flow, problem, _ = setup(*SMALL, two, f"input.dimension={'30' if copies == 1 else 'inf'}", "discretization.tolerance=1e-13")
-    state = flow.layout.initial
-    state.M[...] = np.random.default_rng(0).standard_normal(state.M.shape)
-    linear = linear_stage(flow, problem, copies)
-    if copies == 1:
-        state.a[...] = 0.0
-        general = flow.at_stage(problem.at_stage(1), state)
-    else:
-        points = average_points(flow, state, copies)
-        general = MeanFieldFlow(SELF, problem.at_stage(1), flow.discretization, points=points)
-    times, rows = [0.0, 1.0, 5.0], []
-    integrate(general, times, 1e-13, lambda step, vector: rows.append(general.moments(vector, step.time)))
+    flow, problem, _ = first_flow(*SMALL, AFFINE, two, f"input.dimension={dimension}")
+    vector = displaced(flow)
+    linear = linear_stage(flow, problem, vector, copies)
+    general = flow.next_stage(1, vector)
+    if copies > 1:
+        features = Features(SELF, flow.modes, problem.stages[1].activation)
+        general = LagrangianFlow(problem, features, average_points(SELF, flow.nodes(vector), copies), 1)
+    times = [0.0, 1.0, 5.0]
+    rows = [general.observe(t, x).moments for t, x in zip(times, states(general, times, 1e-13), strict=True)]
     assert np.abs(np.array(rows) - linear.exact(np.array(times))).max() < 1e-10
 
 
 def test_the_loss_never_rises_within_a_stage_and_time_runs_through() -> None:
-    flow, problem, times = setup(*SMALL, STAGES)
-    rows = losses(flow, times)
+    flow, problem, config = first_flow(*SMALL, STAGES)
+    rows = losses(flow, problem, config)
     assert len(rows) == 4
     for stage, found in zip(problem.stages, rows, strict=True):
         assert found[0][0] == stage.start and found[-1][0] == pytest.approx(stage.start + stage.duration)
@@ -103,26 +109,27 @@ def test_the_loss_never_rises_within_a_stage_and_time_runs_through() -> None:
 
 def test_a_training_cut_in_two_is_the_same_training() -> None:
     """Also with a carried a that the first part has made vary inside the slices; to the tolerance of the steps."""
-    base = [*SMALL, "input.dimension=100", "target.polynomial=z1 + z1^2/2", "discretization.tolerance=1e-10"]
-    whole, _, times = setup(*base, "training.final_time=2.0")
-    parts, _, _ = setup(*base, "training.stages=[{duration=1.0, xi_a=1.0, xi_w=1.0}, {duration=1.0, xi_a=1.0, xi_w=1.0}]")
-    assert abs(losses(whole, times)[-1][-1][1] - losses(parts, times)[-1][-1][1]) < 1e-8
+    base = [*SMALL, AFFINE, "input.dimension=100", "target.polynomial=z1 + z1^2/2", "discretization.tolerance=1e-10"]
+    two = "training.stages=[{duration=1.0, xi_a=1.0, xi_w=1.0}, {duration=1.0, xi_a=1.0, xi_w=1.0}]"
+    whole, parts = (losses(*first_flow(*base, cut))[-1][-1][1] for cut in ("training.final_time=2.0", two))
+    assert abs(whole - parts) < 1e-8
 
 
 def test_an_untrained_a_is_still_carried() -> None:
     """After joint training a varies with v; then w alone moves, and each neuron keeps its a: as along characteristics."""
-    base = ["discretization.a_nodes=4", "discretization.r_nodes=2", "input.dimension=100", "target.polynomial=z1 + z1^2/2"]
-    flow, _, times = setup(*base, "training.stages=[{duration=1.0, xi_a=1.0, xi_w=1.0}, {duration=1.0, xi_w=1.0}]")
-    _, problem, _ = setup(*base, "training.final_time=2.0", "training.xi_a=heaviside(1 - t)")
-    exact = characteristics(problem, flow.modes, [0.0, 2.0], normal_rule(16, 8))
-    assert abs(losses(flow, times)[-1][-1][1] - exact.loss[-1]) < 1e-6  # the mesh's error at d = 100 and the jump's in time
+    base = [*SMALL, AFFINE, "discretization.cells=0", "input.dimension=100", "target.polynomial=z1 + z1^2/2"]
+    flow, problem, config = first_flow(*base, "training.stages=[{duration=1.0, xi_a=1.0, xi_w=1.0}, {duration=1.0, xi_w=1.0}]")
+    _, whole = read(*base, "training.final_time=2.0", "training.xi_a=heaviside(1 - t)")
+    exact = characteristics(whole, labels_of(config, problem), flow.modes, [0.0, 2.0], normal_rule(16, 8))
+    # The mesh's error at d = 100 and the jump's in time.
+    assert abs(losses(flow, problem, config)[-1][-1][1] - exact.loss[-1]) < 1e-6
 
 
 def test_another_activation_after_an_average_takes_the_tuples_of_labels() -> None:
     last = "{duration=2.0, xi_a=1.0, xi_w=0.1, activation='tanh(u+1)', average=2, reset_a=true}"
     stages = f"training.stages=[{{duration=2.0, xi_w=1.0}}, {last}]"
-    flow, problem, times = setup("initial.w=zero", "discretization.a_nodes=6", stages)
-    rows = losses(flow, times)
+    flow, problem, config = first_flow("initial.w=zero", "discretization.a_nodes=6", stages)
+    rows = losses(flow, problem, config)
     assert not problem.stages[1].by_moments and rows[1][0][1] == pytest.approx(1.0) and rows[1][-1][1] < 0.95
     assert all(after[1] < before[1] for before, after in pairwise(rows[1]))
 
@@ -131,9 +138,8 @@ def test_another_activation_after_an_average_takes_the_tuples_of_labels() -> Non
 @pytest.mark.parametrize("overrides", [["input.dimension=100"], ["initial.w=zero"]])
 def test_stages_give_the_same_loss_on_any_number_of_ranks(overrides: list[str]) -> None:
     base = [*SMALL, STAGES, "target.polynomial=z1 + z1^2/2", "discretization.tolerance=1e-6", "output.times=2", *overrides]
-    flow, _, times = setup(*base, comm=WORLD)
-    alone, _, _ = setup(*base)
-    parallel, serial = (np.array([row for rows in losses(f, times) for row in rows]) for f in (flow, alone))
+    runs = (losses(*first_flow(*base, comm=comm)) for comm in (WORLD, SELF))
+    parallel, serial = (np.array([row for rows in run for row in rows]) for run in runs)
     assert np.abs(parallel - serial).max() < 1e-12
 
 
@@ -141,19 +147,19 @@ def test_stages_give_the_same_loss_on_any_number_of_ranks(overrides: list[str]) 
 def test_tuples_of_labels_give_the_same_loss_on_any_number_of_ranks() -> None:
     stages = "training.stages=[{duration=1.0, xi_w=1.0}, {duration=1.0, xi_a=1.0, xi_w=1.0, average=2, reset_a=true}]"
     base = ["initial.w=zero", "discretization.a_nodes=3", stages]
-    flow, _, times = setup(*base, comm=WORLD)
-    alone, _, _ = setup(*base)
-    parallel, serial = (np.array([row for rows in losses(f, times) for row in rows]) for f in (flow, alone))
+    runs = (losses(*first_flow(*base, comm=comm)) for comm in (WORLD, SELF))
+    parallel, serial = (np.array([row for rows in run for row in rows]) for run in runs)
     assert np.abs(parallel - serial).max() < 1e-12
 
 
 @pytest.mark.mpi
 def test_law_moments_are_the_same_on_any_number_of_ranks() -> None:
     """Slices or the mesh divided: to the rounding of the density's normalisation."""
-    base = [*SMALL, "input.dimension=100", "target.polynomial=z1 + z1^2/2", "discretization.cells=8"]
-    slices, problem, _ = setup(*base, comm=WORLD)
-    flows = [slices, MeanFieldFlow(WORLD, problem, slices.discretization, WORLD.size), setup(*base)[0]]
-    *parallel, serial = (law_moments(flow, flow.layout.initial, 6) for flow in flows)
+    base = [*SMALL, AFFINE, "input.dimension=100", "target.polynomial=z1 + z1^2/2", "discretization.cells=8"]
+    slices, problem, config = first_flow(*base, comm=WORLD)
+    mesh = start_flow(WORLD, problem, config.discretization, WORLD.size)
+    flows = (slices, mesh, first_flow(*base)[0])
+    *parallel, serial = (law_moments(flow.comm, flow.nodes(packed(flow)), problem.d - problem.p, 6) for flow in flows)
     assert serial is not None
     for moments in parallel:
         assert (moments is None) == (WORLD.rank > 0)
@@ -166,8 +172,8 @@ def test_the_rate_approaches_its_limit_like_one_over_d() -> None:
     base = ["discretization.a_nodes=4", "discretization.r_nodes=2", "discretization.cells=4", CHEN_GE, "training.final_time=4.0"]
 
     def rate(d: str) -> float:
-        flow, problem, _ = setup(*base, f"input.dimension={d}", "discretization.tolerance=1e-12")
-        linear = next_flow(train(flow, [], lambda *_: None, stages=1), problem, 1)
+        flow, problem, _ = first_flow(*base, f"input.dimension={d}")
+        linear = next_flow(train(problem, flow, [], 1e-12, Silent(), stages=1), problem, 1)
         assert isinstance(linear, LinearFlow)
         return linear.rate_on_V
 
@@ -179,14 +185,18 @@ def test_the_rate_approaches_its_limit_like_one_over_d() -> None:
 def test_a_target_of_variables_that_are_never_found_has_a_null_space() -> None:
     """z1 + z1 z2 z3 at d = inf: w_2 = w_3 = 0 for ever, so the loss cannot fall below E|h* - z1|^2 / 2 = 1/2."""
     overrides = ["target.polynomial=z1 + z1*z2*z3", "input.dimension=inf", CHEN_GE, "training.strategy_time=50.0"]
-    flow, _, times = setup("discretization.a_nodes=8", *overrides)
+    flow, problem, config = first_flow("discretization.a_nodes=8", *overrides)
     seen: list[LinearFlow] = []
     rows: list[float] = []
 
-    def record(current, step: Step, vector: np.ndarray) -> None:  # type: ignore[no-untyped-def]
-        rows.append(0.5 * float(((current.moments(vector, step.time) - flow.target) ** 2).sum()))
+    def record(current: StageFlow, step: Step, vector: np.ndarray) -> None:
+        rows.append(float(loss(current.observe(step.time, vector).moments, flow.target)))
 
-    train(flow, times, record, lambda current: seen.append(current) if isinstance(current, LinearFlow) else None)
+    def enter(current: StageFlow) -> None:
+        if isinstance(current, LinearFlow):
+            seen.append(current)
+
+    train(problem, flow, config.record_times, problem.numbers(config.discretization).tolerance, Told(record, enter))
     assert (np.abs(seen[0].spectrum.eigenvalues[:10]) < 1e-28).all()
     assert 0.5 < rows[-1] < 0.6
 
@@ -272,7 +282,7 @@ def test_the_kernel_command_writes_its_matrix_and_the_history(ranks: int, tmp_pa
 
 
 def test_solve_runs_stages_and_kernel_refuses_what_has_no_matrix(tmp_path: Path) -> None:
-    small = [word for override in SMALL for word in ("--set", override)]
+    small = [word for override in (*SMALL, AFFINE) for word in ("--set", override)]
     snapshots = ["--set", "output.snapshots=[0.0, 0.123, 2.0]"]  # which are records, too
     done = command("solve", *small, "--set", STAGES, *snapshots, "--output", "out.h5", cwd=tmp_path)
     assert done.returncode == 0, done.stderr

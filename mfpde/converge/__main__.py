@@ -1,15 +1,15 @@
 """Runs a convergence study: `mpirun -n 8 python -m mfpde.converge CONFIG.toml --vary cells --values 4 8 16`."""
 
 import argparse
-import json
 import sys
 import tomllib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from math import inf
 from pathlib import Path
 from typing import Any
 
-from mfpde.command import config_parser, load_problem, run_command
+from mfpde.command import config_parser, load_problem, run_command, say
 from mfpde.errors import InputError
 from mfpde.parallel import on_first
 
@@ -52,21 +52,22 @@ def _command(comm: Any, arguments: argparse.Namespace) -> None:
     varied = VARIED[arguments.vary]
     values = refine(arguments.values, varied.falling)
     name = f"{arguments.config.stem if arguments.config else 'staircase'}_{arguments.vary}.h5"
-    output = Path(arguments.output or name)
+    output = Path(name if arguments.output is None else arguments.output)
     program = arguments.run or varied.run
 
     def member(value: str, file: str, program: str, *overrides: str) -> _Member:
-        place = f"output.file={json.dumps(str(output.with_suffix('') / file))}"
-        config, problem = load_problem(
-            comm, arguments, (f"{varied.key}={value}", "output.plot=false", "discretization.accuracy=false", *overrides, place)
-        )
+        place, fixed = str(output.with_suffix("") / file), ("output.plot=false", "discretization.accuracy=false")
+        config, problem = load_problem(comm, arguments, (f"{varied.key}={value}", *fixed, *overrides), place)
         return _Member(value, program, config, problem)
 
     # Everything is read and checked before anything runs.
+    on_first(comm, lambda: _check_study(output))
     members = [member(value, f"{arguments.vary}_{value}.h5", program) for value in values]
     reference = _reference(arguments.reference, members[-1], member)
-    on_first(comm, lambda: _make_folder(output))
-    for one in [*members, *([reference] if isinstance(reference, _Member) else [])]:
+    runs = [*members, *([reference] if isinstance(reference, _Member) else [])]
+    on_first(comm, lambda: _check_reference(reference, output, members[-1]))
+    on_first(comm, lambda: _make_folder(output, runs))
+    for one in runs:
         _run(comm, one)
     target = reference or members.pop()
     path = target if isinstance(target, Path) else target.path
@@ -85,7 +86,7 @@ def _check(arguments: argparse.Namespace) -> None:
         raise InputError(f"--vary: unknown {arguments.vary!r}{hint}; allowed: {', '.join(VARIED)}")
     for value in arguments.values:
         try:
-            positive = float(value) > 0
+            positive = float(value) > 0 and (float(value) < inf or arguments.vary == "dimension")
         except ValueError:
             positive = False
         if not positive:
@@ -117,11 +118,44 @@ def _reference(name: str, finest: _Member, member: Callable[..., _Member]) -> _M
     return member(finest.value, f"{name}.h5", "particles", *overrides)
 
 
-def _make_folder(output: Path) -> None:
+def _check_study(output: Path) -> None:
+    """The study's file, its picture and the folder of its members are three."""
+    from mfpde.output.paths import check_output, check_picture
+
+    if output.suffix in ("", ".png"):
+        raise InputError(
+            f"--output: {str(output)!r} has no suffix of its own, as the members lie in a directory of that name and the "
+            "picture in a .png file; allowed: a file name such as study.h5"
+        )
+    check_output(output, "--output", study=True)
+    check_picture(output.with_suffix(".png"), "--output")
+
+
+def _check_reference(reference: Any, output: Path, finest: _Member) -> None:
+    """A result file given as the reference can be compared with the members, and is not the study itself."""
+    from mfpde.output.history import read_history
+
+    if not isinstance(reference, Path):
+        return
+    history = read_history(reference)
+    p = len(history.modes[0][0])
+    if p != finest.problem.p:
+        raise InputError(f"--reference: {str(reference)!r} has p = {p}; allowed: p = {finest.problem.p}, as the members have")
+    if history.times[0] > finest.config.record_times[-1]:
+        raise InputError(f"--reference: {str(reference)!r} begins at t = {history.times[0]:g}, after the end of the members")
+    if output.exists() and output.samefile(reference):
+        raise InputError(f"--reference: {str(reference)!r} is the study itself; allowed: another file")
+
+
+def _make_folder(output: Path, runs: Sequence[_Member]) -> None:
+    from mfpde.output.paths import check_output
+
     try:
         output.with_suffix("").mkdir(exist_ok=True)
     except OSError as error:
         raise InputError(f"--output: cannot make {str(output.with_suffix(''))!r}: {error.strerror}") from None
+    for run in runs:
+        check_output(run.path, "--output")
 
 
 def _run(comm: Any, member: _Member) -> None:
@@ -137,7 +171,7 @@ def _run(comm: Any, member: _Member) -> None:
         (solve if member.program == "solve" else particles)(comm, member.config, member.problem)
     if comm.rank == 0:
         what = "kept" if finished else f"{time.monotonic() - start:.1f} s"
-        print(f"{member.path.stem}: {what}", file=sys.stderr, flush=True)
+        say(f"{member.path.stem}: {what}")
 
 
 def _is_finished(member: _Member) -> bool:
@@ -150,7 +184,7 @@ def _is_finished(member: _Member) -> bool:
             same_program = ("method" in file.attrs) == (member.program == "particles")
             stored = str(file.attrs["config"])
             return bool(file.attrs["complete"]) and same_program and _essence(stored) == _essence(member.config.to_toml())
-    except (OSError, KeyError):
+    except Exception:  # damaged, or of another version: it is computed again
         return False
 
 
@@ -178,7 +212,7 @@ def _report(comm: Any, arguments: argparse.Namespace, output: Path, members: Any
     errors = np.array([row.bias if varied.bias and repeated else row.largest for row in rows])
     q, line = orders(values, errors, varied.falling), fit(values, errors, varied.falling)
     seconds = np.array([history.seconds for history in histories])
-    with ResultFile(comm, output) as file:
+    with ResultFile(comm, output, study=True) as file:
         file.attributes({"vary": arguments.vary, "reference": arguments.reference, "fit": str(line), "order": line.order})
         file.attributes({"config": members[0].config.to_toml(), "spectral": line.spectral, "rate": line.rate})
         columns = {"value": values, "error": errors, "order": q, "seconds": seconds}

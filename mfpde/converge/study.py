@@ -140,4 +140,4 @@ def fit(values: Array, errors: Array, falling: bool) -> Fit:
 
 def refine(values: Sequence[str], falling: bool) -> list[str]:
     """The values from coarse to fine, without repetition."""
-    return sorted(dict.fromkeys(values), key=float, reverse=falling)
+    return sorted({float(value): value for value in reversed(values)}.values(), key=float, reverse=falling)

@@ -29,6 +29,8 @@ Array = NDArray[np.float64]
 
 # Points in a block: twelve stages of a step stay in the second-level cache.
 BLOCK = 4096
+# Share of a step that its ends are shunned by.
+INSIDE = 1e-12
 _A, _B, _C = DOP853.A, DOP853.B, DOP853.C
 
 
@@ -41,6 +43,7 @@ class Leg:
         features: Of its activation.
         time, length: Of the step, `time` since the start of the stage.
         residual: m - h at the times of the Runge-Kutta method's twelve stages, shape (12, modes).
+        rates: xi_a and xi_w there.
         reset: Whether a starts again at 0 before the step.
     """
 
@@ -49,6 +52,7 @@ class Leg:
     time: float
     length: float
     residual: Array
+    rates: tuple[tuple[float, float], ...]
     reset: bool = False
 
 
@@ -82,14 +86,15 @@ class Passive:
                 if stage.activation.text not in features:
                     features[stage.activation.text] = Features(MPI.COMM_SELF, modes, stage.activation)
                 knots = field.knots(start, finish)
-                chosen = np.unique(np.append(np.arange(0, len(knots), together), len(knots) - 1))
-                for k, (low, high) in enumerate(pairwise(chosen.tolist())):
+                for k, (low, high) in enumerate(pairwise(_ends(knots, together, stage))):
                     length = knots[high] - knots[low]
-                    times = knots[low] + _C[: len(_B)] * length
-                    inside = np.clip(times, knots[low] + 1e-9 * length, knots[high] - 1e-9 * length)
-                    residual = np.array([field(t, near) - target for t, near in zip(times, inside, strict=True)])
+                    # Where a step ends or a rate breaks, the limits from inside.
+                    times = np.clip(_C[: len(_B)], INSIDE, 1 - INSIDE) * length + knots[low]
+                    residual = np.array([field(t, t) - target for t in times])
+                    rates = tuple(stage.rates(t - stage.start) for t in times)
                     reset = k == 0 and stage.reset_a and start == stage.start
-                    legs.append(Leg(stage, features[stage.activation.text], knots[low] - stage.start, length, residual, reset))
+                    where = features[stage.activation.text]
+                    legs.append(Leg(stage, where, knots[low] - stage.start, length, residual, rates, reset))
             self.legs.append(legs)
             before = stop
 
@@ -119,6 +124,16 @@ class Passive:
         return [(Nodes(z[0], z[1 : p + 1], z[p + 1], start.weight), z[p + 2] if determinant else np.empty(0)) for z in out]
 
 
+def _ends(knots: Array, together: int, stage: Stage) -> list[int]:
+    """Which of the knots end a step here: every so many, and all where a rate breaks."""
+    slack = 1e-9 * stage.duration
+    breaks = [k for k, t in enumerate(knots) if any(abs(t - stage.start - at) <= slack for at in stage.breaks)]
+    found: list[int] = []
+    for low, high in pairwise(sorted({0, *breaks, len(knots) - 1})):
+        found += range(low, high, together)
+    return [*found, len(knots) - 1]
+
+
 def _step(leg: Leg, state: Array, p: int) -> Array:
     """One step of all points of a block, shape (p + 2, n), or (p + 3, n) with log D."""
     if leg.reset:
@@ -127,26 +142,26 @@ def _step(leg: Leg, state: Array, p: int) -> Array:
         rates = np.empty((len(_B), *state.shape))
         flat = rates.reshape(len(_B), -1)
         largest = 0.0
-        for s, residual in enumerate(leg.residual):
+        for s in range(len(_B)):
             now = state if s == 0 else state + (leg.length * (_A[s, :s] @ flat[:s])).reshape(state.shape)
             largest = max(largest, float((now[1 : p + 2] ** 2).sum(axis=0).max(initial=0.0)))
-            _rates(leg, leg.time + _C[s] * leg.length, now, residual, rates[s], p)
+            _rates(leg, s, now, rates[s], p)
         if not np.isfinite(largest):
             raise RunError(f"a point of the density is no longer finite at t = {leg.stage.start + leg.time:.6g}")
         if not leg.features.cover(largest):
-            return state + (leg.length * (_B @ flat)).reshape(state.shape)
+            return np.asarray(state + (leg.length * (_B @ flat)).reshape(state.shape))
 
 
-def _rates(leg: Leg, time: float, state: Array, residual: Array, out: Array, p: int) -> None:
+def _rates(leg: Leg, s: int, state: Array, out: Array, p: int) -> None:
+    """The time derivative at the s-th stage of the Runge-Kutta method."""
     a, v, r = state[0:1], state[1 : p + 1][None], state[p + 1 : p + 2]
-    xi = leg.stage.rates(time)
     cloud = Cloud(np.ones(state.shape[1]), a, v, r)
     velocity = Velocity(out[0:1], out[1 : p + 1][None], out[p + 1 : p + 2])
-    leg.features.velocities(cloud, residual, xi, velocity)
+    leg.features.velocities(cloud, leg.residual[s], leg.rates[s], velocity)
     if len(out) > p + 2:
-        leg.features.divergence(cloud, residual, xi[1], out[p + 2 : p + 3])
+        leg.features.divergence(cloud, leg.residual[s], leg.rates[s][1], out[p + 2 : p + 3])
     for term in leg.stage.terms:
-        term.add(time, (a, v, r), (velocity.a, velocity.v, velocity.r))
+        term.add(leg.time + _C[s] * leg.length, (a, v, r), (velocity.a, velocity.v, velocity.r))
 
 
 def restricted(nodes: Nodes, part: slice) -> Nodes:

@@ -2,18 +2,18 @@
 
 The cells are boxes with semi-infinite outer ones, so they cover R^p; each holds the tensor product of the Gauss rules of
 N(0, 1) restricted to its sides, so its nodes have positive masses that sum to the cell's, and are unisolvent for the
-polynomials of degree n - 1 in each variable.  One cell has Gauss-Hermite nodes.  A DOLFINx mesh owns the cells and divides
-them over the ranks; in it the unbounded ones end at a finite place.
+polynomials of degree n - 1 in each variable.  One cell has Gauss-Hermite nodes.  Where ranks share
+the cells, a DOLFINx mesh owns and divides them; in it the unbounded ones end at a finite place.
 """
 
 from dataclasses import dataclass
 from math import prod
-from typing import Any
 
 import numpy as np
 from mpi4py import MPI
 from numpy.typing import NDArray
 
+from mfpde.elements.mesh import Mesh, tensor_mesh
 from mfpde.elements.rules import Rule, gauss_rule
 from mfpde.problem.laws.normal import Normal
 
@@ -32,14 +32,14 @@ class Cells:
         natural: Lexicographic numbers of this rank's cells, shape (cells,).
         y: Their nodes, shape (p, cells, nodes), the last direction fastest.
         mass: Of the nodes, shape (cells, nodes); sum 1 over all cells.
-        mesh: The DOLFINx mesh, or None for a single node y = 0.
+        mesh: The DOLFINx mesh that divides the cells, or None on a single rank.
     """
 
     rules: tuple[Rule, ...]
     natural: NDArray[np.int64]
     y: Array
     mass: Array
-    mesh: Any = None
+    mesh: Mesh | None = None
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -78,8 +78,9 @@ def normal_cells(comm: MPI.Intracomm, edges: tuple[tuple[float, ...], ...], coun
             found[inner, n] = gauss_rule(law, (n,) * (len(inner) + 1), inner)
     rules = tuple(found[key] for key in zip(edges, counts, strict=True))
     shape = tuple(len(inner) + 1 for inner in edges)
-    mesh = _mesh(comm, edges)
-    natural = _numbers(mesh, edges, shape)
+    # A rank that has all cells needs no mesh to say which ones are its own.
+    mesh = _mesh(comm, edges) if comm.size > 1 else None
+    natural = np.arange(prod(shape), dtype=np.int64) if mesh is None else _numbers(mesh, edges, shape)
     panel = np.unravel_index(natural, shape)
     place = [_in_panels(rule.nodes, n, i) for rule, n, i in zip(rules, counts, panel, strict=True)]
     mass = [_in_panels(rule.weights, n, i) for rule, n, i in zip(rules, counts, panel, strict=True)]
@@ -99,19 +100,17 @@ def _tensor(parts: list[Array]) -> Array:
     out = np.empty((p, *shape))
     for q, part in enumerate(parts):
         out[q] = part.reshape(cells, *(part.shape[1] if i == q else 1 for i in range(p)))
-    return out.reshape(p, cells, -1)
+    return out.reshape(p, cells, prod(shape[1:]))
 
 
-def _mesh(comm: MPI.Intracomm, edges: tuple[tuple[float, ...], ...]) -> Any:
+def _mesh(comm: MPI.Intracomm, edges: tuple[tuple[float, ...], ...]) -> Mesh:
     """Collective. The DOLFINx mesh with these edges."""
-    from mfpde.elements.mesh import tensor_mesh
-
     return tensor_mesh(
         comm, [(-max(END, -2 * inner[0]), *inner, max(END, 2 * inner[-1])) if inner else (-END, END) for inner in edges]
     )
 
 
-def _numbers(mesh: Any, edges: tuple[tuple[float, ...], ...], shape: tuple[int, ...]) -> NDArray[np.int64]:
+def _numbers(mesh: Mesh, edges: tuple[tuple[float, ...], ...], shape: tuple[int, ...]) -> NDArray[np.int64]:
     """Lexicographic numbers of the cells that this rank owns."""
     p = len(edges)
     owned = mesh.topology.index_map(p).size_local

@@ -14,7 +14,12 @@ import numpy as np
 from mpi4py import MPI
 from numpy.typing import NDArray
 
+from mfpde.elements.mesh_file import MeshFile, advise, read_mesh_file
 from mfpde.errors import InputError
+from mfpde.parallel import on_first
+
+# A dolfinx.mesh.Mesh; DOLFINx is loaded where it is needed.
+type Mesh = Any
 
 CELLS = ("point", "interval", "quadrilateral", "hexahedron")
 
@@ -70,7 +75,7 @@ class ReferenceMesh:
         half_width: max |y_i| over the mesh.
     """
 
-    mesh: Any
+    mesh: Mesh
     degree: int
     basis: GaussBasis
     owned: int
@@ -91,14 +96,14 @@ class ReferenceMesh:
 
     @property
     def cells(self) -> int:
-        return self.y.shape[1]
+        return int(self.y.shape[1])
 
     @property
     def nodes(self) -> int:
-        return self.y.shape[2]
+        return int(self.y.shape[2])
 
 
-def box_mesh(comm: MPI.Intracomm, p: int, cells: int, half_width: float, grading: float):  # type: ignore[no-untyped-def]
+def box_mesh(comm: MPI.Intracomm, p: int, cells: int, half_width: float, grading: float) -> Mesh:
     """Collective. The DOLFINx mesh of [-H, H]^p with `cells` cells in each direction.
 
     The vertices lie at y = H sinh(g x) / sinh(g), x equally spaced on [-1, 1] and g the `grading`: fine where the mass
@@ -109,7 +114,7 @@ def box_mesh(comm: MPI.Intracomm, p: int, cells: int, half_width: float, grading
     return tensor_mesh(comm, [edges] * p)
 
 
-def tensor_mesh(comm: MPI.Intracomm, edges: Sequence[Sequence[float]]):  # type: ignore[no-untyped-def]
+def tensor_mesh(comm: MPI.Intracomm, edges: Sequence[Sequence[float]]) -> Mesh:
     """Collective. The DOLFINx mesh of the boxes between the given edges, ascending in each direction."""
     from dolfinx import mesh
 
@@ -127,34 +132,33 @@ def tensor_mesh(comm: MPI.Intracomm, edges: Sequence[Sequence[float]]):  # type:
     return domain
 
 
-def read_mesh(comm: MPI.Intracomm, path: Path, p: int):  # type: ignore[no-untyped-def]
-    """Collective. A mesh of intervals, quadrilaterals or hexahedra in R^p from an XDMF file.
+def read_mesh(comm: MPI.Intracomm, path: Path, p: int) -> Mesh:
+    """Collective. A mesh of intervals, quadrilaterals or hexahedra in R^p from an XDMF file; cells keep their numbers.
 
     Raises:
-        InputError: If the file cannot be read or holds other cells.
+        InputError: On all ranks, if the file cannot be read, or its mesh cannot be used, see `mesh_file`.
     """
-    from dolfinx import io, mesh
+    import basix.ufl
+    from dolfinx import mesh
 
-    if not path.is_file():
-        raise InputError(f"discretization.mesh: no file {str(path)!r}; allowed: an XDMF mesh file")
-    try:
-        heavy = 'Format="HDF"' in path.read_text()
-        encoding = io.XDMFFile.Encoding.HDF5 if heavy else io.XDMFFile.Encoding.ASCII
-        with io.XDMFFile(comm, str(path), "r", encoding=encoding) as file:
-            domain = file.read_mesh(ghost_mode=mesh.GhostMode.shared_facet)
-    except (OSError, RuntimeError, ValueError) as exception:
-        reason = str(exception).splitlines()[0]
-        raise InputError(f"discretization.mesh: cannot read {str(path)!r} ({reason}); allowed: an XDMF mesh file") from None
-    found = domain.topology.cell_name()
-    if found != CELLS[p] or domain.geometry.cmaps[0].degree != 1:
-        raise InputError(f"discretization.mesh: {str(path)!r} has cells {found!r}; allowed for p = {p}: straight {CELLS[p]!r}")
-    return domain
+    def read() -> MeshFile:
+        found = read_mesh_file(path, p)
+        if MPI.COMM_WORLD.rank == 0:
+            advise(found)
+        return found
+
+    found = on_first(comm, read, share=False)
+    element = basix.ufl.element("Lagrange", CELLS[p], 1, shape=(p,))
+    nothing = np.empty((0, 2**p), dtype=np.int64), np.empty((0, p))
+    cells, x = (found.cells, found.x) if found is not None else nothing
+    partitioner = mesh.create_cell_partitioner(mesh.GhostMode.shared_facet, 2)
+    return mesh.create_mesh(comm, cells, element, x, partitioner=partitioner)
 
 
 Taper = Callable[[NDArray[np.float64], float], NDArray[np.float64]]
 
 
-def reference_mesh(domain, degree: int, taper: Taper = lambda y, half_width: np.ones_like(y)) -> ReferenceMesh:  # type: ignore[no-untyped-def]
+def reference_mesh(domain: Mesh, degree: int, taper: Taper = lambda y, half_width: np.ones_like(y)) -> ReferenceMesh:
     """Collective over the mesh. The arrays that the transport needs, from a DOLFINx mesh.
 
     Args:
@@ -184,7 +188,8 @@ def reference_mesh(domain, degree: int, taper: Taper = lambda y, half_width: np.
     gaps = np.abs(first[:, :, None] - second[:, None]).max(axis=-1)
     match = gaps.argmin(axis=2)
     scale = np.abs(corners).max(initial=1.0)
-    if gaps.min(axis=2, initial=0.0).max(initial=0.0) > 1e-10 * scale:
+    apart = bool(gaps.min(axis=2, initial=np.inf).max(initial=0.0) > 1e-10 * scale)
+    if domain.comm.allreduce(apart, op=MPI.LOR):
         raise InputError("discretization.mesh: the mesh has facets that do not match; allowed: a conforming mesh")
 
     owned = domain.topology.index_map(p).size_local
@@ -220,7 +225,7 @@ def _face_points(x: NDArray[np.float64], p: int, face: int) -> NDArray[np.float6
     return np.insert(rest, direction, float(side), axis=1)
 
 
-def _face_order(cell_type) -> NDArray[np.int64]:  # type: ignore[no-untyped-def]
+def _face_order(cell_type: Any) -> NDArray[np.int64]:
     """Our number 2 d + side of each of DOLFINx's local facets."""
     import basix
 
@@ -234,7 +239,7 @@ def _face_order(cell_type) -> NDArray[np.int64]:  # type: ignore[no-untyped-def]
     return np.array(order, dtype=np.int64)
 
 
-def _facets(domain, order: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:  # type: ignore[no-untyped-def]
+def _facets(domain: Mesh, order: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Face numbers of both sides of the interior facets that touch an owned cell, and of the walls."""
     p = domain.topology.dim
     cell_facets = domain.topology.connectivity(p, p - 1).array.reshape(-1, 2 * p)
@@ -252,7 +257,14 @@ def _facets(domain, order: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArra
     return sides[touches].astype(np.int64), np.concatenate((face[alone], sides[~touches].ravel())).astype(np.int64)
 
 
-def _normals(basis: GaussBasis, element, corners, face, face_points, p: int) -> NDArray[np.float64]:  # type: ignore[no-untyped-def]
+def _normals(
+    basis: GaussBasis,
+    element: Any,
+    corners: NDArray[np.float64],
+    face: NDArray[np.int64],
+    face_points: list[NDArray[np.float64]],
+    p: int,
+) -> NDArray[np.float64]:
     """n dS w at the nodes of the given faces: the cofactor of the Jacobian times the reference normal."""
     weights = _tensor(basis.weights, p - 1).prod(axis=1) if p > 1 else np.ones(1)
     normal = np.empty((len(face), len(weights), p))

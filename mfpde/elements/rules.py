@@ -8,7 +8,7 @@ its own Gauss rule: Gauss-Legendre for a uniform law, Gauss-Hermite for a normal
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from itertools import pairwise
 
 import numpy as np
@@ -20,8 +20,10 @@ Array = NDArray[np.float64]
 
 # Stieltjes' discretisation: panels of equal probability and points in each.
 PARTS, POINTS = 12, 64
-# Probability beyond which an unbounded law is cut off for the discretisation.
-TAIL = 1e-30
+_LEGENDRE = np.polynomial.legendre.leggauss(POINTS)
+# An unbounded law is cut off for the discretisation where it is REACH times as far from its median as the quantiles of these
+# probabilities: exp(-x) x^40 is 1e-12 of 40! there.
+TAIL, REACH = (1e-30, 1 - 1e-16), 3
 
 
 @dataclass(frozen=True)
@@ -113,6 +115,7 @@ def gauss_rule(law: Law, counts: Sequence[int], edges: Sequence[float] = ()) -> 
     return Rule(np.concatenate([nodes for nodes, _ in parts]), mass / mass.sum(), np.array(ends), tuple(counts))
 
 
+@lru_cache(maxsize=1024)
 def _restricted(law: Law, low: float, high: float, n: int) -> tuple[Array, Array]:
     """Nodes and unnormalised weights of the law on [low, high]."""
     x, w = _discretised(law, low, high)
@@ -133,15 +136,21 @@ def _restricted(law: Law, low: float, high: float, n: int) -> tuple[Array, Array
 
 def _discretised(law: Law, low: float, high: float) -> tuple[Array, Array]:
     """Many points and weights of the law on [low, high]: Gauss-Legendre on parts that follow its quantiles."""
-    ends = law.quantile(np.array([TAIL, 0.5, 1 - 1e-16]))
-    reach = 2 * max(ends[1] - ends[0], ends[2] - ends[1])
+    ends = law.quantile(np.array([TAIL[0], 0.5, TAIL[1]]))
+    reach = REACH * max(ends[1] - ends[0], ends[2] - ends[1])
     low, high = max(low, law.support[0], ends[1] - reach), min(high, law.support[1], ends[1] + reach)
-    s, w = np.polynomial.legendre.leggauss(POINTS)
+    s, w = _LEGENDRE
     edges = np.linspace(0.0, 1.0, PARTS + 1)
     half = np.diff(edges)[:, None] / 2
     s, w = (edges[:-1, None] + half * (s + 1)).ravel(), (half * w).ravel()
-    if low == law.support[0]:  # a density may be singular there, like x^(-1/2): x = low + s^2 takes that away
+    # Towards an end of the support the density may be a root x^(1/2), or even x^(-1/2): a quadratic map takes that away.
+    left, right = low == law.support[0], high == law.support[1]
+    if left and right:
+        s, w = np.sin(np.pi / 2 * s) ** 2, np.pi / 2 * np.sin(np.pi * s) * w
+    elif left:
         s, w = s**2, 2 * s * w
+    elif right:
+        s, w = s * (2 - s), 2 * (1 - s) * w
     points = low + (high - low) * s
     return points, (high - low) * w * law.density(points)
 

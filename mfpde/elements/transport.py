@@ -9,8 +9,11 @@ from numpy.typing import NDArray
 
 from mfpde.compile import load_compiled
 from mfpde.elements.mesh import ReferenceMesh
+from mfpde.petsc import event
 
 Array = NDArray[np.float64]
+# q, A and R, or None where one is not carried.
+type Fields = tuple[Array | None, ...]
 
 DECLARATIONS = """
 typedef struct {
@@ -94,7 +97,7 @@ class Transport:
         """
         self._lib.remainder_velocity(self._mesh, len(rates), self._double(rates), self._double(dv))
 
-    def apply(self, beta: Array, fields: tuple[Any, ...], rates: tuple[Any, ...]) -> float:
+    def apply(self, beta: Array, fields: Fields, rates: Fields) -> float:
         """Collective over the mesh. Sets q' to its transport and adds theirs to A' and R'.
 
         Args:
@@ -108,7 +111,8 @@ class Transport:
         if self._ghosts is not None:
             fields = self._ghosts.fill(beta, fields)
         pointers = [self._ffi.NULL if x is None else self._double(x) for x in (*fields, *rates)]
-        return float(self._lib.transport(self._mesh, self._scratch, len(beta), self._double(beta), *pointers))
+        with event("transport"):
+            return float(self._lib.transport(self._mesh, self._scratch, len(beta), self._double(beta), *pointers))
 
     def limit(self, q: Array, mesh_comm: MPI.Intracomm) -> int:
         """Collective over the mesh. Makes q >= 0 at the nodes, in place, and keeps each slice's mass.
@@ -145,7 +149,7 @@ class GhostExchange:
         self._vector = la.vector(cells, int(np.prod(self._shape[1:])))
         self._sent = np.flatnonzero(np.diff(cells.index_to_dest_ranks(GHOST_TAG).offsets[: mesh.owned + 1]))
 
-    def fill(self, beta: Array, fields: tuple[Any, ...]) -> tuple[Any, ...]:
+    def fill(self, beta: Array, fields: Fields) -> Fields:
         """Fills the ghosts of beta in place; returns q, A, R with ghosts, (slices, cells, nodes)."""
         owned, p = self.mesh.owned, self.mesh.p
         values = self._vector.array.reshape(self._shape)

@@ -23,7 +23,7 @@ from mfpde.elements.mesh import ReferenceMesh, box_mesh, read_mesh, reference_me
 from mfpde.elements.resolution import given_resolution
 from mfpde.elements.transport import Transport
 from mfpde.errors import RunError
-from mfpde.evolution.flow import Field, Observation, Step, Watch
+from mfpde.evolution.flow import Field, Observation, OnRecord, Step, Watch
 from mfpde.evolution.grid import ProcessGrid, process_grid
 from mfpde.evolution.indicators import seen
 from mfpde.evolution.integrate import integrate
@@ -109,8 +109,6 @@ class AffineFlow:
         number: Of the stage.
     """
 
-    indicators = ("label_error", "top_modes", "outer_mass", "negative", "fold")
-
     def __init__(
         self, problem: Problem, options: Discretization, slices: Slices, features: Features, start: State, number: int = 0
     ) -> None:
@@ -167,6 +165,10 @@ class AffineFlow:
     def size(self) -> int:
         return self.layout.size
 
+    @property
+    def breaks(self) -> tuple[float, ...]:
+        return self.stage.breaks
+
     def pack(self, vector: Array) -> None:
         self.layout.pack(vector)
 
@@ -180,7 +182,7 @@ class AffineFlow:
                 block *= looser
         return scale
 
-    def follow(self, times: Sequence[float], tolerance: float, watch: Watch) -> Step:
+    def follow(self, times: Sequence[float], tolerance: float, watch: Watch | OnRecord) -> Step:
         return integrate(self, times, tolerance, watch, "petsc")
 
     def frames(self, state: State) -> Array:

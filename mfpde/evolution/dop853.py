@@ -4,7 +4,6 @@ Dormand and Prince's pair DOP853 of SciPy, with its error norm summed over all r
 of order 7, so they do not shorten the steps.
 """
 
-from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -14,6 +13,8 @@ from scipy.integrate import DOP853
 
 from mfpde.errors import RunError
 from mfpde.evolution.flow import Flow, Step, Watch
+from mfpde.evolution.integrate import Interval
+from mfpde.interrupts import stop_together
 
 Array = NDArray[np.float64]
 
@@ -23,40 +24,38 @@ FIRST_STEP = 1e-3
 SMALLEST = 100 * np.finfo(float).eps
 
 
-def integrate(flow: Flow, times: Sequence[float], tolerance: float, watch: Watch) -> Step:
-    """Collective. Integrates the flow from t = 0 and tells `watch` the state at each of `times` (ascending).
+def advance(flow: Flow, vector: Array, interval: Interval, tolerance: float, watch: Watch, before: Step) -> tuple[Array, Step]:
+    """Collective. Integrates over an interval and tells `watch` of records and steps; returns the state and the last step.
 
     Args:
         flow: The right-hand side; the longest stable step that it names and its limiter are left to other methods.
-        times: Record times; the last one ends the run.
+        vector: The state at the interval's start.
+        interval: Where the right-hand side is smooth.
         tolerance: Of one step, root mean square over all unknowns, relative and absolute (in units of `flow.scales`).
-        watch: Told of each record and each step, on all ranks.
+        watch: Told of each record and each step.
+        before: The last step of the interval before: counts go on from there.
 
     Raises:
         RunError: On all ranks, if the step size underflows or values are no longer finite.
     """
-    start = np.empty(flow.size)
-    flow.pack(start)
-    total, following, step = flow.comm.allreduce(flow.size), 0, Step()
-    while following < len(times) and (times[following] <= 0 or total == 0):
-        watch.record(Step(times[following]), start)
-        following += 1
-    if following == len(times):
-        return Step(times[-1])
+    total, following, count = flow.comm.allreduce(flow.size), 0, 0
+    times, step = interval.times, before
     with np.errstate(invalid="ignore", over="ignore"):  # what is not finite ends the run below
-        solver = _Distributed(flow, start, total, times[-1], tolerance)
-        while following < len(times):
+        solver = _Distributed(flow, vector, total, interval, tolerance)
+        while solver.status == "running":
             message = solver.step()
             if solver.status == "failed":
                 reason = str(message).lower().rstrip(".")
                 raise RunError(f"the integration stopped at t = {solver.t:.6g}: {reason}")
-            step = Step(solver.t, step.steps + 1, solver.tried - step.steps - 1, solver.t - solver.t_old)
+            count += 1
+            step = Step(solver.t, before.steps + count, before.rejected + solver.tried - count, solver.t - solver.t_old)
             inside = _Inside(solver, flow.size)
             while following < len(times) and times[following] <= solver.t:
                 watch.record(replace(step, time=times[following]), inside(times[following]))
                 following += 1
             watch.stepped(step, inside)
-    return step
+            stop_together(flow.comm, solver.t)
+    return np.array(solver.y[: flow.size]), step
 
 
 class _Inside:
@@ -75,26 +74,26 @@ class _Inside:
         return np.asarray(self._interpolant(time)[: self._size])
 
 
-class _Distributed(DOP853):
+class _Distributed(DOP853):  # type: ignore[misc]
     """DOP853 whose error norm runs over the unknowns of all ranks, so that all take the same steps.
 
     SciPy ends at once where there is nothing to integrate: a rank without unknowns has one that stays 0.
     """
 
-    def __init__(self, flow: Flow, start: Array, total: int, end: float, tolerance: float) -> None:
+    def __init__(self, flow: Flow, start: Array, total: int, interval: Interval, tolerance: float) -> None:
         size = flow.size
         idle = np.zeros(int(size == 0))
 
         def rates(time: float, vector: Array) -> Array:
             out = np.zeros_like(vector)
-            flow.rates(time, vector[:size], out[:size])
+            flow.rates(interval.inside(time), vector[:size], out[:size])
             return out
 
         absolute = tolerance * np.concatenate((flow.scales(), idle + 1))
-        options = {"rtol": max(tolerance, SMALLEST), "atol": absolute, "first_step": FIRST_STEP * end}
+        options = {"rtol": max(tolerance, SMALLEST), "atol": absolute, "first_step": FIRST_STEP * (interval.end - interval.start)}
         self._comm, self._total = flow.comm, total
         self.tried = 0
-        super().__init__(rates, 0.0, np.concatenate((start, idle)), end, **options)
+        super().__init__(rates, interval.start, np.concatenate((start, idle)), interval.end, **options)
 
     def _estimate_error_norm(self, K: Array, h: float, scale: Array) -> float:
         self.tried += 1

@@ -28,6 +28,9 @@ class Step:
 Interpolant = Callable[[float], Array]
 
 
+OnRecord = Callable[[Step, Array], None]
+
+
 class Watch(Protocol):
     """Who is told of an integration, on all ranks alike."""
 
@@ -42,7 +45,7 @@ class Watch(Protocol):
 class Recording:
     """A watch that is a function of the record, and perhaps one of the progress."""
 
-    on_record: Callable[[Step, Array], None]
+    on_record: OnRecord
     on_step: Callable[[Step], None] = lambda step: None
 
     def record(self, step: Step, vector: Array) -> None:
@@ -50,6 +53,11 @@ class Recording:
 
     def stepped(self, step: Step, inside: Interpolant | None) -> None:
         self.on_step(step)
+
+
+def as_watch(watch: Watch | OnRecord) -> Watch:
+    """A watch; a function is one that is called at the records."""
+    return Recording(watch) if callable(watch) else watch
 
 
 class Flow(Protocol):
@@ -62,6 +70,10 @@ class Flow(Protocol):
     @property
     def size(self) -> int:
         """Number of unknowns on this rank."""
+
+    @property
+    def breaks(self) -> tuple[float, ...]:
+        """Times between which the right-hand side is smooth, ascending."""
 
     def pack(self, vector: Array) -> None:
         """Writes the state at t = 0 into `vector`, shape (size,)."""
@@ -101,7 +113,7 @@ class Observation:
     """
 
     moments: Array
-    columns: Mapping[str, Any] = field(default_factory=dict)
+    columns: Mapping[str, float | Array] = field(default_factory=dict)
 
 
 class StageFlow(Flow, Protocol):
@@ -131,7 +143,7 @@ class StageFlow(Flow, Protocol):
     def snapshot(self, vector: Array) -> Mapping[str, Array | Field]:
         """Collective. The neurons, or nothing where there are none to show, by name."""
 
-    def follow(self, times: Sequence[float], tolerance: float, watch: Watch) -> Step:
+    def follow(self, times: Sequence[float], tolerance: float, watch: Watch | OnRecord) -> Step:
         """Collective. Goes along the flow by the method that suits it; arguments as for `evolution.integrate`."""
 
     def next_stage(self, number: int, vector: Array) -> "StageFlow":

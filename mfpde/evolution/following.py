@@ -92,8 +92,6 @@ class FollowingFlow(LagrangianFlow):
         number: Of the stage.
     """
 
-    indicators = ("label_error", "top_modes", "fold")
-
     def __init__(
         self, problem: Problem, features: Features, elements: Elements, start: Nodes | None = None, number: int = 0
     ) -> None:
@@ -108,7 +106,7 @@ class FollowingFlow(LagrangianFlow):
         """The nodes in slices, with the masses of the reference cells."""
         slices, cells, count = self.elements.shape
         flat = (slices, cells * count)
-        v = np.ascontiguousarray(np.moveaxis(nodes.v.reshape(-1, *flat), 0, 1))
+        v = np.ascontiguousarray(np.moveaxis(nodes.v.reshape(len(nodes.v), *flat), 0, 1))
         return Cloud(self.elements.cells.mass.ravel(), nodes.a.reshape(flat), v, nodes.r.reshape(flat))
 
     def observe(self, time: float, vector: Array) -> Observation:

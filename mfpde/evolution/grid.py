@@ -1,7 +1,7 @@
 """The process grid: slices are divided over groups of ranks first, then the mesh over the ranks of a group."""
 
 from dataclasses import dataclass
-from typing import Any
+from typing import cast
 
 from mpi4py import MPI
 
@@ -49,5 +49,5 @@ def process_grid(comm: MPI.Intracomm, slices: int, cells: int, mesh_ranks: int =
     groups = size // mesh_ranks
     group = comm.rank // mesh_ranks
     bounds = [slices * g // groups for g in (group, group + 1)]
-    mesh_comm: Any = comm.Split(group, comm.rank)
+    mesh_comm = cast(MPI.Intracomm, comm.Split(group, comm.rank))
     return ProcessGrid(comm, mesh_comm, group, groups, range(*bounds))

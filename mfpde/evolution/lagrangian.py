@@ -16,7 +16,7 @@ from mpi4py import MPI
 from numpy.typing import NDArray
 
 from mfpde.errors import RunError
-from mfpde.evolution.flow import Field, Observation, Step, Watch, loss
+from mfpde.evolution.flow import Field, Observation, OnRecord, Step, Watch, loss
 from mfpde.evolution.integrate import integrate
 from mfpde.evolution.state import Layout
 from mfpde.features.features import Cloud, Features, Velocity
@@ -70,6 +70,10 @@ class LagrangianFlow:
     def size(self) -> int:
         return self.layout.size
 
+    @property
+    def breaks(self) -> tuple[float, ...]:
+        return self.stage.breaks
+
     def pack(self, vector: Array) -> None:
         self.layout.pack(vector)
 
@@ -114,7 +118,7 @@ class LagrangianFlow:
         m = self.moments(vector, time)
         return float(loss(m, self.target)), m
 
-    def follow(self, times: Sequence[float], tolerance: float, watch: Watch) -> Step:
+    def follow(self, times: Sequence[float], tolerance: float, watch: Watch | OnRecord) -> Step:
         return integrate(self, times, tolerance, watch)
 
     def next_stage(self, number: int, vector: Array) -> "LagrangianFlow":

@@ -6,7 +6,6 @@ lie in the tails.  A step is as long as the error estimate, the Courant number a
 The limiter that keeps q >= 0 acts after each step only if asked to: it costs the superconvergence of the moments.
 """
 
-from collections.abc import Sequence
 from math import ceil, inf
 
 import numpy as np
@@ -16,78 +15,74 @@ from petsc4py import PETSc
 
 from mfpde.errors import RunError
 from mfpde.evolution.flow import Flow, Step, Watch
+from mfpde.evolution.integrate import Interval
+from mfpde.interrupts import real_reason, stop_together
+from mfpde.petsc import limit_reached
 
 Array = NDArray[np.float64]
 
 
-def integrate(flow: Flow, times: Sequence[float], tolerance: float, watch: Watch) -> Step:
-    """Collective. Integrates the flow from t = 0 and tells `watch` the state at each of `times` (ascending).
+def advance(flow: Flow, vector: Array, interval: Interval, tolerance: float, watch: Watch, before: Step) -> tuple[Array, Step]:
+    """Collective. Integrates over an interval and tells `watch` of records and steps; returns the state and the last step.
 
     Args:
         flow: The right-hand side.
-        times: Record times in [0, final time]; the last one ends the run.
-        tolerance: Error of one step, absolute and relative, in every component.
-        watch: Told of each record and each step, on all ranks.
+        vector: The state at the interval's start.
+        interval: Where the right-hand side is smooth.
+        tolerance: Error of one step, absolute (in units of `flow.scales`) and relative, in every component.
+        watch: Told of each record and each step.
+        before: The last step of the interval before: counts go on from there.
 
     Raises:
         RunError: On all ranks, when values are no longer finite or the step size underflows.
     """
-    vector = PETSc.Vec().createMPI((flow.size, PETSc.DETERMINE), comm=flow.comm)
-    with _array(vector) as values:
-        flow.pack(values)
-    if not vector.getSize():  # nothing evolves: xi_a = xi_w = 0
-        return _constant(times, watch)
-    run = _Run(flow, times, watch)
-    ts = _stepper(flow, vector, tolerance, run)
+    state = PETSc.Vec().createMPI((flow.size, PETSc.DETERMINE), comm=flow.comm)
+    with _array(state) as values:
+        values[...] = vector
+    run = _Run(flow, interval, watch, before)
+    ts = _stepper(flow, state, tolerance, run)
     try:
-        with _array(vector, readonly=True) as values:
-            run.record_due(0.0, Step(), values)
-        if run.next < len(times):
-            ts.solve(vector)
+        with real_reason():
+            ts.solve(state)
     except PETSc.Error as error:
-        if run.error is not None:
-            raise run.error from None
         reason = str(error).strip().splitlines()[-1]
         raise RunError(f"the time integrator stopped at t = {ts.getTime():.6g}: {reason}") from error
-    if run.next < len(times):
+    if run.next < len(run.stops):
+        limit = limit_reached(ts, interval.end)
+        if limit is not None:
+            raise RunError(f"{limit}: the records up to then are kept; allowed: a larger one, or none")
         raise RunError(f"the time integrator stopped at t = {ts.getTime():.6g}: the step size became too small")
-    return run.step(ts)
+    with _array(state, readonly=True) as values:
+        return values.copy(), run.step(ts)
 
 
 class _Run:
     """The callbacks of TS and what they share."""
 
-    def __init__(self, flow: Flow, times: Sequence[float], watch: Watch) -> None:
-        self.flow = flow
-        self.times = list(times)
-        self.watch = watch
+    def __init__(self, flow: Flow, interval: Interval, watch: Watch, before: Step) -> None:
+        self.flow, self.interval, self.watch, self.before = flow, interval, watch, before
+        self.stops = sorted({*interval.times, interval.end})
         self.next = 0
         self.longest = inf
-        self.error: Exception | None = None
 
     def rates(self, ts: PETSc.TS, time: float, vector: PETSc.Vec, out: PETSc.Vec) -> None:
-        try:
-            with _array(vector, readonly=True) as values, _array(out) as rates:
-                self.longest = self.flow.rates(time, values, rates)
-        except Exception as error:
-            self.error = error
-            raise
+        with _array(vector, readonly=True) as values, _array(out) as rates:
+            self.longest = self.flow.rates(self.interval.inside(time), values, rates)
 
     def before_step(self, ts: PETSc.TS) -> None:
         """Shortens the step that the error estimate proposes: first by the Courant number, then to meet the record."""
         step = min(ts.getTimeStep(), self.flow.comm.allreduce(self.longest, op=MPI.MIN))
         tiny = step < TINY_STEP * self.flow.unit_of_time(ts.getTime())
         most = MOST_TINY_STEPS if tiny else MOST_STEPS
-        if ts.getStepNumber() > STARTING and self.times[-1] - ts.getTime() > most * step:
+        if ts.getStepNumber() > STARTING and self.interval.end - ts.getTime() > most * step:
             with _array(ts.getSolution(), readonly=True) as values:
                 where = self.flow.fastest(ts.getTime(), values)
-            self.error = RunError(
+            raise RunError(
                 f"the time step fell to {step:.2g} at t = {ts.getTime():.6g}{where}: the neurons have "
                 "become too fast, or the density too thin for the mesh (see /history/fold, /history/negative); lower the "
                 "learning rates, take more cells, or an earlier training.final_time"
             )
-            raise self.error
-        remaining = self.times[self.next] - ts.getTime()
+        remaining = self.stops[self.next] - ts.getTime()
         # Equal steps up to the record, rather than a last one that is tiny.
         count = ceil(remaining / step * (1 - 1e-12)) if remaining < 2 * step else 0
         ts.setTimeStep(remaining / count if count else step)
@@ -100,19 +95,22 @@ class _Run:
             ts.restartStep()
         step = self.step(ts)
         with _array(vector, readonly=True) as values:
-            self.record_due(1e-12 * max(self.times[-1], 1.0), step, values)
+            self.record_due(1e-12 * max(self.interval.end, 1.0), step, values)
         self.watch.stepped(step, None)
-        if self.next == len(self.times):
+        stop_together(self.flow.comm, step.time)
+        if self.next == len(self.stops):
             ts.setConvergedReason(PETSc.TS.ConvergedReason.CONVERGED_USER)
 
     def record_due(self, slack: float, step: Step, values: Array) -> None:
-        while self.next < len(self.times) and step.time >= self.times[self.next] - slack:
-            self.watch.record(step, values)
+        while self.next < len(self.stops) and step.time >= self.stops[self.next] - slack:
+            if self.stops[self.next] in self.interval.times:
+                self.watch.record(step, values)
             self.next += 1
 
     def step(self, ts: PETSc.TS) -> Step:
         # At the record itself the time is the record's, not a sum of steps.
-        return Step(ts.getTime(), ts.getStepNumber(), ts.getStepRejections(), ts.getTime() - ts.getPrevTime())
+        steps, rejected = self.before.steps + ts.getStepNumber(), self.before.rejected + ts.getStepRejections()
+        return Step(ts.getTime(), steps, rejected, ts.getTime() - ts.getPrevTime())
 
 
 def _stepper(flow: Flow, vector: PETSc.Vec, tolerance: float, run: _Run) -> PETSc.TS:
@@ -125,9 +123,9 @@ def _stepper(flow: Flow, vector: PETSc.Vec, tolerance: float, run: _Run) -> PETS
         values[...] = tolerance * flow.scales()
     ts.setTolerances(rtol=tolerance, atol=absolute)
     ts.setRHSFunction(run.rates, vector.duplicate())
-    ts.setTime(0.0)
-    ts.setTimeStep(FIRST_STEP * run.times[-1])
-    ts.setMaxTime(run.times[-1])
+    ts.setTime(run.interval.start)
+    ts.setTimeStep(FIRST_STEP * (run.interval.end - run.interval.start))
+    ts.setMaxTime(run.interval.end)
     ts.setMaxSteps(np.iinfo(np.int32).max)
     ts.setExactFinalTime(PETSc.TS.ExactFinalTime.STEPOVER)
     ts.setPreStep(run.before_step)
@@ -142,12 +140,6 @@ def _stepper(flow: Flow, vector: PETSc.Vec, tolerance: float, run: _Run) -> PETS
     return ts
 
 
-def _constant(times: Sequence[float], watch: Watch) -> Step:
-    for time in times:
-        watch.record(Step(time), np.zeros(0))
-    return Step(times[-1])
-
-
 class _array:
     """A PETSc vector's local values, for as long as the block lasts."""
 
@@ -156,8 +148,9 @@ class _array:
         self.readonly = readonly
 
     def __enter__(self) -> Array:
-        self.values = self.vector.getArray(readonly=self.readonly)
-        return self.values
+        values: Array = self.vector.getArray(readonly=self.readonly)
+        self.values = values
+        return values
 
     def __exit__(self, *_: object) -> None:
         del self.values

@@ -5,16 +5,19 @@ Blocks that cannot change are left out of the vector, a where xi_a = 0 for insta
 
 from dataclasses import dataclass, replace
 from math import prod
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
 
 Array = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
-class Layout[State]:
+class Layout[State: DataclassInstance]:
     """Where each block of a state lies in the flat vector.
 
     Attributes:
@@ -31,8 +34,7 @@ class Layout[State]:
 
     def views(self, vector: Array) -> State:
         """The state whose evolving blocks are views into `vector`, shape (size,)."""
-        state: Any = self.initial
-        return replace(state, **self.blocks(vector))
+        return replace(self.initial, **self.blocks(vector))
 
     def blocks(self, vector: Array) -> dict[str, Array]:
         """Views of the evolving blocks alone (of a state, or of its time derivative)."""

@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 from mfpde.compile import load_compiled
 from mfpde.errors import RunError
 from mfpde.features.modes import Modes
-from mfpde.features.table import Table, build_table, extend_table
+from mfpde.features.table import Table, table_of
+from mfpde.petsc import event
 from mfpde.problem.activation import Activation
 
 Array = NDArray[np.float64]
@@ -85,7 +86,7 @@ class Features:
         self.comm = comm
         self.modes = modes
         self.activation = activation
-        table = build_table(activation, modes.hermite_degree + 4, largest) if comm.rank == 0 else None
+        table = table_of(activation, modes.hermite_degree + 4, largest) if comm.rank == 0 else None
         self.table: Table = comm.bcast(table)
         compiled = load_compiled(comm, Path(__file__).with_name("features.c"), DECLARATIONS, {"P": modes.p})
         self._ffi, self._lib = compiled.ffi, compiled.lib
@@ -115,7 +116,8 @@ class Features:
         neurons = self._cloud(cloud)
         while True:
             arguments = (self._table, self._modes, neurons, self._pointer(by_slice), self._optional(kept))
-            largest = self._lib.moments(*arguments)
+            with event("moments"):
+                largest = self._lib.moments(*arguments)
             # One reduction: the moments, and in the last entry how many ranks need a larger table.
             local = np.append(label_weight @ by_slice, float(largest >= self.table.S_max))
             total = np.empty_like(local)
@@ -137,10 +139,11 @@ class Features:
             kept: What `moments` has kept of the same cloud.
         """
         field = self.modes.field_coefficients(residual)
-        self._lib.velocities(
-            self._table, self._modes, self._cloud(cloud), self._pointer(field), self._pointer(self._curvature), *xi,
-            self._optional(out.a), self._pointer(out.v), out.v.shape[-1], self._optional(out.r), self._optional(kept),
-        )  # fmt: skip
+        with event("velocities"):
+            self._lib.velocities(
+                self._table, self._modes, self._cloud(cloud), self._pointer(field), self._pointer(self._curvature), *xi,
+                self._optional(out.a), self._pointer(out.v), out.v.shape[-1], self._optional(out.r), self._optional(kept),
+            )  # fmt: skip
 
     def divergence(self, cloud: Cloud, residual: Array, xi_w: float, out: Array) -> None:
         """The divergence of the velocity -xi_w a grad Psi in (v, r) of all neurons, written to `out` (slices, nodes).
@@ -185,7 +188,7 @@ class Features:
             size = f"|w| = {largest**0.5:.3g}"
             raise RunError(f"a neuron has {size}: the run has blown up; lower the learning rates or discretization.tolerance")
         with np.errstate(all="ignore"):  # an activation that overflows there shows in the moments, which are checked
-            table = extend_table(self.table, self.activation, 2 * largest) if self.comm.rank == 0 else None
+            table = table_of(self.activation, self.table.n_k - 1, 2 * largest) if self.comm.rank == 0 else None
         self.table = self.comm.bcast(table)
         self._use_table()
 

@@ -7,12 +7,12 @@ are the number of its interval.
 """
 
 from dataclasses import dataclass, replace
-from functools import lru_cache
 from math import factorial, sqrt
 
 import numpy as np
 from numpy.typing import NDArray
 
+from mfpde.features.hermite import hermite_coefficients
 from mfpde.problem.activation import Activation
 
 Array = NDArray[np.float64]
@@ -40,7 +40,11 @@ class Table:
 
     @property
     def stride(self) -> int:
-        return self.coefficients.shape[2]
+        return int(self.coefficients.shape[2])
+
+    def narrow(self, n_k: int) -> "Table":
+        """The first n_k functions."""
+        return Table(n_k, self.exponent, np.ascontiguousarray(self.coefficients[:, :, : -(-n_k // 4) * 4]))
 
     @property
     def S_max(self) -> float:
@@ -48,7 +52,25 @@ class Table:
         return float(2.0 ** (self.exponent + (len(self.coefficients) - 1) // PER_OCTAVE))
 
 
-@lru_cache(maxsize=8)
+def table_of(activation: Activation, k_max: int, S_max: float) -> Table:
+    """A table of G_0..G_{k_max} that reaches S_max or further, from those that were made before if they suffice."""
+    known = _KNOWN.get(activation)
+    if known is None or known.n_k <= k_max:
+        known = build_table(activation, max(k_max, WIDE), max(S_max, 0.0 if known is None else known.S_max))
+    known = extend_table(known, activation, S_max)
+    _KNOWN.pop(activation, None)
+    _KNOWN[activation] = known  # the latest last
+    while len(_KNOWN) > MOST_KNOWN:
+        del _KNOWN[next(iter(_KNOWN))]
+    return known.narrow(k_max + 1)
+
+
+# Tables made before, widest and longest, by activation: a study runs the same one many times.
+_KNOWN: dict[Activation, Table] = {}
+# How many are kept; and functions of a table that is made, at least: the next run is likely to want more.
+MOST_KNOWN, WIDE = 8, 34
+
+
 def build_table(activation: Activation, k_max: int, S_max: float) -> Table:
     """The table of G_0..G_{k_max} on [0, S_max], rounded up to whole octaves.
 
@@ -75,7 +97,7 @@ def extend_table(table: Table, activation: Activation, S_max: float) -> Table:
     width = np.repeat(2.0**octaves / PER_OCTAVE, PER_OCTAVE)
     x = np.cos(np.pi * (np.arange(TERMS) + 0.5) / TERMS)
     s = np.sqrt(left[:, None] + width[:, None] * (x + 1) / 2).ravel()
-    values = activation.hermite(s, table.n_k - 1) / s[:, None] ** np.arange(float(table.n_k))
+    values = hermite_coefficients(activation, s, table.n_k - 1) / s[:, None] ** np.arange(float(table.n_k))
     new = np.zeros((len(left), TERMS, table.stride))
     new[:, :, : table.n_k] = np.linalg.inv(np.vander(x, increasing=True)) @ values.reshape(len(left), TERMS, -1)
     return replace(table, coefficients=np.concatenate((table.coefficients, new)))
@@ -90,7 +112,7 @@ def evaluate(table: Table, S: Array) -> Array:
     left = np.where(number == 0, 0.0, 2.0 ** (exponent - 1) * (1 + ((number - 1) % PER_OCTAVE) / PER_OCTAVE))
     width = np.where(number == 0, 2.0**table.exponent, 2.0 ** (exponent - 1) / PER_OCTAVE)
     powers = (2 * (S - left) / width - 1)[:, None] ** np.arange(TERMS)
-    return np.einsum("nm,nmk->nk", powers, table.coefficients[number])[:, : table.n_k]
+    return np.asarray(np.einsum("nm,nmk->nk", powers, table.coefficients[number])[:, : table.n_k])
 
 
 def _taylor_interval(activation: Activation, k_max: int, exponent: int) -> Array:
@@ -108,7 +130,7 @@ def _taylor_interval(activation: Activation, k_max: int, exponent: int) -> Array
     )
     half = 2.0 ** (exponent - 1)  # S = half (x + 1)
     shift = np.array([[_binomial(m, j) * half**m for m in range(TERMS)] for j in range(TERMS)])
-    return shift @ series
+    return np.asarray(shift @ series)
 
 
 def _binomial(m: int, j: int) -> int:

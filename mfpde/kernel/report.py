@@ -4,31 +4,38 @@ from typing import Any
 
 import numpy as np
 
+from mfpde.digits import scientific
 from mfpde.kernel.study import Study
-from mfpde.training.spectrum import direction
+from mfpde.training.spectrum import Spectrum, direction
 
 
 def report(study: Study, problem: Any, most: int = 12) -> str:
     """What the command prints: the smallest `most` eigenvalues, and what follows from them."""
     spectrum, on_V, stage = study.linear.spectrum, study.linear.on_V, problem.stages[-1]
-    lines = [f"{'eigenvalue':>14} {'uncertainty':>12} {'certain':>8}   direction"]
+    lines = [f"{'eigenvalue':>16} {'certain':>8}   direction"]
     for k in range(min(most, len(spectrum.eigenvalues))):
         value, uncertainty = spectrum.eigenvalues[k], spectrum.uncertainty[k]
         known = "-" if np.isnan(uncertainty) else "yes" if spectrum.certain[k] else "no"
-        lines.append(f"{value:14.6e} {uncertainty:12.1e} {known:>8}   {direction(spectrum, k)}")
+        lines.append(f"{scientific(value, uncertainty):>16} {known:>8}   {direction(spectrum, k)}")
     if len(spectrum.eigenvalues) > most:
-        lines.append(f"{'...':>14} up to {spectrum.eigenvalues[-1]:.6e}")
-    measured = "not measured: the loss is gone before the second record" if np.isnan(study.rate) else f"measured {study.rate:.6e}"
+        lines.append(f"{'...':>16} up to {scientific(spectrum.eigenvalues[-1], spectrum.uncertainty[-1])}")
+    slowest = int(np.searchsorted(on_V.eigenvalues, study.linear.rate_on_V))
+    measured = "not measured: the loss is gone before the second record" if np.isnan(study.rate) else f"measured {study.rate:.4e}"
     rows = [
         ("activation", stage.activation.text),
         ("copies", str(stage.average)),
         ("modes", str(len(spectrum.eigenvalues))),
         ("condition number", f"{spectrum.condition:.4g}"),
-        ("rate 2 lambda_min", f"{2 * spectrum.eigenvalues[0]:.6e} (on the modes of V alone {2 * on_V.eigenvalues[0]:.6e})"),
+        ("rate 2 lambda_min", f"{_rate(spectrum, 0)} (on the modes of V alone {_rate(on_V, 0)})"),
         ("learned last", direction(spectrum, 0)),
-        ("for this target", f"{2 * study.linear.rate_on_V:.6e}, {measured}"),
-        ("learned last", direction(on_V, int(np.searchsorted(on_V.eigenvalues, study.linear.rate_on_V)))),
+        ("for this target", f"{_rate(on_V, slowest)}, {measured}"),
+        ("learned last", direction(on_V, slowest)),
         ("left to V-perp", f"{study.linear.held_back:.4g} of the loss, in slower modes"),
         ("loss", f"{study.loss[0]:.10g} -> {study.loss[-1]:.10g} in time {study.time[-1]:g}"),
     ]
     return "\n".join([*lines, "", *(f"{name:<20} {value}" for name, value in rows)])
+
+
+def _rate(spectrum: Spectrum, k: int) -> str:
+    """2 lambda_k with the digits that hold."""
+    return scientific(2 * float(spectrum.eigenvalues[k]), 2 * float(spectrum.uncertainty[k]))

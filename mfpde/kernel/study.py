@@ -1,6 +1,7 @@
 """The last stage of a training strategy, solved exactly: its kernel matrix, the loss, and the rate that it proves."""
 
 import sys
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -8,18 +9,20 @@ from typing import Any
 import msgspec
 import numpy as np
 
+from mfpde.elements.resolution import Panels, Resolution, equal_panels, given_resolution
 from mfpde.errors import InputError, RunError
-from mfpde.evolution.flow import Observation, Recording, Step, loss
+from mfpde.evolution.flow import Observation, Recording, StageFlow, Step, loss
 from mfpde.evolution.integrate import integrate
-from mfpde.evolution.start import start_flow
+from mfpde.evolution.start import following_flow, start_flow
 from mfpde.output.hdf5 import ResultFile
 from mfpde.output.recorder import Recorder
 from mfpde.parallel import on_first
 from mfpde.problem.problem import build_problem
 from mfpde.problem.stages import stage_times
 from mfpde.progress import Progress
+from mfpde.training.averaging import Moments
 from mfpde.training.linear import LinearFlow
-from mfpde.training.training import Silent, averaged_law, train
+from mfpde.training.training import End, Silent, averaged_law, train
 
 
 @dataclass(frozen=True)
@@ -54,7 +57,8 @@ def solve_kernel(comm: Any, config: Any, problem: Any, measure: bool = True) -> 
     Args:
         comm: All ranks.
         config, problem: Their last stage trains a alone, with a polynomial activation, from a = 0.
-        measure: Whether a second run with fewer labels, cells and digits says how certain the eigenvalues are.
+        measure: Whether further runs say how certain the eigenvalues are: finer ones until these stand still or, at a given
+            resolution, a coarser one.
 
     Raises:
         InputError: On all ranks, if the last stage is another one, or the result cannot be written.
@@ -68,17 +72,11 @@ def solve_kernel(comm: Any, config: Any, problem: Any, measure: bool = True) -> 
             f"{where}: the last stage has no kernel matrix; allowed: one that trains a alone (xi_w = 0) from reset_a = true "
             'with a polynomial activation, after stages with a density, or training.strategy = "chen-ge"'
         )
-    times = config.history_times
-    other = _coarse_law(comm, config, problem, last) if measure else None
     with ResultFile(comm, Path(config.output.file)) as file:
-        flow = start_flow(comm, problem, config.discretization, config.parallel.mesh_ranks)
-        with Progress(comm.rank, stage.start or 1.0) as bar:
-            recorder = Recorder(file, problem, flow, config, bar)
-            end = train(problem, flow, times, problem.numbers(config.discretization).tolerance, recorder, last)
-        law = averaged_law(end, problem, last)
-        linear = LinearFlow(comm, problem, last, flow.modes, law, other=other)
+        solved = _refined if config.discretization.frame == "flow" and config.discretization.accuracy is not False else _given
+        recorder, end, linear = solved(comm, config, problem, last, file, measure)
         recorder.enter(linear)
-        time = np.array(stage_times(problem.stages, times)[last])
+        time = np.array(stage_times(problem.stages, config.history_times)[last])
         coefficients = linear.exact(time)
         for t, m in zip(time, coefficients, strict=True):
             recorder.write(Step(stage.start + t, end.step.steps, end.step.rejected), Observation(m))
@@ -88,6 +86,76 @@ def solve_kernel(comm: Any, config: Any, problem: Any, measure: bool = True) -> 
         for name, array in (("time", time), ("loss", errors), ("bound", bound), ("target_bound", target_bound)):
             file.dataset(f"/kernel/{name}", array)
     return Study(linear, time, errors, bound, target_bound)
+
+
+def _before(
+    comm: Any, config: Any, problem: Any, flow: StageFlow, tolerance: float, last: int, file: ResultFile
+) -> tuple[Recorder, End]:
+    """Collective. All stages but the last, written to the file."""
+    with Progress(comm.rank, problem.stages[last].start or 1.0) as bar:
+        recorder = Recorder(file, problem, flow, config, bar)
+        return recorder, train(problem, flow, config.history_times, tolerance, recorder, last)
+
+
+def _given(comm: Any, config: Any, problem: Any, last: int, file: ResultFile, measure: bool) -> tuple[Recorder, End, LinearFlow]:
+    """Collective. At the resolution of the configuration; a coarser run says how certain the eigenvalues are."""
+    other = _coarse_law(comm, config, problem, last) if measure else None
+    flow = start_flow(comm, problem, config.discretization, config.parallel.mesh_ranks)
+    tolerance = problem.numbers(config.discretization).tolerance
+    recorder, end = _before(comm, config, problem, flow, tolerance, last, file)
+    return recorder, end, LinearFlow(comm, problem, last, flow.modes, averaged_law(end, problem, last), other=other)
+
+
+def _refined(
+    comm: Any, config: Any, problem: Any, last: int, file: ResultFile, measure: bool
+) -> tuple[Recorder, End, LinearFlow]:
+    """Collective. Refines all directions at once until every eigenvalue stands still, or no longer comes nearer to it."""
+    law: Moments | None = None
+    linear: LinearFlow | None = None
+    changes = [np.inf]
+    for number, resolution in zip(range(PASSES), resolutions(problem, config.discretization), strict=False):
+        if number:
+            file.restart()
+        flow = following_flow(comm, problem, resolution, config.parallel.mesh_ranks)
+        recorder, end = _before(comm, config, problem, flow, resolution.tolerance, last, file)
+        before, law = law, averaged_law(end, problem, last)
+        linear = LinearFlow(comm, problem, last, flow.modes, law, other=before)
+        if not measure:
+            break
+        if number:
+            changes.append(float((linear.spectrum.uncertainty / np.maximum(linear.spectrum.eigenvalues, 1e-300)).max()))
+        # What is left after many digits have cancelled may not stand still: then say so by the uncertainty.
+        if changes[-1] <= STILL or (number > 2 and changes[-1] > changes[-2] / 2):
+            break
+    assert linear is not None
+    return recorder, end, linear
+
+
+def resolutions(problem: Any, options: Any) -> Iterator[Resolution]:
+    """Finer and finer resolutions, in all directions at once but for the numbers that the user gave."""
+    given = given_resolution(problem, options)
+    for step in range(PASSES):
+        size = 1.5**step
+        a, r, n = round(24 * size), round(2 * size), round(4 * size)
+        K = max(given.hermite_degree, round(10 * size))
+        fixed_y = any(x is not None for x in (options.cells, options.degree))
+        yield Resolution(
+            a=given.a if options.a_nodes is not None else equal_panels(problem.a, a, 2),
+            r=given.r if options.r_nodes is not None else equal_panels(problem.w.squared_radius, r, 1),
+            y=given.y if fixed_y or problem.w.is_point else tuple(_more(panels, n) for panels in given.y),
+            hermite_degree=K if options.hermite_degree is None else given.hermite_degree,
+            radial_degree=max(given.radial_degree, r) if options.radial_degree is None else given.radial_degree,
+            tolerance=1e-9 / 30**step if options.tolerance is None else given.tolerance,
+        )
+
+
+def _more(panels: Panels, n: int) -> Panels:
+    """The same cells with `n` nodes in each."""
+    return Panels(panels.edges, (n,) * len(panels.counts))
+
+
+# Refinements of a kernel matrix, and the relative change of its eigenvalues at which they end.
+PASSES, STILL = 5, 1e-4
 
 
 def integrator_difference(study: Study, tolerance: float) -> float:

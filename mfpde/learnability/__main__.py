@@ -9,7 +9,15 @@ from typing import Any
 from mfpde.command import run_command
 from mfpde.errors import InputError
 from mfpde.learnability.gap import FAMILIES
-from mfpde.learnability.report import LARGEST_P, ORDER, learnability, parse_directions, parse_subspace, target_along
+from mfpde.learnability.report import (
+    LARGEST_DEGREE,
+    LARGEST_P,
+    ORDER,
+    learnability,
+    parse_directions,
+    parse_subspace,
+    target_along,
+)
 from mfpde.learnability.search import search, summary
 from mfpde.learnability.text import render, subspace_text
 from mfpde.parallel import on_first
@@ -65,7 +73,7 @@ def _report(arguments: argparse.Namespace) -> str:
         rows, rational = parse_directions(arguments.directions)
         name, target = "x", target_along(polynomial, rows, rational)
     else:
-        target = parse_target(polynomial, dimension, LARGEST_P)
+        target = parse_target(polynomial, dimension, LARGEST_P, LARGEST_DEGREE)
     subspace = parse_subspace(arguments.subspace, target, name) if arguments.subspace else None
     report = learnability(target, activation, arguments.order)
     answer = "" if subspace is None else "\n\n" + subspace_text(report, arguments.subspace, name, subspace)

@@ -7,8 +7,9 @@ from functools import cache
 from itertools import pairwise
 from typing import Any
 
-from mfpde.problem.activation import Activation, activation_expression, elementary
-from mfpde.problem.expressions import rational_number
+from mfpde.problem.activation import KEY, Activation, activation_expression
+from mfpde.problem.expressions import elementary, rational_number
+from mfpde.problem.reading import limited
 
 GENERIC = "almost all smooth sigma, w = 0"
 # Working digits of derivatives that are not rational.
@@ -56,7 +57,8 @@ def derivatives_at_zero(activation: Activation, count: int) -> Derivatives | Non
         return None
     u = sympy.Symbol("u", real=True)
     expression = elementary(activation_expression(activation.text))
-    plain = sympy.expand(expression)
+    with limited(KEY, activation.text):
+        plain = sympy.expand(expression)
     if plain.is_polynomial(u):
         terms = sympy.Poly(plain, u).terms()
         by_power = {k: c * sympy.factorial(k) for (k,), c in terms}
@@ -64,7 +66,8 @@ def derivatives_at_zero(activation: Activation, count: int) -> Derivatives | Non
         return Derivatives(
             label, tuple(rational_number(by_power.get(n, sympy.Integer(0))) for n in range(count)), exact, terminates=True
         )
-    recurrence = _second_order(expression, u)
+    with limited(KEY, activation.text):
+        recurrence = _second_order(expression, u)
     if recurrence is not None:
         first, second, mu = recurrence
         values = [first, second]

@@ -82,7 +82,7 @@ def _rates(flow: FollowingFlow, now: Nodes, residual: Array, xi_w: float, across
         return np.zeros(n)
     step = STEP * np.hstack((across.T, -across.T))
     nodes = step.shape[1]
-    v = now.v.T[:, :, None] + step
+    v = np.ascontiguousarray(now.v.T[:, :, None] + step)
     a, r = (np.ascontiguousarray(np.broadcast_to(x[:, None], (n, nodes))) for x in (now.a, now.r))
     dv = np.empty((n, p, nodes))
     flow.features.velocities(Cloud(np.ones(nodes), a, v, r), residual, (0.0, xi_w), Velocity(None, dv, None))
@@ -104,7 +104,7 @@ def predicted_times(labels: Labels, dimensions: Sequence[float], reference: int,
     log_d = departure(labels)
     rising = np.flatnonzero(np.isfinite(log_d))
     level = np.interp(time, labels.times[rising], log_d[rising]) - np.log(dimensions[reference])
-    return np.interp(level + np.log(dimensions), log_d[rising], labels.times[rising])
+    return np.asarray(np.interp(level + np.log(dimensions), log_d[rising], labels.times[rising]))
 
 
 def departure_time(times: Array, loss: Array, limit: Array, drop: float) -> float:

@@ -20,7 +20,7 @@ from mfpde.problem.activation import Activation, parse_activation
 from mfpde.problem.expressions import rational_number
 from mfpde.problem.target import Target, hermite_target, parse_target
 
-LARGEST_P = 9
+LARGEST_P, LARGEST_DEGREE = 9, 60
 ORDER = 24
 # Smooth activations whose Taylor flow is reported beside that of the user's.
 SMOOTH = ("tanh(u + 0.5)", "erf(u + 1)", "sin(u) + cos(u)", "exp(u)")
@@ -119,7 +119,7 @@ def target_along(polynomial: str, directions: Sequence[Sequence[Fraction]], rati
     Raises:
         InputError: If the polynomial has more variables than there are directions.
     """
-    given = parse_target(polynomial, None, LARGEST_P)
+    given = parse_target(polynomial, None, LARGEST_P, LARGEST_DEGREE)
     if given.p > len(directions):
         raise InputError(f"--directions: {len(directions)} rows for {polynomial!r}; allowed: one for each of z1 to z{given.p}")
     raw = raw_monomials(heat_transform(given))

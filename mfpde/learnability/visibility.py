@@ -15,7 +15,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from mfpde.problem.activation import Activation, activation_expression
+from mfpde.problem.activation import KEY, Activation, activation_expression
+from mfpde.problem.reading import limited
 
 # c_n(s) is computed to about 1e-14 of the norm of sigma; an analytic sigma's coefficients decay, but not to this.
 INVISIBLE = 1e-11
@@ -80,7 +81,8 @@ def _powers(activation: Activation) -> tuple[list[int], float, float] | None:
     import sympy
 
     u = sympy.Symbol("u", real=True)
-    expression = sympy.expand(activation_expression(activation.text))
+    with limited(KEY, activation.text):
+        expression = sympy.expand(activation_expression(activation.text))
     if expression.is_polynomial(u):
         return [k for (k,), c in sympy.Poly(expression, u).terms() if c], np.inf, 0.0
     near, far = np.linspace(-2.0, 2.0, 201), np.linspace(-12.0, 12.0, 201)

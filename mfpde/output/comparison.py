@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from mfpde.output.history import Difference, History
-from mfpde.output.plot import figure
+from mfpde.output.plot import figure, plain
 
 # Coefficients drawn in a comparison.
 MOST = 6
@@ -18,7 +18,7 @@ def plot_comparison(histories: Sequence[History], differences: Sequence[Differen
     styles = ("-", "--", ":", "-.")
     with figure(picture, 3) as (_, (left, middle, right)):
         for n, history in enumerate(histories):
-            left.semilogy(history.times, history.loss, styles[n % 4], color=f"C{n}", label=history.path.name)
+            left.semilogy(history.times, history.loss, styles[n % 4], color=f"C{n}", label=plain(history.path.name))
             if history.band is not None:
                 left.fill_between(history.times, *np.maximum(history.band, 1e-300), color=f"C{n}", alpha=0.25, lw=0)
         left.set(xlabel="time $t$", ylabel=r"loss $E(\rho_t)$ (shaded: 95% band of the mean)")
@@ -33,8 +33,8 @@ def plot_comparison(histories: Sequence[History], differences: Sequence[Differen
         middle.set(xlabel="time $t$", ylabel="Hermite coefficient $m_i$")
         for n, (history, change) in enumerate(zip(histories[1:], differences, strict=True), 1):
             size = np.where(change.loss == 0, np.nan, np.abs(change.loss))
-            right.semilogy(change.times, size, color=f"C{n}", label=history.path.name)
-        right.set(xlabel="time $t$", ylabel=f"|difference of E from {first.path.name}|")
+            right.semilogy(change.times, size, color=f"C{n}", label=plain(history.path.name))
+        right.set(xlabel="time $t$", ylabel=f"|difference of E from {plain(first.path.name)}|")
         for axis in (left, middle, right):
             axis.grid(alpha=0.3)
             axis.legend(fontsize="small")

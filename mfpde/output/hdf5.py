@@ -1,12 +1,14 @@
 """The result file: complete and readable at every moment, also when the run is killed.
 
-All writing goes to a hidden working file beside the result; `publish` copies it and renames the copy onto the result,
-so a reader sees a whole older or a whole newer file.  A lock, which the kernel drops when the process ends, keeps a
-second run from writing the same file.  Fields are written collectively: each rank writes its own block of the
-naturally ordered array, so no rank holds a whole field.
+All writing goes to a hidden working file beside the result; `publish` makes a copy and renames it onto the result, so a
+reader sees a whole older or a whole newer file.  Copying a large file is dear: then the file that a publication replaces
+is kept, under a hidden name, and the next but one is made from it by appending the records that it lacks.  A lock, which
+the kernel drops when the process ends, keeps a second run from writing the same file.  Fields are written collectively:
+each rank writes its own block of the naturally ordered array, so no rank holds a whole field.
 """
 
 import contextlib
+import errno
 import fcntl
 import os
 import shutil
@@ -21,37 +23,62 @@ import numpy as np
 from mpi4py import MPI
 from numpy.typing import NDArray
 
-from mfpde.errors import InputError, RunError
-from mfpde.parallel import on_first
+from mfpde.errors import InputError
+from mfpde.interrupts import GRACE, deferred, stop_together
+from mfpde.output.paths import check_output
+from mfpde.parallel import any_failed, on_first
 
-# Copying the file may take this share of the run's time.
-PUBLISH_SHARE = 0.05
+# Publishing may take this share of the run's time, but waits no longer than so many seconds.
+PUBLISH_SHARE, LONGEST_WAIT = 0.05, 1.0
 # Bytes that HDF5 may need for metadata beside the data of an action; rows of the history in a chunk.
 ROOM, CHUNK = 1 << 16, 64
+# Bytes of a file that is not copied again for every publication.
+LARGE = 1 << 24
+
+Rows = dict[str, list[Any]]
 
 
 class ResultFile:
     """An HDF5 result that grows during a run; a context manager. Collective to open, close and write fields.
 
+    Records last: whatever ends the run, kill -9 included, at most one record or the records of one second are lost,
+    whichever are more, and the file at `path` is whole, with all records before them.  (Where copying the whole file takes
+    more than a second, which happens after a snapshot, or always if there are no hard links: those of twice the time that
+    this takes.)  Against a power failure the file is synced as often as that costs 5% of the time.  While it is open,
+    SIGINT and SIGTERM wait for the end of a step, see `mfpde.interrupts`.
+
     Args:
         comm: All ranks of the run.
-        path: The result file; replaced when the first records are published.
+        path: The result file; replaced when the first records are published. A link is followed.
+        study: Whether the result is a convergence study.
 
     Raises:
         InputError: On all ranks, if the file cannot be written or another run is writing it.
     """
 
-    def __init__(self, comm: MPI.Intracomm, path: Path) -> None:
+    def __init__(self, comm: MPI.Intracomm, path: Path, study: bool = False) -> None:
         self.comm = comm
         self.path = path
-        self._work = path.with_name(f".{path.name}.part")
-        self._copy = path.with_name(f".{path.name}.new")
-        self._lock_path = path.with_name(f".{path.name}.lock")
         self._lock: Any = None
-        self._records: dict[str, list[Any]] = {}
+        self._on_first(lambda: check_output(path, "output.file", study))
+        self.path = path = Path(os.path.realpath(path))
+        self._work, self._copy, self._old, self._lock_path = (
+            path.with_name(f".{path.name}.{kind}") for kind in ("part", "new", "old", "lock")
+        )
+        self._records: Rows = {}
         self._recorded = False
-        self._published, self._cost = time.monotonic(), 0.0
+        self._published, self._cost = -LONGEST_WAIT, 0.0
+        self._synced, self._sync_cost = 0.0, 0.0
+        # Whether the published file differs from the working one by records alone; those that the kept copy lacks.
+        self._alike = False
+        self._missing: Rows | None = None
+        self._waiting = contextlib.ExitStack()
         self._on_first(self._open)
+        self._waiting.enter_context(deferred(*self._leftovers if comm.rank == 0 else ()))
+
+    @property
+    def _leftovers(self) -> tuple[Path, ...]:
+        return self._work, self._copy, self._old, self._lock_path
 
     def _on_first(self, action: Callable[[], Any]) -> Any:
         """Collective. Runs `action` on rank 0; what it raises because of the disk is raised on all ranks."""
@@ -68,46 +95,59 @@ class ResultFile:
         return on_first(self.comm, guarded)
 
     def _open(self) -> None:
-        if self.path.is_dir() or not self.path.parent.is_dir():
-            what = "is a directory" if self.path.is_dir() else f"has no directory {str(self.path.parent)!r}"
-            raise InputError(f"output.file: {str(self.path)!r} {what}; allowed: a file name in an existing directory")
         self._lock = self._lock_path.open("w")
         try:
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
+            self._lock.close()
             raise InputError(f"output.file: {str(self.path)!r} is being written by another run; allowed: another name") from None
+        for leftover in (self._work, self._copy, self._old):  # of a killed run; readers may still have them open
+            leftover.unlink(missing_ok=True)
+        self._create()
+
+    def _create(self) -> None:
         with h5py.File(self._work, "w") as file:
             file.attrs.update(program="mfpde", complete=False)
+
+    def restart(self) -> None:
+        """Collective. Forgets what has been written: a better run begins. What was published stays until that publishes."""
+        self._records.clear()
+        self._recorded, self._alike, self._missing = False, False, None
+        self._on_first(self._create)
 
     def __enter__(self) -> "ResultFile":
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        # An unexpected error may be on one rank alone: then nothing collective may follow.
-        together = kind is None or issubclass(kind, InputError | RunError)
+        # An error may be on one rank alone: then nothing collective may follow.
+        failed = any_failed(self.comm, kind is not None, GRACE)
         try:
-            if together and (kind is None or self._recorded):
-                self._on_first(lambda: self._finish(complete=kind is None))
+            if failed is not None and (not failed or self._recorded):
+                self._on_first(lambda: self._finish(complete=not failed))
             elif self.comm.rank == 0 and self._recorded:
                 self._finish(complete=False)
-        except (InputError, OSError):
+        except (InputError, OSError, RuntimeError):
             if kind is None:
                 raise
         finally:
-            if self.comm.rank == 0 and self._lock is not None:
-                for leftover in (self._work, self._copy, self._lock_path):
+            if self.comm.rank == 0:
+                for leftover in self._leftovers:
                     with contextlib.suppress(OSError):
                         leftover.unlink(missing_ok=True)
                 self._lock.close()
+            self._waiting.close()
+        if failed is False:
+            stop_together(self.comm)
 
     def _finish(self, complete: bool) -> None:
         with h5py.File(self._work, "a") as file:
             file.attrs["complete"] = complete
+        self._alike, self._missing, self._sync_cost = False, None, 0.0
         self._publish()
 
-    def attributes(self, values: Mapping[str, Any]) -> None:
-        """Collective. Sets attributes of the file's root."""
-        self._on_first(lambda: self._with_file(lambda file: file.attrs.update(values)))
+    def attributes(self, values: Mapping[str, Any], group: str = "/") -> None:
+        """Collective. Sets attributes of a group, by default of the file's root."""
+        self._on_first(lambda: self._with_file(lambda file: file.require_group(group).attrs.update(values)))
 
     def dataset(self, path: str, array: NDArray[Any], **attributes: Any) -> None:
         """Collective. Writes an array that rank 0 holds."""
@@ -118,14 +158,17 @@ class ResultFile:
         self._on_first(lambda: self._with_file(write, array.nbytes))
 
     def record(self, values: Mapping[str, Any]) -> None:
-        """Collective. Appends one row to each of the named datasets, and publishes if that costs little."""
+        """Collective. Appends one row to each of the named datasets, and publishes unless that was done just before."""
         self._recorded = True
-        if self.comm.rank == 0:
-            for path, value in values.items():
-                self._records.setdefault(path, []).append(np.array(value))
-        due = time.monotonic() - self._published > max(1.0, self._cost / PUBLISH_SHARE)
-        if self.comm.bcast(due):
-            self.publish()
+        self._on_first(lambda: self._record(values))
+
+    def _record(self, values: Mapping[str, Any]) -> None:
+        for path, value in values.items():
+            self._records.setdefault(path, []).append(np.array(value))
+        # A file that can be copied only in more than a second shares the time with the run.
+        wait = max(min(LONGEST_WAIT, self._cost / PUBLISH_SHARE), self._cost)
+        if time.monotonic() - self._published >= wait:
+            self._publish()
 
     def publish(self) -> None:
         """Collective. Makes everything written so far visible in the result file."""
@@ -133,42 +176,59 @@ class ResultFile:
 
     def _publish(self) -> None:
         start = time.monotonic()
-        # Datasets grow by whole chunks.
-        self._with_file(self._append, sum((len(rows) + CHUNK) * rows[0].nbytes for rows in self._records.values()))
-        shutil.copyfile(self._work, self._copy)
-        with self._copy.open("rb+") as file:
-            os.fsync(file.fileno())
+        rows, self._records = self._records, {}
+        self._append(self._work, rows)
+        if not (self._missing is not None and self._caught_up(rows)):
+            self._copy.unlink(missing_ok=True)  # not rewritten: a reader may have it open
+            shutil.copyfile(self._work, self._copy)
+        self._sync()
+        self._missing = None
+        kept = self._alike and self._work.stat().st_size > LARGE and self._keep_replaced()
         self._copy.replace(self.path)
+        if kept:
+            self._old.replace(self._copy)
+            self._missing = rows
+        self._alike = True
         self._published = time.monotonic()
         self._cost = self._published - start
 
+    def _caught_up(self, rows: Rows) -> bool:
+        """Whether the kept copy could be given the records that it lacks; a reader that has it open forbids it."""
+        assert self._missing is not None
+        missing = {path: self._missing.get(path, []) + rows.get(path, []) for path in {**self._missing, **rows}}
+        try:
+            self._append(self._copy, missing)
+        except OSError as error:
+            if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+                raise
+            return False
+        return True
+
+    def _keep_replaced(self) -> bool:
+        try:
+            self._old.unlink(missing_ok=True)
+            os.link(self.path, self._old)
+        except OSError:  # no hard links here: the file is copied each time
+            return False
+        return True
+
+    def _sync(self) -> None:
+        start = time.monotonic()
+        if start - self._synced >= self._sync_cost / PUBLISH_SHARE:
+            with self._copy.open("rb+") as file:
+                os.fsync(file.fileno())
+            self._synced = time.monotonic()
+            self._sync_cost = self._synced - start
+
     def _with_file(self, action: Callable[[h5py.File], Any], size: int = 0) -> Any:
-        """Runs `action`, which adds about `size` bytes, on the working file.
+        """Runs `action`, which adds about `size` bytes, on the working file."""
+        self._alike, self._missing = False, None
+        return _with_room(self._work, action, size)
 
-        A full disk must be found before: HDF5 crashes on a file whose metadata it can no longer write.
-        """
-        self._check_room(size + ROOM)
-        with h5py.File(self._work, "a") as file:
-            return action(file)
-
-    def _check_room(self, size: int) -> None:
-        present = self._work.stat().st_size
-        with self._work.open("rb+") as file:
-            try:
-                os.posix_fallocate(file.fileno(), present, size)
-            finally:
-                os.ftruncate(file.fileno(), present)
-
-    def _append(self, file: h5py.File) -> None:
-        for path, rows in self._records.items():
-            new = np.array(rows)
-            if path in file:
-                old = len(file[path])
-                file[path].resize(old + len(new), axis=0)
-                file[path][old:] = new
-            else:
-                file.create_dataset(path, data=new, maxshape=(None, *new.shape[1:]), chunks=(CHUNK, *new.shape[1:]))
-        self._records.clear()
+    def _append(self, path: Path, records: Rows) -> None:
+        # Datasets grow by whole chunks.
+        size = sum((len(rows) + CHUNK) * rows[0].nbytes for rows in records.values() if rows)
+        _with_room(path, lambda file: _append(file, records), size)
 
     def field(self, path: str, shape: tuple[int, ...], index: NDArray[np.int64], values: NDArray[np.float64]) -> None:
         """Collective. Writes a distributed array.
@@ -199,6 +259,32 @@ class ResultFile:
                 f"output.file: cannot write {str(self.path)!r}: no room for the density; allowed: fewer output.snapshots"
             )
         natural.destroy()
+
+
+def _with_room(path: Path, action: Callable[[h5py.File], Any], size: int) -> Any:
+    """Runs `action`, which adds about `size` bytes, on a file.
+
+    A full disk must be found before: HDF5 crashes on a file whose metadata it can no longer write.
+    """
+    present = path.stat().st_size
+    with path.open("rb+") as file:
+        try:
+            os.posix_fallocate(file.fileno(), present, size + ROOM)
+        finally:
+            os.ftruncate(file.fileno(), present)
+    with h5py.File(path, "a") as file:
+        return action(file)
+
+
+def _append(file: h5py.File, records: Rows) -> None:
+    for path, rows in records.items():
+        new = np.array(rows)
+        if path in file:
+            old = len(file[path])
+            file[path].resize(old + len(new), axis=0)
+            file[path][old:] = new
+        else:
+            file.create_dataset(path, data=new, maxshape=(None, *new.shape[1:]), chunks=(CHUNK, *new.shape[1:]))
 
 
 def _reserve(file: h5py.File, path: str, shape: tuple[int, ...]) -> int:

@@ -5,6 +5,8 @@ it has the same records, else by a cubic spline if its records are dense enough 
 through every second one meets the others twice as well as straight lines do, else (few records, noise) by straight lines.
 """
 
+import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -65,17 +67,85 @@ def open_result(path: Path) -> Iterator[Any]:
     """A result file, open for reading within the block.
 
     Raises:
-        InputError: If there is no such file, or it holds no records.
+        InputError: If there is no such file, it holds no records, or what the block reads from it is missing or damaged.
     """
     if not path.is_file():
         raise InputError(f"no file {str(path)!r}")
     try:
         with h5py.File(path) as file:
-            if file.attrs.get("program") != "mfpde" or "history/loss" not in file:
+            if str(file.attrs.get("program")) != "mfpde" or "history/loss" not in file:
                 raise InputError(f"{str(path)!r} holds no records of mfpde")
+            _check_history(file)
             yield file
-    except OSError as error:
-        raise InputError(f"{str(path)!r} is not an HDF5 file: {str(error).splitlines()[0]}") from None
+    except (
+        OSError,
+        KeyError,
+        ValueError,
+        TypeError,
+        IndexError,
+        AttributeError,
+        RuntimeError,
+        ArithmeticError,
+        MemoryError,
+    ) as error:
+        if h5py.is_hdf5(path):
+            raise InputError(f"{str(path)!r} is damaged, or no result of mfpde: {_reason(error)}") from None
+        raise InputError(f"{str(path)!r} is not an HDF5 file: {_reason(error)}") from None
+
+
+def probe(path: Path) -> None:
+    """Reads a file in a process of its own: on a damaged one HDF5 may crash, or never return.
+
+    Raises:
+        InputError: If it does.
+    """
+    try:
+        done = subprocess.run([sys.executable, "-c", PROBE, path], capture_output=True, timeout=PATIENCE, check=False)
+    except subprocess.TimeoutExpired:
+        raise InputError(f"{str(path)!r} is damaged: HDF5 does not come to an end with it") from None
+    if done.returncode < 0:
+        raise InputError(f"{str(path)!r} is damaged: HDF5 crashes on it")
+
+
+# Seconds for reading what is not bulk; what else is wrong is said by `open_result`.
+PATIENCE = 8.0
+PROBE = """
+import sys, h5py
+def read(name, item):
+    dict(item.attrs)
+    if isinstance(item, h5py.Dataset) and item.nbytes < 1 << 20:
+        item[()]
+try:
+    with h5py.File(sys.argv[1]) as file:
+        dict(file.attrs)
+        file.visititems(read)
+except Exception:
+    pass
+"""
+
+
+def _check_history(file: Any) -> None:
+    """Raises ValueError unless the records have the shapes that they must have."""
+    history, modes = file["history"], len(file["modes/radial"])
+    n = len(history["time"])
+    shapes = {
+        "history/time": (n,),
+        "history/loss": (n,),
+        "history/mass": (n,),
+        "history/coefficients": (n, modes),
+        "target/coefficients": (modes,),
+        "modes/radial": (modes,),
+    }
+    for name, shape in shapes.items():
+        if file[name].shape != shape or file[name].dtype.kind not in "fiu":
+            raise ValueError(f"/{name} has the shape {file[name].shape}, not {shape}")
+    if n == 0 or modes == 0 or file["modes/alpha"].ndim != 2 or len(file["modes/alpha"]) != modes:
+        raise ValueError("there are no records, or no modes")
+
+
+def _reason(error: Exception) -> str:
+    text = str(error.args[0]) if isinstance(error, KeyError) and error.args else str(error)
+    return text.strip().splitlines()[0] if text.strip() else type(error).__name__
 
 
 def _read(path: Path, file: Any) -> History:

@@ -4,9 +4,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import h5py
 import numpy as np
 from numpy.typing import NDArray
+
+from mfpde.errors import InputError
+from mfpde.output.history import open_result
 
 if TYPE_CHECKING:
     from mfpde.density.bins import Density
@@ -16,7 +18,7 @@ Array = NDArray[np.float64]
 
 def plot_loss(result: Path, picture: Path) -> Path:
     """Draws E(t), with dotted lines where stages begin, and returns the picture's path."""
-    with h5py.File(result) as file, figure(picture, 1) as (_, axes):
+    with open_result(result) as file, figure(picture, 1) as (_, axes):
         axes[0].semilogy(file["history/time"][:], file["history/loss"][:], lw=2)
         if "history/loss_low" in file:  # the confidence band of repeated particle runs
             band = (np.maximum(file[f"history/loss_{end}"][:], 1e-300) for end in ("low", "high"))
@@ -30,7 +32,7 @@ def plot_loss(result: Path, picture: Path) -> Path:
 
 def plot_coefficients(result: Path, picture: Path, most: int = 8) -> Path:
     """Draws the largest Hermite coefficients m_i(t) with the target's as dashed lines."""
-    with h5py.File(result) as file, figure(picture, 1) as (_, axes):
+    with open_result(result) as file, figure(picture, 1) as (_, axes):
         t, m, h = file["history/time"][:], file["history/coefficients"][:], file["target/coefficients"][:]
         alpha, radial = file["modes/alpha"][:], file["modes/radial"][:]
         size = np.maximum(np.abs(m).max(axis=0), np.abs(h))
@@ -47,7 +49,7 @@ def plot_coefficients(result: Path, picture: Path, most: int = 8) -> Path:
 
 def plot_kernel(result: Path, picture: Path) -> Path:
     """Draws the spectrum of a kernel matrix, and the loss with its exponential bound."""
-    with h5py.File(result) as file, figure(picture, 2) as (drawing, axes):
+    with open_result(result) as file, figure(picture, 2) as (drawing, axes):
         group = file["kernel"]
         values, uncertainty = group["eigenvalues"][:], np.nan_to_num(group["uncertainty"][:])
         number, certain = np.arange(1, len(values) + 1), uncertainty < 0.1 * values
@@ -73,7 +75,7 @@ def plot_kernel(result: Path, picture: Path) -> Path:
 
 def plot_density(result: Path, picture: Path, densities: Sequence["Density"]) -> Path:
     """Draws densities of a result side by side, in the coordinates of each."""
-    with h5py.File(result) as file, figure(picture, len(densities)) as (drawing, axes):
+    with open_result(result) as file, figure(picture, len(densities)) as (drawing, axes):
         for axis, density in zip(axes, densities, strict=True):
             label = f"density of ({', '.join(map(_symbol, density.axes))})" if len(density.axes) > 1 else "density"
             if len(density.axes) == 1:
@@ -118,7 +120,11 @@ def _middle(edges: Array) -> Array:
 
 
 class figure:
-    """A figure with `panels` axes, saved to `picture` when the block ends."""
+    """A figure with `panels` axes, saved to `picture` when the block ends.
+
+    Raises:
+        InputError: If it cannot be written there.
+    """
 
     def __init__(self, picture: Path, panels: int) -> None:
         from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -133,11 +139,22 @@ class figure:
         return self.figure, self.axes
 
     def __exit__(self, kind: object, *_: object) -> None:
-        if kind is None:
+        if kind is not None:
+            return
+        try:
             self.figure.savefig(self.picture)
+        except OSError as error:
+            raise InputError(
+                f"cannot draw to {str(self.picture)!r}: {error.strerror or error}; allowed: a writable place"
+            ) from None
+
+
+def plain(text: str) -> str:
+    """A text that matplotlib draws as it is: no formula between dollar signs, no letters that no font has."""
+    return text.encode(errors="replace").decode().replace("$", r"\$")
 
 
 def _title(file: Any) -> str:
     d = float(file.attrs["dimension"])
     size = r"\infty" if np.isinf(d) else f"{d:g}"
-    return f"$h^*$ = {file.attrs['polynomial']},  $\\sigma$ = {file.attrs['activation']},  $d = {size}$"
+    return f"$h^*$ = {plain(file.attrs['polynomial'])},  $\\sigma$ = {plain(file.attrs['activation'])},  $d = {size}$"

@@ -9,10 +9,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 import mfpde
+from mfpde.accuracy.passes import Answer
 from mfpde.evolution.flow import Field, Interpolant, Observation, StageFlow, Step, loss
 from mfpde.evolution.indicators import warnings
 from mfpde.output.hdf5 import ResultFile
 from mfpde.output.paraview import write_snapshot
+from mfpde.petsc import event
 from mfpde.problem.problem import Problem
 from mfpde.problem.sections import Config
 from mfpde.problem.stages import Stage, stage_times
@@ -20,6 +22,8 @@ from mfpde.progress import Progress
 
 Array = NDArray[np.float64]
 
+# Indicators of what an estimated error already counts.
+ESTIMATED = ("label_error", "top_modes")
 # Where in a step the mean field is kept: Chebyshev-Lobatto points, for an interpolant of the order of the integrator's own.
 FIELD_POINTS = (1 - np.cos(np.pi * np.arange(8) / 7)) / 2
 
@@ -33,21 +37,30 @@ class Recorder:
         flow: Of the first stage, at its start.
         config: Of the run.
         progress: Told of every step.
+        correction: What is added to E at each record for the modes beyond the truncation, shape (records,).
 
     Attributes:
         loss: E at the last record.
+        losses: E of the modes of the run, without a correction, at all records.
         first_loss: E at the first one.
         mass_error: Largest |mass - 1| of a slice over all records.
         warned: Advice given so far, by indicator.
     """
 
     def __init__(
-        self, file: ResultFile, problem: Problem, flow: StageFlow, config: Config, progress: Progress | None = None
+        self,
+        file: ResultFile,
+        problem: Problem,
+        flow: StageFlow,
+        config: Config,
+        progress: Progress | None = None,
+        correction: Array | None = None,
     ) -> None:
         self.file = file
         self.started = time.monotonic()
         self.loss = self.first_loss = float("nan")
         self.mass_error = 0.0
+        self.losses: list[float] = []
         self.warned: dict[str, str] = {}
         self._columns: dict[str, Any] = {}
         self._first, self._target = flow, flow.target
@@ -57,6 +70,8 @@ class Recorder:
         self._paraview = config.output.paraview
         self._slack = 1e-9 * config.final_time
         self._progress = progress
+        self._estimated = correction is not None
+        self._correction = iter(() if correction is None else correction.tolist())
         self._describe(problem, flow, config)
 
     def _describe(self, problem: Problem, flow: StageFlow, config: Config) -> None:
@@ -109,7 +124,8 @@ class Recorder:
 
     def record(self, flow: StageFlow, step: Step, vector: Array) -> None:
         """Collective. One row of the history; a snapshot when one is due."""
-        self.write(step, flow.observe(step.time, vector))
+        with event("output"):
+            self.write(step, flow.observe(step.time, vector))
         while self._taken < len(self._snapshots) and step.time >= self._snapshots[self._taken] - self._slack:
             if not self._snapshot(flow, step.time, vector):
                 break
@@ -131,7 +147,8 @@ class Recorder:
             self._columns.update(self._first.observe(0.0, vector).columns)
         self._columns.update(seen.columns)
         columns = dict(self._columns)
-        self.loss = float(loss(seen.moments, self._target))
+        self.losses.append(float(loss(seen.moments, self._target)))
+        self.loss = self.losses[-1] + next(self._correction, 0.0)
         if self.first_loss != self.first_loss:
             self.first_loss = self.loss
         self.mass_error = max(self.mass_error, columns.pop("/history/mass_error"))
@@ -145,10 +162,21 @@ class Recorder:
                 **columns,
             }
         )
-        values = {path.rpartition("/")[2]: value for path, value in seen.columns.items()}
+        history = (path for path in seen.columns if path.startswith("/history/"))
+        values = {path.rpartition("/")[2]: float(seen.columns[path]) for path in history}
         for name, advice in warnings(values).items():
-            if name not in self.warned:
+            if name not in self.warned and not (self._estimated and name in ESTIMATED):
                 self.warned[name] = f"from t = {step.time:.4g} on, {name} = {values[name]:.2g}: {advice}"
+
+    def error(self, answer: Answer) -> None:
+        """Collective. The estimated error of E at every record, and how it came about."""
+        found = answer.estimate
+        for name, values in {"estimate": found.total, **found.parts}.items():
+            self.file.dataset(f"/error/{name}", values)
+        self.file.attributes({"accuracy": found.wanted, "accuracy_reached": found.reached}, "/error")
+        texts = [str(run.resolution) for run in answer.passes]
+        seconds = [(run.study_seconds, run.main_seconds, run.check_seconds) for run in answer.passes]
+        self.file.attributes({"passes": len(texts), "resolutions": texts, "seconds": seconds}, "/error")
 
     def _snapshot(self, flow: StageFlow, when: float, vector: Array) -> bool:
         """Collective. Writes the density, if the flow has one."""

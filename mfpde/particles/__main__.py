@@ -21,14 +21,19 @@ def _command(comm: Any, arguments: argparse.Namespace) -> None:
     summary = particles(comm, config, problem)
     if comm.rank != 0:
         return
+    from mfpde.digits import credible
     from mfpde.progress import table
 
     path, numbers = Path(config.output.file), config.particles
     band = f" +- {summary.band:.1e}" if numbers.repeats > 1 else ""
+    if summary.error is None:
+        shown = [f"{loss:.10g}" for loss in (summary.first_loss, summary.loss)]
+    else:
+        shown = [credible(summary.first_loss, summary.error[0]), credible(summary.loss, summary.error[-1])]
     rows = [
         ("method", numbers.sampling if numbers.method == "reduced" else numbers.method),
         ("particles", f"{summary.particles}" + (f", {numbers.repeats} repeats" if numbers.repeats > 1 else "")),
-        ("loss", f"{summary.first_loss:.10g} -> {summary.loss:.10g}{band}"),
+        ("loss", " -> ".join(shown) + band),
         ("steps", f"{summary.steps}"),
         ("wall time", f"{summary.wall_time:.2f} s on {comm.size} rank{'s' * (comm.size > 1)}"),
         ("file", str(path)),

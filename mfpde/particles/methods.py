@@ -2,7 +2,7 @@
 what all repeats share and returns the function that runs one of them."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from mpi4py import MPI
@@ -16,6 +16,7 @@ from mfpde.evolution.lagrangian import LagrangianFlow
 from mfpde.features.features import Features
 from mfpde.features.modes import Modes
 from mfpde.parallel import share
+from mfpde.particles.error import gauss_error
 from mfpde.particles.network import NetworkFlow, initial_network
 from mfpde.particles.reduced import choose_v_rule, run_gauss
 from mfpde.particles.sampling import random_particles, sobol_particles
@@ -36,11 +37,13 @@ class Outcome:
         count: Particles over all ranks.
         steps: Of the integration.
         fields: The final state by name: whole shape, this rank's flat indices, its values.
+        error: Estimated error of E at the records, where there is an estimate, shape (n,).
     """
 
     count: int
     steps: int
     fields: Fields
+    error: Array | None = None
 
 
 Run = Callable[[int, Record], Outcome]
@@ -76,9 +79,14 @@ def _gauss(comm: MPI.Intracomm, config: Config, problem: Problem, features: Feat
     def run(repeat: int, record: Record) -> Outcome:
         rule = choose_v_rule(problem, labels, features, config.record_times, points, tolerance)
         done = run_gauss(problem, labels, features, config.record_times, rule, tolerance)
-        for row in done.records:
-            record(*row)
-        return _outcome(comm, done.flow, done.end, done.steps)
+        options, error = config.discretization, None
+        correction = np.zeros(len(done.records))
+        if options.accuracy is not False:
+            losses = np.array([row[1] for row in done.records])
+            correction, error = gauss_error(problem, options, features, config.record_times, losses, rule)
+        for (time, loss, moments), more in zip(done.records, correction, strict=True):
+            record(time, loss + float(more), moments)
+        return replace(_outcome(comm, done.flow, done.end, done.steps), error=error)
 
     return run
 

@@ -28,6 +28,7 @@ from mfpde.features.features import Cloud, Features, Velocity
 from mfpde.features.table import evaluate
 from mfpde.particles.sampling import generator
 from mfpde.problem.problem import Problem
+from mfpde.problem.stages import Stage
 
 Array = NDArray[np.float64]
 
@@ -74,6 +75,27 @@ def initial_network(problem: Problem, count: int, seed: tuple[int, int], first: 
     return problem.a.quantile(np.maximum(u, 2.0**-54)), w
 
 
+def add_terms(stage: Stage, time: float, p: int, neurons: tuple[Array, Array], rates: tuple[Array, Array]) -> None:
+    """Adds a stage's terms to the velocity of neurons in R^d: w_perp' = (r' / r) w_perp, and 0 at r = 0.
+
+    Args:
+        stage: With its terms.
+        time: Since its start.
+        p: Dimension of V.
+        neurons: a (n,), w (n, p + m).
+        rates: a' and w', alike.
+    """
+    if not stage.terms:
+        return
+    (a, w), (da, dw) = neurons, rates
+    r = np.sqrt((w[:, p:] ** 2).sum(axis=1))
+    dv, dr = np.zeros((1, p, len(a))), np.zeros((1, len(a)))
+    for term in stage.terms:
+        term.add(time, (a[None], np.ascontiguousarray(w[:, :p].T)[None], r[None]), (da[None], dv, dr))
+    dw[:, :p] += dv[0].T
+    dw[:, p:] += np.divide(dr[0], r, out=np.zeros_like(r), where=r > 0)[:, None] * w[:, p:]
+
+
 class NetworkFlow:
     """The flow of this rank's neurons; its unknowns are (a, w), flattened. Collective to construct and to evaluate.
 
@@ -99,6 +121,10 @@ class NetworkFlow:
     @property
     def size(self) -> int:
         return len(self._start)
+
+    @property
+    def breaks(self) -> tuple[float, ...]:
+        return self.stage.breaks
 
     def pack(self, vector: Array) -> None:
         vector[...] = self._start
@@ -149,6 +175,7 @@ class NetworkFlow:
         da, dw = self.neurons(out)
         da[...] = -xi_a * ((G[:, : K + 1] * power).sum(axis=1) - T)
         dw[...] = -xi_w * a[:, None] * force
+        add_terms(self.stage, time, p, (a, w), (da, dw))
         return inf
 
     def _tables(self, w: Array) -> Array:

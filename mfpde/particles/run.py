@@ -23,6 +23,7 @@ class Summary:
         particles: How many there are: with Gauss nodes the product nearest to what was asked for.
         steps: Of the last repeat.
         wall_time: In seconds.
+        error: Estimated error of the loss at the records, if there is an estimate.
     """
 
     first_loss: float
@@ -31,6 +32,7 @@ class Summary:
     particles: int
     steps: int
     wall_time: float
+    error: Any = None
 
 
 def particles(comm: Any, config: Any, problem: Any) -> Summary:
@@ -54,8 +56,11 @@ def particles(comm: Any, config: Any, problem: Any) -> Summary:
                 record = _with_progress(recorder.record, bar, repeat * final)
                 outcome = run(repeat, record)
         recorder.particles(outcome.fields)
+        if outcome.error is not None:
+            file.dataset("/error/estimate", outcome.error)
         recorder.finish()
-    return Summary(recorder.first_loss, recorder.loss, recorder.band, outcome.count, outcome.steps, time.monotonic() - started)
+    wall_time = time.monotonic() - started
+    return Summary(recorder.first_loss, recorder.loss, recorder.band, outcome.count, outcome.steps, wall_time, outcome.error)
 
 
 def _with_progress(record: Callable[..., None], bar: Any, offset: float) -> Callable[..., None]:

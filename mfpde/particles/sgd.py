@@ -2,7 +2,7 @@
 
     f(x) = 1/N sum_i a_i sigma(w_i.x),    with samples x_1..x_B at each step and t = step * eta:
     a_i += eta xi_a(t) mean_b (f* - f)(x_b) sigma(w_i.x_b),
-    w_i += eta xi_w(t) mean_b (f* - f)(x_b) a_i sigma'(w_i.x_b) x_b
+    w_i += eta xi_w(t) mean_b (f* - f)(x_b) a_i sigma'(w_i.x_b) x_b,    and eta times the stage's terms
 
 The gradient is that of one neuron's a sigma(w.x), N times the network's: unit time is that of the mean-field flow.
 Neurons are divided over the ranks, which all draw the same samples: a step depends on its number alone.
@@ -22,13 +22,16 @@ from numpy.typing import NDArray
 from mfpde.errors import InputError, RunError
 from mfpde.features.features import Features
 from mfpde.features.modes import Modes
-from mfpde.particles.network import NetworkFlow
+from mfpde.interrupts import stop_together
+from mfpde.particles.network import NetworkFlow, add_terms
 from mfpde.particles.sampling import generator
 from mfpde.problem.activation import derivative
 from mfpde.problem.problem import Problem
 
 Array = NDArray[np.float64]
 
+# Steps between two looks at signals.
+PATIENCE = 16
 # Test samples for the part of the loss outside the modes.
 TEST = 1024
 # Keys of the random streams beside those of the initial neurons, which count blocks upwards from 0.
@@ -51,7 +54,7 @@ def modes_at(modes: Modes, d: float, x: Array) -> Array:
     value = radial[:, modes.radial]
     for q in range(p):
         value = value * he[:, q, modes.alpha[:, q]]
-    return value
+    return np.asarray(value)
 
 
 class Sgd:
@@ -97,6 +100,8 @@ class Sgd:
                 while done < k:
                     self._advance(done)
                     done += 1
+                    if done % PATIENCE == 0:
+                        stop_together(self.comm, done * self.step)
                 loss, moments = self.measure()
             if not np.isfinite(loss):
                 raise RunError(f"SGD has blown up by t = {k * self.step:.6g}: lower particles.step or the learning rates")
@@ -111,11 +116,18 @@ class Sgd:
         f = self.a @ value / self.total
         self.comm.Allreduce(MPI.IN_PLACE, f)
         error = (self.problem.target(x[:, : self.problem.p].T) - f) * (self.step / self.batch)
+        stage = self.problem.stages[0]
         change = value @ error
-        xi_w = self.problem.stages[0].xi_w(time)
+        if stage.terms:
+            da, dw = np.zeros_like(self.a), np.zeros_like(self.w)
+            add_terms(stage, time, self.problem.p, (self.a, self.w), (da, dw))
+        xi_w = stage.xi_w(time)
         if xi_w:
             self.w += (self.slope(u) * (xi_w * self.a[:, None] * error)) @ x
-        self.a += self.problem.stages[0].xi_a(time) * change
+        self.a += stage.xi_a(time) * change
+        if stage.terms:
+            self.a += self.step * da
+            self.w += self.step * dw
 
     def measure(self) -> tuple[float, Array]:
         """Collective. The population loss (see the module), and the moments over the modes."""

@@ -8,16 +8,16 @@ within one octave share their panels, so that sigma is evaluated once for all of
 """
 
 import difflib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
-from functools import cache
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from mfpde.errors import InputError
-from mfpde.problem.expressions import rational_number
+from mfpde.errors import InputError, quoted
+from mfpde.problem.expressions import compiled, elementary, namespace, rational_number
+from mfpde.problem.reading import FUNCTIONS, TooCostly, limited
 
 Array = NDArray[np.float64]
 
@@ -31,6 +31,14 @@ NAMES = {
     **{name: f"{name}(u)" for name in ["tanh", "sigmoid", "erf", "gelu", "softplus", "sin", "cos", "exp"]},
 }
 KEY = "network.activation"
+# Kinks and poles are looked for up to here; what is finite only up to the second number is accepted if more costs too much.
+FAR, NEAR = 1000.0, 40.0
+MOST_KINKS = 4096
+LARGEST_DEGREE = 100
+# Panels that may be needed for arguments s up to 4, and the reach of those.
+MOST_PANELS, LARGEST_REACH = 5000, 48.0
+# What varies within less than this is looked for by intervals: panels alone might leap over it.
+PULSE = 1e-3
 # The Gaussian's tail beyond this is 1e-32: nothing that grows like exp(u) shows.
 REACH = 12.0
 POINTS = 20
@@ -47,6 +55,7 @@ class Activation:
         kinks: Points where sigma is not smooth, ascending.
         taylor: sigma^(n)(0) / sqrt(n!) for n = 0..TAYLOR, or None when a kink lies within 1/2 of 0.
         polynomial: Its coefficients, ascending and exact, if sigma is a polynomial; else None.
+        pulses: Ends of further panels, where sigma varies within 1/1000, ascending.
     """
 
     text: str
@@ -54,10 +63,12 @@ class Activation:
     kinks: tuple[float, ...]
     taylor: tuple[float, ...] | None
     polynomial: tuple[Fraction, ...] | None = None
+    pulses: tuple[float, ...] = ()
 
     def __call__(self, u: Array) -> Array:
         """sigma(u), the shape of u."""
-        value = eval(_compiled(self.source), _namespace(), {"u": u})
+        with np.errstate(all="ignore"):  # in branches of where() that are not taken
+            value = eval(compiled(self.source), namespace(), {"u": u})
         return np.broadcast_to(np.asarray(value, dtype=np.float64), np.shape(u))
 
     def hermite(self, s: Array, k_max: int) -> Array:
@@ -76,15 +87,20 @@ class Activation:
             c[here] = self._octave(s[here], float(2.0**e), k_max)
         return c
 
-    def _octave(self, s: Array, low: float, k_max: int) -> Array:
-        """c_k(s) for low <= s < 2 low."""
+    def points(self, low: float) -> tuple[Array, Array]:
+        """Quadrature points u, ascending, that resolve sigma(u) gamma(u / s) for low <= s < 2 low, and their weights times
+        sigma(u)."""
         x, w = np.polynomial.legendre.leggauss(POINTS)
-        edges = self._edges(2 * low * REACH)
+        edges = self.panels(2 * low * REACH)
         gaussian = np.arange(-2 * REACH, 2 * REACH + 0.5, 0.75) * low
         edges = np.unique(np.concatenate((edges, gaussian)))
         half = np.diff(edges)[:, None] / 2
         u = (edges[:-1, None] + half * (1 + x)).ravel()
-        value = self(u) * (half * w).ravel()
+        return u, self(u) * (half * w).ravel()
+
+    def _octave(self, s: Array, low: float, k_max: int) -> Array:
+        """c_k(s) for low <= s < 2 low."""
+        u, value = self.points(low)
         c = np.empty((len(s), k_max + 1))
         for i, scale in enumerate(s):
             g = u / scale
@@ -97,11 +113,15 @@ class Activation:
                 before, now = now, (g * now - np.sqrt(k) * before) / np.sqrt(k + 1)
         return c
 
-    def _edges(self, reach: float) -> Array:
-        """Ends of panels that resolve sigma on [-reach, reach]."""
+    def panels(self, reach: float, most: float = np.inf) -> Array:
+        """Ends of panels that resolve sigma on [-reach, reach].
+
+        Raises:
+            TooCostly: If they are more than `most`.
+        """
         x, w = np.polynomial.legendre.leggauss(POINTS)
         top = np.polynomial.legendre.legvander(x, POINTS - 1)[:, -2:] * w[:, None] * (POINTS - np.array([1.5, 0.5]))
-        inside = [k for k in self.kinks if abs(k) < reach]
+        inside = [k for k in (*self.kinks, *self.pulses) if abs(k) < reach]
         pending = np.unique(np.array([-reach, *inside, reach]))
         done, width = [pending], np.inf
         low, high = pending[:-1], pending[1:]
@@ -110,23 +130,18 @@ class Activation:
             middle, half = (low + high) / 2, (high - low) / 2
             value = self(middle[:, None] + half[:, None] * x)
             size = np.maximum(np.abs(value).max(axis=1), scale)
-            rough = np.abs(value @ top).max(axis=1) > 1e-14 * size
+            # Deep down, what remains may be the rounding error of sigma's argument.
+            slope = np.abs(np.diff(value, axis=1)).max(axis=1) / (half * np.diff(x).min())
+            noise = np.where(half < reach / 2048, np.finfo(np.float64).eps * np.abs(middle) * slope, 0.0)
+            rough = np.abs(value @ top).max(axis=1) > np.maximum(1e-14 * size, noise)
             low, high = np.concatenate((low[rough], middle[rough])), np.concatenate((middle[rough], high[rough]))
             done.append(middle[rough])
+            if sum(map(len, done)) > most:
+                raise TooCostly(
+                    f"changes too quickly; allowed: what {most} polynomials of degree {POINTS - 1} resolve on |u| < {reach:g}"
+                )
             width = float((high - low).max(initial=0.0))
         return np.unique(np.concatenate(done))
-
-
-@cache
-def _compiled(source: str) -> Any:
-    return compile(source, "<activation>", "eval")
-
-
-@cache
-def _namespace() -> dict[str, Any]:
-    from scipy import special
-
-    return {**vars(special), **vars(np), "__builtins__": {}, "softplus": lambda x: np.logaddexp(0.0, x)}
 
 
 def parse_activation(text: str, key: str = KEY) -> Activation:
@@ -139,17 +154,28 @@ def parse_activation(text: str, key: str = KEY) -> Activation:
     Raises:
         InputError: If it is neither, or not real and finite, or grows so fast that E sigma(s G)^2 is infinite at s = 2.
     """
+    from mfpde.problem.expressions import source
+
+    with limited(key, text):
+        expression = activation_expression(text, key)
+        u = _variable()
+        activation = Activation(str(text), source(expression, "numpy"), (), None)
+        _check_finite(activation, key, FUNCTIONS)
+        try:
+            activation = replace(activation, kinks=_kinks(expression, u))
+            _check_defined(expression, activation, key)
+            activation = replace(activation, pulses=_pulses(expression, activation.kinks))
+            activation.panels(LARGEST_REACH, MOST_PANELS)
+            taylor = None if any(abs(k) < 0.5 for k in activation.kinks) else _taylor(expression, u)
+            return replace(activation, taylor=taylor, polynomial=_polynomial(expression, u))
+        except TooCostly as error:
+            raise InputError(f"{key}: {quoted(text)} {error}") from None
+
+
+def _variable() -> Any:
     import sympy
 
-    from mfpde.problem.expressions import FUNCTIONS, source
-
-    u = sympy.Symbol("u", real=True)
-    expression = activation_expression(text, key)
-    kinks = _kinks(expression, u)
-    taylor = None if any(abs(k) < 0.5 for k in kinks) else _taylor(expression, u)
-    activation = Activation(str(text), source(expression, "numpy"), kinks, taylor, _polynomial(expression, u))
-    _check_finite(activation, key, FUNCTIONS)
-    return activation
+    return sympy.Symbol("u", real=True)
 
 
 def activation_expression(text: str, key: str = KEY) -> Any:
@@ -161,10 +187,10 @@ def activation_expression(text: str, key: str = KEY) -> Any:
     from mfpde.problem.expressions import parse
 
     name = str(text).strip()
-    if name.isidentifier() and name not in NAMES and name not in ("u", "pi", "e"):
+    if len(name) <= 40 and name.isidentifier() and name not in NAMES and name not in ("u", "pi", "e"):
         near = difflib.get_close_matches(name, NAMES, 1)
         hint = f" (did you mean {near[0]!r}?)" if near else ""
-        raise InputError(f"{key}: unknown activation {name!r}{hint}; allowed: {', '.join(NAMES)}, or an expression in u")
+        raise InputError(f"{key}: unknown activation {quoted(name)}{hint}; allowed: {', '.join(NAMES)}, or an expression in u")
     return parse(NAMES.get(name, text), ["u"], key)
 
 
@@ -184,9 +210,19 @@ def derivative(activation: Activation) -> Activation:
 
     plain, u = sympy.Function("softplus"), sympy.Symbol("u", real=True)
     slope = activation_expression(activation.text).replace(plain, Softplus).diff(u).replace(Softplus, plain)
-    if slope.has(sympy.DiracDelta):
-        raise InputError(f"{KEY}: {activation.text!r} jumps, so it has no gradient in x; allowed with SGD: continuous ones")
+    if slope.has(sympy.DiracDelta) or _jumps(activation):
+        raise InputError(f"{KEY}: {quoted(activation.text)} jumps, so it has no gradient in x; allowed with SGD: continuous ones")
     return Activation(f"derivative of {activation.text}", source(slope, "numpy"), activation.kinks, None)
+
+
+def _jumps(activation: Activation) -> bool:
+    """Whether sigma has other limits on the left than on the right of a kink."""
+    kinks = np.array(activation.kinks)
+    far, near = (
+        np.abs(activation(kinks + beside) - activation(kinks - beside))
+        for beside in (1e-9 * (1 + np.abs(kinks)), 1e-11 * (1 + np.abs(kinks)))
+    )
+    return bool(((near > 0.5 * far) & (near > 1e-9 * (1 + np.abs(activation(kinks))))).any())
 
 
 def _check_finite(activation: Activation, key: str, functions: list[str]) -> None:
@@ -202,8 +238,8 @@ def _check_finite(activation: Activation, key: str, functions: list[str]) -> Non
     if len(wrong):
         at = wrong[np.argmin(np.abs(wrong))]
         raise InputError(
-            f"{key}: {activation.text!r} is not finite and real at u = {at:.6g}, or grows too fast; allowed: expressions in u "
-            f"that are finite for all u and grow slower than exp(u^2/16), with the functions {' '.join(functions)}"
+            f"{key}: {quoted(activation.text)} is not finite and real at u = {at:.6g}, or grows too fast; allowed: expressions "
+            f"in u that are finite for all u and grow slower than exp(u^2/16), with the functions {' '.join(functions)}"
         )
 
 
@@ -212,44 +248,68 @@ def _polynomial(expression: Any, u: Any) -> tuple[Fraction, ...] | None:
 
     if not expression.is_polynomial(u):
         return None
+    if _degree(expression) > LARGEST_DEGREE:
+        raise TooCostly(f"has degree {_degree(expression)}; allowed: degrees up to {LARGEST_DEGREE}")
     ascending = reversed(sympy.Poly(expression, u).all_coeffs())
     return tuple(rational_number(value) for value in ascending)
 
 
-def _kinks(expression: Any, u: Any) -> tuple[float, ...]:
-    """Real roots of the arguments at which abs, max, min, sign and heaviside switch."""
-    import sympy
+def _degree(expression: Any) -> int:
+    """A bound of the degree of a polynomial, without expanding it."""
+    if expression.is_Add or expression.is_Mul:
+        return int((max if expression.is_Add else sum)(map(_degree, expression.args)))
+    return (
+        int(expression.exp) * _degree(expression.base)
+        if expression.is_Pow and expression.free_symbols
+        else len(expression.free_symbols)
+    )
 
-    switches = []
-    for part in sympy.preorder_traversal(expression):
-        if isinstance(part, sympy.Abs | sympy.sign | sympy.Heaviside):
-            switches.append(part.args[0])
-        elif isinstance(part, sympy.Max | sympy.Min):
-            switches += [a - b for i, a in enumerate(part.args) for b in part.args[:i]]
-    points = {round(float(x), 15) for switch in switches for x in _real_roots(switch, u)}
+
+def _kinks(expression: Any, u: Any) -> tuple[float, ...]:
+    """Real roots of the arguments at which abs, max, min, sign, heaviside and where switch."""
+    from mfpde.problem.switches import real_roots, switches
+
+    roots = (x for part in switches(expression) for x in real_roots(part, u, -FAR, FAR, MOST_KINKS))
+    points = {round(float(x), 15) for x in roots}
+    if len(points) > MOST_KINKS:
+        raise TooCostly(f"has {len(points)} kinks; allowed: at most {MOST_KINKS} in [{-FAR:g}, {FAR:g}]")
     return tuple(sorted(points))
 
 
-def _real_roots(expression: Any, u: Any) -> list[Any]:
-    import sympy
+def _pulses(expression: Any, kinks: tuple[float, ...]) -> tuple[float, ...]:
+    from mfpde.problem.switches import pulse_edges
 
-    roots = sympy.solveset(expression, u, sympy.Interval(-1000, 1000))
-    if isinstance(roots, sympy.FiniteSet):
-        return list(roots)
-    # No closed form: sign changes on a fine grid, refined.
-    f = sympy.lambdify(u, expression, "numpy")
-    grid = np.linspace(-40.0, 40.0, 80001)
-    value = np.broadcast_to(f(grid), grid.shape)
-    from scipy.optimize import brentq
-
-    return [brentq(f, grid[i], grid[i + 1], xtol=1e-15) for i in np.flatnonzero(value[1:] * value[:-1] < 0)]
+    if not expression.free_symbols:
+        return ()
+    edges = sorted({-LARGEST_REACH, LARGEST_REACH, *(k for k in kinks if abs(k) < LARGEST_REACH)})
+    found = pulse_edges(expression, edges, PULSE)
+    if len(found) > MOST_PANELS:
+        raise TooCostly(f"changes too quickly; allowed: at most {MOST_PANELS} panels narrower than {PULSE:g}")
+    return tuple(sorted(found))
 
 
-def elementary(expression: Any) -> Any:
-    """The expression with softplus as log(1 + e^x): for other arithmetic than floating point, where that overflows."""
-    import sympy
+def _check_defined(expression: Any, activation: Activation, key: str) -> None:
+    """Refuses poles, also between sampled points."""
+    from mfpde.problem.intervals import TooManyBoxes
+    from mfpde.problem.switches import undefined_point
 
-    return expression.replace(sympy.Function("softplus"), lambda x: sympy.log(1 + sympy.exp(x)))
+    if not expression.free_symbols:
+        return
+    for far in (FAR, NEAR):
+        try:
+            edges = sorted({-far, 0.0, far, *(k for k in activation.kinks if abs(k) < far)})
+            pole = undefined_point(expression, _variable(), edges)
+        except TooManyBoxes:
+            continue
+        except NotImplementedError:
+            return
+        if pole is None:
+            return
+        raise InputError(
+            f"{key}: {quoted(activation.text)} is not finite and real at u = {pole:.9g}; "
+            "allowed: expressions in u that are finite for all u"
+        )
+    raise TooCostly(f"cannot be shown to be finite on [-{NEAR:g}, {NEAR:g}] at a bearable cost; allowed: simpler expressions")
 
 
 def _taylor(expression: Any, u: Any) -> tuple[float, ...] | None:

@@ -1,18 +1,24 @@
 """The configuration file: TOML to frozen structures, with every key, type and range checked once, here."""
 
 import difflib
+import re
 import tomllib
 from collections.abc import Sequence
 from itertools import pairwise
 from math import inf, isfinite
 from pathlib import Path
 from types import NoneType
-from typing import Any, Literal, get_args, get_origin
+from typing import Annotated, Any, Literal, get_args, get_origin
 
 import msgspec
 
-from mfpde.errors import InputError
-from mfpde.problem.sections import REPLACED, Config, StageSection
+from mfpde.errors import InputError, quoted
+from mfpde.problem.sections import LARGEST_DIMENSION, MOST_TIMES, REPLACED, Config, StageSection
+
+# Numbers in the inner weights of all neurons, and in a batch of samples, that a run may hold: 8 and 2 GB.
+MOST_WEIGHTS, MOST_SAMPLES = 2**30, 2**28
+# Bytes of a configuration file, and the relative error of an output time at the end of the training.
+LONGEST_FILE, ROUNDING = 1_000_000, 1e-12
 
 
 def load(path: Path | None, overrides: Sequence[str] = ()) -> Config:
@@ -30,30 +36,35 @@ def load(path: Path | None, overrides: Sequence[str] = ()) -> Config:
     try:
         config = msgspec.convert(data, Config)
     except msgspec.ValidationError as error:
-        reason, _, where = str(error).partition(" - at `$.")
-        key = where.rstrip("`") or "configuration"
-        raise InputError(f"{key}: {reason[0].lower()}{reason[1:]}{_choices(key)}") from None
+        raise InputError(_refusal(str(error), data)) from None
     _check_ranges(config)
     return config
 
 
 def _read(path: Path) -> dict[str, Any]:
+    name = quoted(str(path))
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
+        with path.open("rb") as file:
+            text = file.read(LONGEST_FILE + 1)
+        if len(text) > LONGEST_FILE:
+            raise InputError(f"the configuration {name} is longer than {LONGEST_FILE} bytes; allowed: shorter ones")
+        return tomllib.loads(text.decode("utf-8"))
     except OSError as error:
-        raise InputError(f"cannot read the configuration {str(path)!r}: {error.strerror}") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise InputError(f"{path} is not a TOML file: {error}") from None
+        raise InputError(f"cannot read the configuration {name}: {error.strerror}") from None
+    except RecursionError:
+        raise InputError(f"{name} is not a TOML file: too many brackets within each other") from None
+    except ValueError as error:  # not TOML, not UTF-8, integers of 5,000 digits, or a zero in the path
+        raise InputError(f"{name} is not a TOML file: {error}") from None
 
 
 def _override(data: dict[str, Any], text: str) -> None:
     name, equals, value = text.partition("=")
     section, dot, key = name.strip().partition(".")
     if not (equals and dot and key):
-        raise InputError(f"--set {text!r}: allowed: section.key=value")
+        raise InputError(f"--set {quoted(text)}: allowed: section.key=value")
     try:
         parsed = tomllib.loads(f"value = {value}")["value"]
-    except tomllib.TOMLDecodeError:
+    except (ValueError, RecursionError):
         parsed = value.strip()
     values = data.setdefault(section, {})
     if isinstance(values, dict):
@@ -64,9 +75,9 @@ def _check_names(data: dict[str, Any]) -> None:
     sections = {field.name: field.type for field in msgspec.structs.fields(Config)}
     for name, values in data.items():
         if name not in sections:
-            raise InputError(f"unknown section [{name}]{_nearest(name, sections)}; allowed: {', '.join(sections)}")
+            raise InputError(f"unknown section [{_short(name)}]{_nearest(name, sections)}; allowed: {', '.join(sections)}")
         if not isinstance(values, dict):
-            raise InputError(f"{name}: expected a section [{name}], got {values!r}")
+            raise InputError(f"{name}: expected a section [{name}], got {quoted(values)}; allowed: keys = values below [{name}]")
         _check_keys(values, sections[name], name, f"[{name}]")
     training = data.get("training", {})
     stages = training.get("stages", [])
@@ -86,79 +97,76 @@ def _check_keys(values: dict[str, Any], section: Any, where: str, title: str) ->
     keys = [field.name for field in msgspec.structs.fields(section)]
     for key in values:
         if key not in keys:
-            raise InputError(f"unknown key {where}.{key}{_nearest(key, keys)}; allowed in {title}: {', '.join(keys)}")
+            raise InputError(f"unknown key {where}.{_short(key)}{_nearest(key, keys)}; allowed in {title}: {', '.join(keys)}")
 
 
-def _choices(key: str) -> str:
-    """The words that may stand at "section.key", where there are such."""
-    kind: Any = Config
-    for name in key.split("."):
-        kind = next((field.type for field in msgspec.structs.fields(kind) if field.name == name), None)
-        if not (isinstance(kind, type) and issubclass(kind, msgspec.Struct)):
-            break
-    words = [x for part in (kind, *get_args(kind)) if get_origin(part) is Literal for x in get_args(part)]
-    others = [part.__name__ for part in get_args(kind) if isinstance(part, type) and part is not NoneType]
-    return f"; allowed: {', '.join([*others, *map(repr, words)])}" if words else ""
+def _refusal(error: str, data: Any) -> str:
+    """What msgspec says of a value, with the value and what is allowed."""
+    reason, _, where = error.partition(" - at `$.")
+    where = where.rstrip("`")
+    value, kind, allowed = data, Any, ""
+    section: Any = Config
+    for name, index in re.findall(r"(\w+)|\[(\d+)\]", where):
+        value = value[name] if name else value[int(index)]
+        if name and section is not None:
+            kind = next(field.type for field in msgspec.structs.fields(section) if field.name == name)
+            allowed = _allowed(kind)
+        inside = (kind, *get_args(kind))
+        section = next((part for part in inside if isinstance(part, type) and issubclass(part, msgspec.Struct)), None)
+    reason = "unknown" if reason.startswith("Invalid enum value") else f"{reason[0].lower()}{reason[1:]}"
+    said = f"{quoted(value)}: {reason}"
+    return f"{where or 'configuration'}: {said}; allowed: {allowed or 'the keys of this section'}"
+
+
+def _allowed(kind: Any) -> str:
+    """The words for a type: of its range, or of the choices."""
+    origin, parts = get_origin(kind), [part for part in get_args(kind) if part is not NoneType]
+    if origin is Annotated:
+        inner, meta = parts
+        words = meta.description or f"{meta.ge} to {meta.le}"
+        return f"{'integers' if inner is int else 'numbers'} from {words}" if re.match(r"\S+ to ", words) else words
+    if origin is Literal:
+        return ", ".join(map(repr, parts))
+    if origin in (list, tuple):
+        return "lists of numbers" if origin is list else "sections [[training.stages]]"
+    names = {int: "integers", float: "numbers", str: "a text in quotes", bool: "true, false"}
+    return ", ".join(map(_allowed, parts)) or names.get(kind, "")
+
+
+def _short(name: str) -> str:
+    return quoted(name)[1:-1]
 
 
 def _nearest(name: str, names: Any) -> str:
-    near = difflib.get_close_matches(name, list(names), 1)
+    near = difflib.get_close_matches(name[:40], list(names), 1)
     return f" (did you mean {near[0]!r}?)" if near else ""
 
 
 def _check_ranges(config: Config) -> None:
     numbers = config.discretization
-    ranges = {
-        "accuracy": (1e-8, 0.1),
-        "hermite_degree": (1, LARGEST_K),
-        "radial_degree": (0, LARGEST_K // 2),
-        "cells": (1, 4096),
-        "degree": (1, 7) if numbers.frame == "affine" else (0, 15),
-        "a_nodes": (1, 1024),
-        "a_panels": (1, 512),
-        "r_nodes": (1, 64),
-        "core_width": (0.01, 10.0),
-        "half_width": (1.0, 20.0),
-        "grading": (0.0, 10.0),
-        "tolerance": (1e-14, 1e-1),
-    }
-    _check_within("discretization", numbers, ranges)
-    d = config.dimension
-    if not (d == inf or (d >= 1 and d == int(d))):
-        raise InputError(f"input.dimension: {config.input.dimension!r} is no dimension; allowed: a positive integer, or inf")
-    training = config.training
-    for key in ("final_time", "strategy_time"):
-        if not 0 < (1.0 if getattr(training, key) is None else getattr(training, key)) < inf:
-            raise InputError(f"training.{key}: {getattr(training, key)!r}; allowed: a positive number")
-    for i, stage in enumerate(training.stages):
-        if not 0 < stage.duration < inf:
-            raise InputError(f"training.stages[{i}].duration: {stage.duration!r}; allowed: a positive number")
-    if config.parallel.mesh_ranks < 0:
+    if numbers.frame == "affine" and numbers.degree is not None and not 1 <= numbers.degree <= 7:
+        raise InputError(f'discretization.degree: {numbers.degree}; allowed in the "affine" frame: 1 to 7')
+    d = config.dimension if isinstance(config.input.dimension, str | float) else config.input.dimension
+    if not (d == inf or (1 <= d <= LARGEST_DIMENSION and d == int(d))):
         raise InputError(
-            f"parallel.mesh_ranks: {config.parallel.mesh_ranks}; allowed: 0 (automatic) or a divisor of the number of ranks"
+            f"input.dimension: {quoted(config.input.dimension)} is no dimension; "
+            f"allowed: a positive integer up to {LARGEST_DIMENSION:g}, or inf"
         )
     _check_particles(config)
-    if not config.output.file.strip():
-        raise InputError("output.file: is empty; allowed: the name of an HDF5 file")
+    _check_text("output.file", config.output.file)
+    if config.discretization.mesh is not None:
+        _check_text("discretization.mesh", config.discretization.mesh)
     for key, least in (("times", 2), ("snapshots", 0)):
         _check_times(f"output.{key}", getattr(config.output, key), least, config.final_time)
 
 
-# Largest Hermite degree: the tables hold as many derivatives.
-LARGEST_K = 60
-
-
-def _check_within(section: str, numbers: Any, ranges: dict[str, tuple[float, float]]) -> None:
-    for key, (low, high) in ranges.items():
-        value = getattr(numbers, key)
-        if value is not None and value is not False and not low <= value <= high:
-            raise InputError(f"{section}.{key}: {value!r} is out of range; allowed: {low:g} to {high:g}")
-
-
 def _check_particles(config: Config) -> None:
-    numbers = config.particles
-    ranges = {"particles": (1, 2**30), "seed": (0, 2**63), "repeats": (1, 10_000), "batch": (1, 2**24), "step": (1e-9, 1.0)}
-    _check_within("particles", numbers, ranges)
+    numbers, d = config.particles, config.dimension
+    for key, count, most in (("particles", numbers.particles, MOST_WEIGHTS), ("batch", numbers.batch, MOST_SAMPLES)):
+        if numbers.method in (["network", "sgd"] if key == "particles" else ["sgd"]) and d < inf and count * d > most:
+            raise InputError(
+                f"particles.{key}: {count} in dimension {d:g}; allowed with {numbers.method!r}: up to {int(most // d)}"
+            )
     if numbers.method != "reduced" and numbers.sampling != "random":
         raise InputError(
             f'particles.sampling: {numbers.sampling!r} is for method = "reduced"; allowed with {numbers.method!r}: "random"'
@@ -169,11 +177,16 @@ def _check_particles(config: Config) -> None:
         raise InputError(f"particles.repeats: {numbers.repeats} runs at Gauss nodes are all the same; allowed: 1")
 
 
+def _check_text(key: str, text: str) -> None:
+    if not text.strip() or any(c < " " for c in text):
+        raise InputError(f"{key}: {quoted(text)} is no name of a file; allowed: names without control characters")
+
+
 def _check_times(key: str, value: int | list[float], least: int, final_time: float) -> None:
     if isinstance(value, int):
-        if not least <= value <= 1_000_000:
-            raise InputError(f"{key}: {value}; allowed: a number of times from {least} to 1000000, or a list of times")
         return
     ascending = all(a < b for a, b in pairwise(value))
-    if not ascending or not all(isfinite(t) and 0 <= t <= final_time for t in value) or (least and not value):
-        raise InputError(f"{key}: {value!r}; allowed: ascending times from 0 to the end of training, t = {final_time:g}")
+    inside = all(isfinite(t) and 0 <= t <= final_time * (1 + ROUNDING) for t in value)
+    if not ascending or not inside or (least and not value) or len(value) > MOST_TIMES:
+        allowed = f"up to {MOST_TIMES} ascending times from 0 to the end of training, t = {final_time:g}"
+        raise InputError(f"{key}: {quoted(value)}; allowed: {allowed}")

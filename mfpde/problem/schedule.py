@@ -1,18 +1,32 @@
-"""Learning rates xi(t): non-negative numbers or expressions in t."""
+"""Learning rates xi(t): non-negative numbers, expressions in t, or tables of (t, value).
+
+A rate may jump or have kinks at finitely many times, its `breaks`: time integration ends a step there and begins another,
+with the limit from the left before, from the right after (`Schedule.on`).
+"""
 
 import math
 import warnings
-from dataclasses import dataclass
-from functools import cache
+from bisect import bisect_left, bisect_right
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from mfpde.errors import InputError
+from mfpde.errors import InputError, quoted
+from mfpde.problem.expressions import compiled, softplus
+from mfpde.problem.reading import TooCostly, limited
 
 Array = NDArray[np.float64]
+Text = float | str | Sequence[Sequence[float]]
+
+MOST_BREAKS = 10_000
+# Of the duration: a rate that varies within less is a pulse that a time step might leap over.
+PULSE = 1 / 512
+# Of the duration: breaks that are nearer to each other count as one, and limits are taken this far from them.
+NEAR, BESIDE = 1e-12, 1e-14
 
 
 @dataclass(frozen=True)
@@ -23,21 +37,49 @@ class Schedule:
         text: As the user wrote it.
         source: Python source of the expression in t, over the names of `math`.
         constant: Its value if it does not depend on t.
+        final_time: T.
+        edges: Times in [0, T] at which it may jump or have a kink, ascending.
     """
 
     text: str
     source: str
     constant: float | None
+    final_time: float = math.inf
+    edges: tuple[float, ...] = ()
 
     @property
     def zero(self) -> bool:
         """Whether the rate vanishes at all times."""
         return self.constant == 0.0
 
+    @property
+    def breaks(self) -> tuple[float, ...]:
+        """Times in (0, T), ascending, between which the rate is smooth: a time step may end there, and must not cross them."""
+        near = NEAR * self.final_time
+        return tuple(t for t in self.edges if near < t < self.final_time - near)
+
     def __call__(self, t: float) -> float:
+        """xi(t); at a jump the value that is written there, e.g. heaviside(0) = 1/2."""
         if self.constant is not None:
             return self.constant
-        return float(eval(_compiled(self.source), _NAMES, {"t": t}))
+        return float(eval(compiled(self.source), _NAMES, {"t": t}))
+
+    def on(self, start: float, end: float) -> Callable[[float], float]:
+        """xi on [start, end], an interval without breaks inside, with the limits from inside at its ends.
+
+        The ends may be breaks, of this rate or, up to round-off, of another one.
+        """
+        near, beside = NEAR * self.final_time, BESIDE * self.final_time
+        at_start, at_end = (
+            self.edges[bisect_left(self.edges, t - near) : bisect_right(self.edges, t + near)] for t in (start, end)
+        )
+        if not (at_start or at_end):
+            return self
+        low = max(at_start) + beside if at_start else start
+        high = min(at_end) - beside if at_end else end
+        if low > high:
+            low = high = (start + end) / 2
+        return lambda t: self(min(max(t, low), high))
 
     def integral(self, times: Array) -> Array:
         """int_0^t xi at each of `times` (ascending, from 0 or later)."""
@@ -45,36 +87,151 @@ class Schedule:
             return self.constant * times
         from scipy.integrate import quad
 
-        with warnings.catch_warnings():  # where the rate jumps, as much accuracy as there is
+        parts = []
+        with warnings.catch_warnings():  # where a rate is hardly smooth, as much accuracy as there is
             warnings.simplefilter("ignore")
-            parts = [quad(self, low, high, epsabs=1e-13, epsrel=1e-13)[0] for low, high in pairwise([0.0, *times])]
+            for low, high in pairwise([0.0, *times]):
+                pieces = pairwise([low, *(t for t in self.breaks if low < t < high), high])
+                parts.append(sum(quad(self.on(a, b), a, b, epsabs=1e-13, epsrel=1e-13)[0] for a, b in pieces))
         return np.cumsum(parts)
 
 
-@cache
-def _compiled(source: str) -> Any:
-    return compile(source, "<schedule>", "eval")
+def joint_breaks(schedules: Iterable[Schedule]) -> tuple[float, ...]:
+    """The breaks of several rates of one stage, ascending; those that differ by round-off are one."""
+    schedules = list(schedules)
+    joint: list[float] = []
+    for t in sorted(t for schedule in schedules for t in schedule.breaks):
+        if not joint or t - joint[-1] > NEAR * max(schedule.final_time for schedule in schedules):
+            joint.append(t)
+    return tuple(joint)
 
 
-_NAMES = {"__builtins__": {}, "abs": abs, "max": max, "min": min, **vars(math)}
+_NAMES = {
+    "__builtins__": {},
+    "abs": abs,
+    "max": max,
+    "min": min,
+    "softplus": softplus,
+    "bisect_right": bisect_right,
+    **vars(math),
+}
 
 
-def parse_schedule(text: str | float, key: str, final_time: float) -> Schedule:
-    """The learning rate given by a number or an expression in t.
+def parse_schedule(text: Text, key: str, final_time: float) -> Schedule:
+    """The learning rate given by a number, an expression in t, or a table.
+
+    Args:
+        text: E.g. 1.0, "exp(-t)", "where(t < 5, 1, 0.1)", or [[0, 1.0], [5, 0.1]]: 1 from t = 0 on, 0.1 from t = 5 on.
+        key: Where, for messages.
+        final_time: T.
 
     Raises:
-        InputError: If it is no expression in t, or negative or not finite at a time in [0, final_time].
+        InputError: If it is none of them, or negative or not finite at a time in [0, T], or has too many breaks.
     """
     from mfpde.problem.expressions import parse, source
 
+    if not isinstance(text, str | int | float):
+        return _table(text, key, final_time)
     expression = parse(text, ["t"], key)
-    constant = float(expression) if not expression.free_symbols else None
-    schedule = Schedule(str(text), source(expression, "math"), constant)
-    for t in np.linspace(0.0, final_time, 2 if constant is not None else 1001):
-        try:
-            value = schedule(float(t))
-        except (ArithmeticError, ValueError, TypeError):
-            value = math.nan
-        if not 0.0 <= value < math.inf:
-            raise InputError(f"{key}: {text!r} is {value:g} at t = {t:g}; allowed: finite and non-negative on [0, final_time]")
+    if not expression.free_symbols:
+        constant = Schedule(str(text), source(expression, "math"), float(expression), final_time)
+        _check_value(constant, 0.0, key)
+        return constant
+    schedule = Schedule(str(text), source(expression, "math"), None, final_time)
+    for t in np.linspace(0.0, final_time, 1001):
+        _check_value(schedule, float(t), key)
+    try:
+        with limited(key, text):
+            schedule = replace(schedule, edges=_edges(expression, final_time))
+            wrong = _wrong_value(expression, schedule)
+    except TooCostly as error:
+        raise InputError(f"{key}: {quoted(text)} {error}") from None
+    if wrong is not None:
+        raise InputError(f"{key}: {quoted(text)} is {wrong[1]:g} at t = {wrong[0]:.9g}; {_ALLOWED}")
     return schedule
+
+
+_ALLOWED = "allowed: finite and non-negative on [0, final_time]"
+# Rounding errors of a rate that touches 0, e.g. 1 + cos(t), relative to max(1, xi).
+SLACK = 1e-12
+
+
+def _check_value(schedule: Schedule, t: float, key: str) -> None:
+    """Refuses a rate that is negative, not finite or not real at t."""
+    value = _value(schedule, t)
+    if not 0.0 <= value < math.inf:
+        raise InputError(f"{key}: {quoted(schedule.text)} is {value:g} at t = {t:.9g}; {_ALLOWED}")
+
+
+def _value(rate: Callable[[float], float], t: float) -> float:
+    try:
+        return rate(t)
+    except OverflowError:
+        return math.inf
+    except (ArithmeticError, ValueError, TypeError, NameError):
+        return math.nan
+
+
+def _edges(expression: Any, final_time: float) -> tuple[float, ...]:
+    """`Schedule.edges`, and the ends of narrow pulses' parts, which a time step must not leap over."""
+    from mfpde.problem.switches import pulse_edges, real_roots, switches
+
+    (t,) = expression.free_symbols
+    roots = {float(x) for part in switches(expression) for x in real_roots(part, t, 0.0, final_time, MOST_BREAKS)}
+    edges: list[float] = []
+    for x in sorted(roots):
+        gap = (x - edges[-1]) / final_time if edges else 1.0
+        if BESIDE < gap <= NEAR:
+            raise TooCostly(f"jumps at t = {edges[-1]:.17g} and {x:.17g}; allowed: jumps {NEAR:g} of the duration apart")
+        if gap > NEAR:
+            edges.append(x)
+    edges = sorted({*edges, *pulse_edges(expression, sorted({0.0, *edges, final_time}), PULSE * final_time)})
+    if len(edges) > MOST_BREAKS:
+        raise TooCostly(f"has {len(edges)} jumps, kinks or parts of narrow pulses; allowed: at most {MOST_BREAKS}")
+    return tuple(edges)
+
+
+def _wrong_value(expression: Any, schedule: Schedule) -> tuple[float, float] | None:
+    """A time in [0, T] and the value there, negative or not finite or (nan) not real; None if there is none."""
+    from mfpde.problem.intervals import TooManyBoxes
+    from mfpde.problem.switches import least_value, undefined_point
+
+    (t,) = expression.free_symbols
+    edges = sorted({0.0, *schedule.edges, schedule.final_time})
+    for a, b in pairwise(edges):
+        rate = schedule.on(a, b)
+        for time in ((a + b) / 2, a, b):
+            value = _value(rate, time)
+            if not -SLACK <= value < math.inf:
+                return time, value
+    try:
+        pole = undefined_point(expression, t, edges)
+        if pole is not None:
+            return pole, math.nan
+    except (TooManyBoxes, NotImplementedError):
+        pass  # the samples must do
+    time, value = least_value(expression, edges)
+    return (time, value) if value < -SLACK * max(1.0, *(schedule(x) for x in edges)) else None
+
+
+def _table(rows: Sequence[Sequence[float]], key: str, final_time: float) -> Schedule:
+    allowed = "allowed: [[0, value], [t, value], ...], ascending t, each value >= 0 and finite, and for all times from its t on"
+    pairs = [(float(t), float(value)) for t, value in rows]
+    times = [t for t, _ in pairs]
+    right = all(a < b for a, b in pairwise(times)) and all(0 <= value < math.inf and t < math.inf for t, value in pairs)
+    if not pairs or times[0] != 0 or not right:
+        raise InputError(f"{key}: {quoted(rows)} is no table of a rate; {allowed}")
+    if len(pairs) > MOST_BREAKS:
+        raise InputError(f"{key}: a table of {len(pairs)} rows; allowed: at most {MOST_BREAKS}")
+    values = [value for _, value in pairs]
+    text = "[" + ", ".join(f"[{t!r}, {value!r}]" for t, value in pairs) + "]"
+    inside = [(t, value) for t, value in pairs if t < final_time]
+    if len({value for _, value in inside}) == 1:
+        return Schedule(text, repr(values[0]), values[0], final_time)
+    return Schedule(
+        text,
+        f"{tuple(values)}[bisect_right({tuple(times)}, t) - 1]",
+        None,
+        final_time,
+        tuple(t for t in times[1:] if t <= final_time),
+    )

@@ -1,11 +1,32 @@
-"""The sections of a configuration and their defaults, which are the shipped example (examples/staircase.toml)."""
+"""The sections of a configuration, their defaults, which are the shipped example (examples/staircase.toml), and ranges."""
 
 import json
 from itertools import accumulate, pairwise, takewhile
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import msgspec
 import numpy as np
+
+
+def _within[Number: (int, float)](low: Number, high: Number, note: str = "") -> msgspec.Meta:
+    """A range, and its words for messages."""
+    return msgspec.Meta(ge=low, le=high, description=f"{_number(low)} to {_number(high)}{note}")
+
+
+def _number(value: float) -> str:
+    return str(value) if isinstance(value, int) else f"{value:g}"
+
+
+# Beyond it, d - p and d are the same number, and so are d and inf but for the time that w takes to leave 0.
+LARGEST_DIMENSION = 1e20
+MOST_TIMES, MOST_PARTICLES = 1_000_000, 2**24
+# Largest Hermite degree.
+LARGEST_K = 60
+Duration = Annotated[float, _within(1e-12, 1e12)]
+Rate = Annotated[
+    float | str | tuple[tuple[float, float], ...],
+    msgspec.Meta(description="a number, an expression in t, or a table [[0, value], [t, value], ...]"),
+]
 
 
 class _Section(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -14,7 +35,7 @@ class _Section(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 class TargetSection(_Section, frozen=True):
     polynomial: str = "z1 + z1*z2"
-    subspace_dimension: int | None = None
+    subspace_dimension: Annotated[int, msgspec.Meta(description="an integer, p or more")] | None = None
 
 
 class Network(_Section, frozen=True):
@@ -22,7 +43,9 @@ class Network(_Section, frozen=True):
 
 
 class Input(_Section, frozen=True):
-    dimension: int | float | Literal["inf"] = 10000
+    dimension: Annotated[
+        int | float | Literal["inf"], msgspec.Meta(description=f"a positive integer up to {LARGEST_DIMENSION:g}, or 'inf'")
+    ] = 10000
 
 
 class Initial(_Section, frozen=True):
@@ -35,17 +58,18 @@ class StageSection(_Section, frozen=True):
 
     Attributes:
         duration: How long it lasts.
-        xi_a, xi_w: Learning rates; t counts from the start of the stage.
+        xi_a, xi_w: Learning rates: numbers, expressions in t, or tables [[0, value], [t, value], ...] of a rate that is
+            constant from each t on; t counts from the start of the stage.
         activation: Of this stage; the network's if not given.
         average: At its start, w becomes the average of this many independent copies.
         reset_a: Whether the outer weights start at 0 again.
     """
 
-    duration: float
-    xi_a: float | str = 0.0
-    xi_w: float | str = 0.0
+    duration: Duration
+    xi_a: Rate = 0.0
+    xi_w: Rate = 0.0
     activation: str | None = None
-    average: int = 1
+    average: Annotated[int, msgspec.Meta(ge=1, description="a number of copies")] = 1
     reset_a: bool = False
 
 
@@ -62,14 +86,14 @@ class Training(_Section, frozen=True):
         strategy_time: Duration of the stage that trains a.
     """
 
-    final_time: float = 8.0
-    xi_a: float | str = 1.0
-    xi_w: float | str = 1.0
+    final_time: Duration = 8.0
+    xi_a: Rate = 1.0
+    xi_w: Rate = 1.0
     stages: tuple[StageSection, ...] = ()
     strategy: Literal["chen-ge"] | None = None
     strategy_copies: int | None = None
     strategy_degree: int | None = None
-    strategy_time: float | None = None  # STRATEGY_TIME, once there is a strategy
+    strategy_time: Duration | None = None  # STRATEGY_TIME, once there is a strategy
 
     @property
     def durations(self) -> tuple[float, ...]:
@@ -112,24 +136,24 @@ class Discretization(_Section, frozen=True):
     """
 
     frame: Literal["flow", "affine"] = "flow"
-    accuracy: float | Literal[False] = 1e-4
-    hermite_degree: int | None = None
-    radial_degree: int | None = None
-    a_nodes: int | None = None
-    a_panels: int | None = None
-    r_nodes: int | None = None
-    cells: int | None = None
-    degree: int | None = None
-    core_width: float | None = None
-    half_width: float = 10.0
-    grading: float | None = None
+    accuracy: Annotated[float, _within(1e-8, 0.1)] | Literal[False] = 1e-4
+    hermite_degree: Annotated[int, _within(1, LARGEST_K)] | None = None
+    radial_degree: Annotated[int, _within(0, LARGEST_K // 2)] | None = None
+    a_nodes: Annotated[int, _within(1, 1024)] | None = None
+    a_panels: Annotated[int, _within(1, 512)] | None = None
+    r_nodes: Annotated[int, _within(1, 64)] | None = None
+    cells: Annotated[int, _within(1, 4096)] | None = None
+    degree: Annotated[int, _within(0, 15)] | None = None
+    core_width: Annotated[float, _within(0.01, 10.0)] | None = None
+    half_width: Annotated[float, _within(1.0, 20.0)] = 10.0
+    grading: Annotated[float, _within(0.0, 10.0)] | None = None
     limiter: Literal["output", "step"] = "output"
-    tolerance: float | None = None
+    tolerance: Annotated[float, _within(1e-14, 1e-1)] | None = None
     mesh: str | None = None
 
 
 class Parallel(_Section, frozen=True):
-    mesh_ranks: int = 0
+    mesh_ranks: Annotated[int, msgspec.Meta(ge=0, description="0 (automatic) or a divisor of the number of ranks")] = 0
 
 
 class Particles(_Section, frozen=True):
@@ -146,11 +170,11 @@ class Particles(_Section, frozen=True):
 
     method: Literal["reduced", "network", "sgd"] = "reduced"
     sampling: Literal["random", "sobol", "gauss"] = "random"
-    particles: int = 4096
-    seed: int = 0
-    repeats: int = 1
-    batch: int = 100
-    step: float = 0.01
+    particles: Annotated[int, _within(1, MOST_PARTICLES)] = 4096
+    seed: Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1, description="an integer from 0 to 2^63 - 1")] = 0
+    repeats: Annotated[int, _within(1, 10_000)] = 1
+    batch: Annotated[int, _within(1, 2**24)] = 100
+    step: Annotated[float, _within(1e-9, 1.0)] = 0.01
 
 
 class Output(_Section, frozen=True):
@@ -165,8 +189,8 @@ class Output(_Section, frozen=True):
     """
 
     file: str = "staircase.h5"
-    times: int | list[float] = 81
-    snapshots: int | list[float] = 2
+    times: Annotated[int, msgspec.Meta(ge=2, le=MOST_TIMES)] | list[float] = 81
+    snapshots: Annotated[int, msgspec.Meta(ge=0, le=MOST_TIMES)] | list[float] = 2
     paraview: bool = False
     plot: bool = True
 
@@ -211,7 +235,7 @@ class Config(_Section, frozen=True):
     def record_times(self) -> list[float]:
         """Times of the records, ascending: a number of them is for each stage."""
         ends = [0.0, *accumulate(self.training.durations)]
-        return sorted({t for start, end in pairwise(ends) for t in _times(self.output.times, start, end)})
+        return sorted({min(t, ends[-1]) for start, end in pairwise(ends) for t in _times(self.output.times, start, end)})
 
     @property
     def history_times(self) -> list[float]:
@@ -221,7 +245,7 @@ class Config(_Section, frozen=True):
     @property
     def snapshot_times(self) -> list[float]:
         """Times of the density snapshots, ascending."""
-        return _times(self.output.snapshots, 0.0, self.training.density_time)
+        return [min(t, self.final_time) for t in _times(self.output.snapshots, 0.0, self.training.density_time)]
 
 
 def _times(value: int | list[float], start: float, end: float) -> list[float]:
@@ -239,7 +263,7 @@ def _toml(value: Any) -> str:
         return "true" if value else "false"
     if isinstance(value, str):
         return json.dumps(value, ensure_ascii=False)
-    if isinstance(value, list):
+    if isinstance(value, list | tuple):
         return "[" + ", ".join(_toml(x) for x in value) + "]"
     return repr(value)
 

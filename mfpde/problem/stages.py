@@ -13,7 +13,7 @@ from mfpde.errors import InputError, RunError
 from mfpde.problem.activation import Activation, parse_activation
 from mfpde.problem.defaults import Numbers
 from mfpde.problem.laws import parse_law
-from mfpde.problem.schedule import Schedule, parse_schedule
+from mfpde.problem.schedule import Schedule, joint_breaks, parse_schedule
 from mfpde.problem.sections import Config, StageSection
 from mfpde.problem.target import Target
 from mfpde.problem.terms import Term
@@ -52,6 +52,11 @@ class Stage:
         """Whether a moves, and whether w does."""
         moved = [(not self.xi_a.zero, not self.xi_w.zero), *(term.trains for term in self.terms)]
         return any(a for a, _ in moved), any(w for _, w in moved)
+
+    @property
+    def breaks(self) -> tuple[float, ...]:
+        """Times since its start at which a learning rate jumps or has a kink, ascending."""
+        return joint_breaks((self.xi_a, self.xi_w))
 
     def rates(self, time: float) -> tuple[float, float]:
         """xi_a and xi_w at a time since its start.

@@ -7,15 +7,20 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from fractions import Fraction
-from itertools import product
-from math import factorial, prod, sqrt
+from math import factorial, isqrt, prod, sqrt
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from mfpde.errors import InputError
+from mfpde.errors import InputError, quoted
+from mfpde.problem.expressions import rational_number
+from mfpde.problem.polynomial import parse_polynomial
+from mfpde.problem.reading import LONGEST, limited
 
-LARGEST_P = 3
+LARGEST_P, LARGEST_DEGREE = 3, 20
+# Of he_alpha; the loss is its square. 50 z^20 has 5e12.
+LARGEST_COEFFICIENT = 1e30
 
 
 @dataclass(frozen=True)
@@ -53,51 +58,69 @@ class Target:
         return np.sum(terms, axis=0) if terms else np.zeros(z.shape[1])
 
 
-def parse_target(polynomial: str, subspace_dimension: int | None = None, largest_p: int = LARGEST_P) -> Target:
+def parse_target(
+    polynomial: str, subspace_dimension: int | None = None, largest_p: int = LARGEST_P, largest_degree: int = LARGEST_DEGREE
+) -> Target:
     """The target of a polynomial in z1..zp.
 
     Args:
-        polynomial: Raw monomials, e.g. "z1 + z1*z2"; p is the largest index in it.
+        polynomial: E.g. "z1 + z1*z2", or in Hermite polynomials "he1(z1) + he2(z2)"; p is the largest index in it.
         subspace_dimension: p, if larger than that.
-        largest_p: Largest p allowed; the solver's unless the caller has no mesh.
+        largest_p, largest_degree: What is allowed; the solver's unless the caller has no mesh.
 
     Raises:
-        InputError: If it is not a polynomial in z1..zp with rational or real coefficients, or p is out of range.
+        InputError: If it is not a polynomial in z1..zp with rational or real coefficients, or p, its degree or a
+            coefficient is out of range.
     """
-    import sympy
-
-    from mfpde.problem.expressions import parse, rational_number
-
     key = "target.polynomial"
     used = largest_index(polynomial)
     if used > largest_p:
         raise InputError(f"{key}: z{used} makes p = {used}; allowed: variables z1 to z{largest_p}")
-    names = [f"z{i + 1}" for i in range(largest_p)]
-    expression = parse(polynomial, names, key)
+    with limited(key, polynomial):
+        exact, rational = _monic_coefficients(polynomial, largest_p, key, largest_degree)
     p = used if subspace_dimension is None else subspace_dimension
     if not max(used, 1) <= p <= largest_p:
         allowed = f"{max(used, 1)} to {largest_p}"
         where = key if subspace_dimension is None else "target.subspace_dimension"
-        raise InputError(f"{where}: p = {p} for the polynomial {polynomial!r}; allowed: p = {allowed}")
-    variables = [sympy.Symbol(name, real=True) for name in names[:p]]
-    try:
-        terms = sympy.Poly(expression, *variables).terms()
-        raw = {powers: rational_number(value) for powers, value in terms}
-    except (sympy.PolynomialError, TypeError):
-        raise InputError(f"{key}: {polynomial!r} is not a polynomial; allowed: polynomials in {', '.join(names[:p])}") from None
-    return hermite_target(str(polynomial), p, raw, all(value.is_Rational for _, value in terms))
+        raise InputError(f"{where}: p = {p} for the polynomial {quoted(polynomial)}; allowed: p = {allowed}")
+    if any(abs(c) * isqrt(prod(map(factorial, alpha))) > LARGEST_COEFFICIENT for alpha, c in exact.items()):
+        raise InputError(f"{key}: {quoted(polynomial)} has a coefficient beyond the allowed {LARGEST_COEFFICIENT:g}")
+    return _target(str(polynomial), p, {alpha[:p]: c for alpha, c in exact.items()}, rational)
+
+
+def _monic_coefficients(
+    polynomial: str, largest_p: int, key: str, largest_degree: int
+) -> tuple[dict[tuple[int, ...], Fraction], bool]:
+    """q_alpha for alpha of length `largest_p`, and whether all of them are exact."""
+    from sympy import Rational
+
+    sums: dict[tuple[int, ...], Any] = {}
+    for number, part in parse_polynomial(polynomial, [f"z{i + 1}" for i in range(largest_p)], key, largest_degree).items():
+        for alpha, c in _hermite(part, largest_p).items():
+            sums[alpha] = sums.get(alpha, 0) + number * Rational(c.numerator, c.denominator)
+    return {alpha: rational_number(value) for alpha, value in sums.items()}, all(value.is_Rational for value in sums.values())
 
 
 def hermite_target(polynomial: str, p: int, raw: Mapping[tuple[int, ...], Fraction], rational: bool = True) -> Target:
     """The target of raw monomials, {powers: coefficient}."""
-    hermite: dict[tuple[int, ...], Fraction] = {}
-    for powers, value in raw.items():
-        for lowered in product(*(range(n // 2 + 1) for n in powers)):
-            alpha = tuple(n - 2 * m for n, m in zip(powers, lowered, strict=True))
-            factor = prod(
-                Fraction(factorial(n), 2**m * factorial(m) * factorial(n - 2 * m)) for n, m in zip(powers, lowered, strict=True)
-            )
-            hermite[alpha] = hermite.get(alpha, Fraction(0)) + value * factor
+    return _target(polynomial, p, _hermite(raw, p), rational)
+
+
+def _hermite(raw: Mapping[tuple[int, ...], Fraction], p: int) -> dict[tuple[int, ...], Fraction]:
+    """The coefficients of He_alpha, from those of z^alpha: one variable after the other."""
+    hermite = dict(raw)
+    for axis in range(p):
+        before, hermite = hermite, {}
+        for powers, value in before.items():
+            n = powers[axis]
+            for m in range(n // 2 + 1):
+                alpha = (*powers[:axis], n - 2 * m, *powers[axis + 1 :])
+                factor = Fraction(factorial(n), 2**m * factorial(m) * factorial(n - 2 * m))
+                hermite[alpha] = hermite.get(alpha, Fraction(0)) + value * factor
+    return hermite
+
+
+def _target(polynomial: str, p: int, hermite: Mapping[tuple[int, ...], Fraction], rational: bool) -> Target:
     exact = {alpha: c for alpha, c in sorted(hermite.items()) if c}
     scaled = [float(c) * sqrt(prod(factorial(n) for n in alpha)) for alpha, c in exact.items()]
     indices = np.array([*exact], dtype=np.int64).reshape(len(exact), p)
@@ -105,5 +128,5 @@ def hermite_target(polynomial: str, p: int, raw: Mapping[tuple[int, ...], Fracti
 
 
 def largest_index(polynomial: str) -> int:
-    """The largest i of the variables z_i in a polynomial's text; 0 if there are none."""
-    return max((int(i) for i in re.findall(r"\bz(\d+)\b", str(polynomial))), default=0)
+    """The largest i of the variables z_i in a polynomial's text (as much as may be read of it); 0 if there are none."""
+    return max((int(i) for i in re.findall(r"\bz(\d{1,9})\b", str(polynomial)[:LONGEST])), default=0)

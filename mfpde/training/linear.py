@@ -8,7 +8,7 @@ import numpy as np
 from mpi4py import MPI
 from numpy.typing import NDArray
 
-from mfpde.evolution.flow import Field, Observation, Step, Watch
+from mfpde.evolution.flow import Field, Observation, OnRecord, Step, Watch, as_watch
 from mfpde.features.modes import Modes
 from mfpde.problem.problem import Problem
 from mfpde.problem.stages import Stage
@@ -68,6 +68,10 @@ class LinearFlow:
     def size(self) -> int:
         return len(self.index) if self.comm.rank == 0 else 0
 
+    @property
+    def breaks(self) -> tuple[float, ...]:
+        return self.stage.breaks
+
     def pack(self, vector: Array) -> None:
         vector[...] = self.restrict(self.beginning)
 
@@ -90,9 +94,10 @@ class LinearFlow:
     def fastest(self, time: float, vector: Array) -> str:
         return ""
 
-    def follow(self, times: Sequence[float], tolerance: float, watch: Watch) -> Step:
+    def follow(self, times: Sequence[float], tolerance: float, watch: Watch | OnRecord) -> Step:
         """By the eigen-decomposition: an explicit integrator would need a step for every 1 / lambda_max of a time that has to
         be long against 1 / lambda_min."""
+        watch = as_watch(watch)
         for time, m in zip(times, self.exact(np.array(times)), strict=True):
             watch.record(Step(time), self.restrict(m))
         return Step(times[-1])
@@ -121,7 +126,7 @@ class LinearFlow:
     @property
     def residual(self) -> Array:
         """m - h at the start of the stage, over the modes of K."""
-        return (self.beginning - self.target)[self.index]
+        return np.asarray((self.beginning - self.target)[self.index])
 
     @property
     def rate_on_V(self) -> float:
@@ -145,7 +150,7 @@ class LinearFlow:
 
     def restrict(self, m: Array) -> Array:
         """The flat vector of coefficients over the run's modes: this rank's part."""
-        return m[self.index] if self.comm.rank == 0 else np.empty(0)
+        return np.asarray(m[self.index]) if self.comm.rank == 0 else np.empty(0)
 
     def _spread(self, m: Array) -> Array:
         out = np.zeros((*m.shape[:-1], len(self.modes)))

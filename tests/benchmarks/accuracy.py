@@ -1,6 +1,6 @@
 """Largest error of E(t) against the characteristic solution at the same truncation and labels.
 
-`python tests/benchmarks/accuracy.py [CASE ...]` runs the named cases (all by default), one line each.
+`python tests/benchmarks/accuracy.py [CASE ...] [section.key=value ...]` runs the named cases (all by default), one line each.
 """
 
 import sys
@@ -9,9 +9,10 @@ import time
 import numpy as np
 from mpi4py import MPI
 
-from mfpde.evolution.dynamics import MeanFieldFlow
-from mfpde.evolution.integrate import integrate
-from mfpde.features.modes import hermite_modes
+from mfpde.elements.labels import make_labels
+from mfpde.elements.resolution import given_resolution
+from mfpde.evolution.flow import Step, loss
+from mfpde.evolution.start import start_flow
 from mfpde.particles.characteristics import characteristics, normal_rule
 from mfpde.problem.config import load
 from mfpde.problem.problem import build_problem
@@ -32,26 +33,26 @@ CASES: dict[str, tuple[int, int, list[str]]] = {
 }
 
 
-def run(name: str) -> None:
+def run(name: str, options: list[str]) -> None:
     panels, points, overrides = CASES[name]
-    config = load(None, overrides)
+    config = load(None, [*overrides, *options])
     problem, numbers = build_problem(config), config.discretization
     start = time.perf_counter()
-    flow = MeanFieldFlow(MPI.COMM_SELF, problem, numbers)
-    loss: list[float] = []
+    flow = start_flow(MPI.COMM_SELF, problem, numbers)
+    found: list[float] = []
 
-    def record(step, vector) -> None:  # type: ignore[no-untyped-def]
-        moments = flow.evaluate(flow.layout.views(vector), step.time).moments
-        loss.append(0.5 * float(((moments - flow.target) ** 2).sum()))
+    def record(step: Step, vector: np.ndarray) -> None:
+        found.append(float(loss(flow.observe(step.time, vector).moments, flow.target)))
 
-    end = integrate(flow, config.record_times, numbers.tolerance, record)
+    end = flow.follow(config.record_times, problem.numbers(config.discretization).tolerance, record)
     seconds = time.perf_counter() - start
-    modes = hermite_modes(problem.p, numbers.hermite_degree, numbers.radial_degree, problem.d)
-    exact = characteristics(problem, modes, config.record_times, normal_rule(panels, points))
-    error = np.abs(np.array(loss) - exact.loss).max()
+    labels = make_labels(problem, given_resolution(problem, config.discretization))
+    exact = characteristics(problem, labels, flow.modes, config.record_times, normal_rule(panels, points))
+    error = np.abs(np.array(found) - exact.loss).max()
     print(f"{name:8s} error {error:.1e}   {end.steps} steps, {seconds:.1f} s on one core", flush=True)
 
 
 if __name__ == "__main__":
-    for case in sys.argv[1:] or CASES:
-        run(case)
+    given = [word for word in sys.argv[1:] if "=" in word]
+    for case in [word for word in sys.argv[1:] if "=" not in word] or CASES:
+        run(case, given)

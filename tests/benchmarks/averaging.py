@@ -1,18 +1,20 @@
 """Time and memory of averaging and of the kernel matrix against the number of copies and the degree n of (1 + u)^n.
 
-`python tests/benchmarks/averaging.py`: moments of one copy's law are taken once (393,216 nodes at p = 2), then the n-fold
-convolution and the spectrum; peak memory is what Python allocates in each.
+`python tests/benchmarks/averaging.py [LARGEST DEGREE]`: moments of one copy's law are taken once (393,216 nodes at p = 2),
+then the n-fold convolution and the spectrum; peak memory is what Python allocates in each.
 """
 
+import sys
 import time
 import tracemalloc
 from collections.abc import Callable
 from math import comb
 from typing import Any
 
+import numpy as np
 from mpi4py import MPI
 
-from mfpde.evolution.dynamics import MeanFieldFlow
+from mfpde.evolution.start import start_flow
 from mfpde.problem.activation import parse_activation
 from mfpde.problem.config import load
 from mfpde.problem.problem import build_problem
@@ -32,7 +34,8 @@ def cost(action: Callable[[], Any]) -> tuple[Any, str]:
     return value, f"{seconds:8.3f} s {peak / 1e6:6.2f} MB"
 
 
-def main() -> None:
+def main(most: int = 6) -> None:
+    """Prints the tables, up to the degree `most`."""
     d = 1e4
     for p, degrees, options in (
         (1, (1, 2, 3, 4, 6), ["target.polynomial=z1 + z1**2/2", "discretization.cells=16"]),
@@ -40,22 +43,24 @@ def main() -> None:
         (3, (1, 2, 3, 4), ["target.polynomial=z1 + z1*z2*z3", "discretization.cells=6", "discretization.a_nodes=12"]),
     ):
         config = load(None, ["discretization.r_nodes=3", f"input.dimension={d}", *options])
-        flow = MeanFieldFlow(MPI.COMM_SELF, build_problem(config), config.discretization)
-        state = flow.layout.initial
-        for n in degrees:
-            law_moments(flow, state, 2 * n)  # compiles the kernel
-            law, one = cost(lambda: law_moments(flow, state, 2 * n))  # noqa: B023
-            print(f"p = {p}, n = {n}: {len(law.values):5d} moments of {state.q.size} nodes {one}", flush=True)
+        flow = start_flow(MPI.COMM_SELF, build_problem(config), config.discretization)
+        vector = np.empty(flow.size)
+        flow.pack(vector)
+        nodes = flow.nodes(vector)
+        for n in (n for n in degrees if n <= most):
+            law_moments(MPI.COMM_SELF, nodes, d - p, 2 * n)  # compiles the kernel
+            law, one = cost(lambda: law_moments(MPI.COMM_SELF, nodes, d - p, 2 * n))  # noqa: B023
+            print(f"p = {p}, n = {n}: {len(law.values):5d} moments of {nodes.a.size} nodes {one}", flush=True)
             activation = parse_activation(f"(1 + u)**{n}").polynomial
             assert activation is not None
             modes = kernel_modes(p, n, d, True)
             for copies in (2, 3, 4, 6):
                 average, convolution = cost(lambda: law.average(copies))  # noqa: B023
-                tuples = comb(state.q.size + copies - 1, copies)
+                tuples = comb(nodes.a.size + copies - 1, copies)
                 print(f"    {copies} copies {convolution}   ({tuples:.1e} tuples of nodes)", flush=True)
             _, eigen = cost(lambda: spectrum(average, activation, modes))  # noqa: B023
             print(f"    K and its spectrum, {len(modes)} modes {eigen}", flush=True)
 
 
 if __name__ == "__main__":
-    main()
+    main(*map(int, sys.argv[1:]))

@@ -9,7 +9,7 @@ from collections.abc import Callable
 import numpy as np
 from mpi4py import MPI
 
-from mfpde.evolution.dynamics import MeanFieldFlow
+from mfpde.evolution.affine import AffineFlow
 from mfpde.features.table import evaluate
 from mfpde.problem.config import load
 from mfpde.problem.problem import build_problem
@@ -25,13 +25,13 @@ def best(action: Callable[[], object], repeat: int = 7) -> float:
     return min(times)
 
 
-def numpy_moments(flow: MeanFieldFlow, state) -> np.ndarray:  # type: ignore[no-untyped-def]
+def numpy_moments(flow: AffineFlow, state) -> np.ndarray:  # type: ignore[no-untyped-def]
     """The moments by whole-array operations, slice by slice."""
     total = np.zeros(len(flow.modes))
-    y = flow.y.reshape(flow.problem.p, -1).T
-    for s, label in enumerate(flow.label_weight):
+    y = flow.slices.y.reshape(flow.problem.p, -1).T
+    for s, label in enumerate(flow.slices.label_weight):
         v = y @ flow.frames(state)[s].T + state.M[s]
-        r, w = state.r[s].ravel(), (flow.weight * state.q[s] * state.a[s]).ravel()
+        r, w = state.r[s].ravel(), (flow.slices.weight * state.q[s] * state.a[s]).ravel()
         G = evaluate(flow.features.table, (v**2).sum(axis=1) + r**2)
         for i in range(len(flow.modes)):
             mu = np.prod(v ** flow.modes.alpha[i], axis=1) * r ** (2 * flow.modes.radial[i])
@@ -46,7 +46,7 @@ def main() -> None:
         (3, "z1 + z1*z2*z3", ["discretization.a_nodes=6", "discretization.r_nodes=1", "discretization.cells=8"]),
     ):
         config = load(None, [f"target.polynomial={polynomial}", *options])
-        flow = MeanFieldFlow(MPI.COMM_SELF, build_problem(config), config.discretization)
+        flow = AffineFlow.start(MPI.COMM_SELF, build_problem(config), config.discretization)
         vector, out = np.empty(flow.layout.size), np.empty(flow.layout.size)
         flow.layout.pack(vector)
         state = flow.layout.views(vector)
@@ -55,7 +55,7 @@ def main() -> None:
         moments = best(lambda: flow.evaluate(state, 0.0))  # noqa: B023
         fields, rates = (state.q, state.a, state.r), flow.layout.blocks(out)
         into = rates["q"], rates["a"], rates["r"]
-        transport = best(lambda: flow.transport.apply(flow._beta, fields, into))  # noqa: B023
+        transport = best(lambda: flow.slices.transport.apply(flow._beta, fields, into))  # noqa: B023
         plain = best(lambda: numpy_moments(flow, state), 1)  # noqa: B023
         velocity = whole - moments - transport
         print(

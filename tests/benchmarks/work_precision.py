@@ -21,20 +21,24 @@ import numpy as np
 from mpi4py import MPI
 from petsc4py import PETSc
 
-from mfpde.evolution import dynamics
-from mfpde.evolution.dop853 import integrate
-from mfpde.evolution.dynamics import MeanFieldFlow
-from mfpde.evolution.integrate import integrate as integrate_density
+from mfpde.elements.labels import Labels, make_labels
+from mfpde.elements.resolution import given_resolution
+from mfpde.evolution import affine
+from mfpde.evolution.affine import AffineFlow
+from mfpde.evolution.flow import Step, loss
+from mfpde.evolution.integrate import integrate
+from mfpde.evolution.lagrangian import LagrangianFlow, Nodes
 from mfpde.features.features import Features
-from mfpde.features.modes import hermite_modes
+from mfpde.features.modes import modes_of
 from mfpde.particles.network import NetworkFlow, initial_network
-from mfpde.particles.reduced import ParticleFlow, run_gauss
+from mfpde.particles.reduced import run_gauss
 from mfpde.particles.sampling import normal_rule, random_particles, sobol_particles
 from mfpde.particles.sgd import Sgd
 from mfpde.problem.config import load
 from mfpde.problem.problem import Problem, build_problem
+from mfpde.problem.sections import Config
 
-SELF, LAW = MPI.COMM_SELF, "uniform(-1, 1)"
+SELF = MPI.COMM_SELF
 TARGETS = {1: "z1 + z1**2/2", 2: "z1 + z1*z2"}
 DIMENSIONS = (10, 100, 10_000)
 TOLERANCE = 1e-5  # of a step, for what converges no further than that
@@ -118,10 +122,21 @@ def case(p: int, d: int, hermite_degree: int = 6) -> Case:
     labels = {"a_nodes": {1: 64, 2: 32}[p] if fine else 16, "r_nodes": (5 if d == 10 else 4) if fine else 3}
     config = load(None, [*overrides, *(f"discretization.{key}={value}" for key, value in labels.items())])
     problem = build_problem(config)
-    features = Features(SELF, hermite_modes(p, hermite_degree, 2, problem.d), problem.activation)
+    features = Features(SELF, modes_of(problem, config.discretization), problem.stages[0].activation)
     rule = normal_rule(24, 8) if p == 1 and d < 1000 else normal_rule(1, 48 if d == 10 and fine else 24)
-    records = run_gauss(problem, features, config.record_times, rule, 1e-10 if fine else 1e-7).records
+    records = run_gauss(problem, labels_of(config, problem), features, config.record_times, rule, 1e-10 if fine else 1e-7).records
     return Case(overrides, problem, features, config.record_times, np.array([loss for _, loss, _ in records]))
+
+
+def labels_of(config: Config, problem: Problem) -> Labels:
+    return make_labels(problem, given_resolution(problem, config.discretization))
+
+
+def measured(flow: LagrangianFlow | NetworkFlow, times: list[float], tolerance: float) -> list[float]:
+    """The loss at the record times."""
+    found: list[float] = []
+    integrate(flow, times, tolerance, lambda step, vector: found.append(flow.measure(vector, step.time)[0]), method="dop853")
+    return found
 
 
 def timed(run: Callable[[], list[float]], exact: np.ndarray) -> tuple[float, np.ndarray]:
@@ -138,22 +153,22 @@ def repeated(runs: Iterable[Callable[[], list[float]]], exact: np.ndarray) -> tu
 
 def finite_elements(one: Case) -> Iterable[Point]:
     for numbers in FE[one.problem.p, int(one.problem.d)]:
-        keys = [f"discretization.{key}={value}" for key, value in zip(FE_KEYS, numbers, strict=True)]
+        keys = ["discretization.frame=affine"]
+        keys += [f"discretization.{key}={value}" for key, value in zip(FE_KEYS, numbers, strict=True)]
         config = load(None, [*one.overrides, *keys])
         problem = build_problem(config)
         # At loose tolerances a pair of lower order needs fewer evaluations of the right-hand side.
         PETSc.Options().setValue("ts_rk_type", "3bs" if config.discretization.tolerance > 1e-4 else "5dp")
 
         def run() -> list[float]:
-            loss: list[float] = []
+            found: list[float] = []
 
-            def record(step, vector) -> None:  # type: ignore[no-untyped-def]
-                moments = flow.evaluate(flow.layout.views(vector), step.time).moments
-                loss.append(0.5 * float(((moments - flow.target) ** 2).sum()))
+            def record(step: Step, vector: np.ndarray) -> None:
+                found.append(float(loss(flow.moments(vector, step.time), flow.target)))
 
-            flow = MeanFieldFlow(SELF, problem, config.discretization)  # noqa: B023
-            integrate_density(flow, one.times, config.discretization.tolerance, record)  # noqa: B023
-            return loss
+            flow = AffineFlow.start(SELF, problem, config.discretization)  # noqa: B023
+            flow.follow(one.times, config.discretization.tolerance, record)  # noqa: B023
+            return found
 
         run()  # loads what the first run of a process loads
         yield *repeated([run], one.exact), "{}^{} Q{}, {} x {} labels".format(numbers[0], one.problem.p, *numbers[1:4])
@@ -176,20 +191,19 @@ def gauss(one: Case) -> Iterable[Point]:
         rule = normal_rule(1, min(points, most))
 
         def run() -> list[float]:
-            return [loss for _, loss, _ in run_gauss(problem, one.features, one.times, rule, tolerance).records]  # noqa: B023
+            records = run_gauss(problem, labels_of(config, problem), one.features, one.times, rule, tolerance).records  # noqa: B023
+            return [loss for _, loss, _ in records]
 
         yield *repeated([run], one.exact), f"{a} x {r} x {len(rule.nodes)}^{one.problem.p} nodes"
 
 
-def sampled(one: Case, sampler: Callable[..., object], powers: range, repeats: int) -> Iterable[Point]:
+def sampled(one: Case, sampler: Callable[..., Nodes], powers: range, repeats: int) -> Iterable[Point]:
     for power in powers:
         count = 2**power
 
         def run(repeat: int) -> list[float]:
-            flow = ParticleFlow(one.problem, one.features, sampler(one.problem, LAW, count, (0, repeat), 0, count))  # type: ignore[arg-type]  # noqa: B023
-            loss: list[float] = []
-            integrate(flow, one.times, TOLERANCE, lambda time, theta: loss.append(flow.measure(theta)[0]))
-            return loss
+            flow = LagrangianFlow(one.problem, one.features, sampler(one.problem, count, (0, repeat), 0, count))  # noqa: B023
+            return measured(flow, one.times, TOLERANCE)
 
         runs = [lambda repeat=repeat: run(repeat) for repeat in range(repeats)]
         yield *repeated(runs, one.exact), f"N = {count}"
@@ -199,10 +213,8 @@ def network(one: Case) -> Iterable[Point]:
     for count in (16, 64, 256):
 
         def run(repeat: int) -> list[float]:
-            flow = NetworkFlow(one.problem, one.features, *initial_network(one.problem, LAW, count, (0, repeat), 0, count))  # noqa: B023
-            loss: list[float] = []
-            integrate(flow, one.times, 1e-3, lambda time, theta: loss.append(flow.measure(theta)[0]))
-            return loss
+            flow = NetworkFlow(one.problem, one.features, *initial_network(one.problem, count, (0, repeat), 0, count))  # noqa: B023
+            return measured(flow, one.times, 1e-3)
 
         runs = [lambda repeat=repeat: run(repeat) for repeat in range(8)]
         yield *repeated(runs, one.exact), f"N = {count}"
@@ -215,7 +227,7 @@ def sgd(one: Case) -> Iterable[Point]:
             break
 
         def run(repeat: int) -> list[float]:
-            start = initial_network(one.problem, LAW, count, (0, repeat), 0, count)  # noqa: B023
+            start = initial_network(one.problem, count, (0, repeat), 0, count)  # noqa: B023
             loss: list[float] = []
             training = Sgd(one.problem, one.features, *start, batch, step, (0, repeat))  # noqa: B023
             training.run(one.times, lambda time, value, moments: loss.append(value))
@@ -297,7 +309,7 @@ def main(picture: Path) -> None:
     for p in TARGETS:
         for d in DIMENSIONS:
             one = case(p, d)
-            dynamics.Features = lambda *_, shared=one.features: shared  # one table for all runs: see above
+            affine.Features = lambda *_, shared=one.features: shared  # one table for all runs: see above
             results: dict[str, list[Point]] = {}
             for method, run in METHODS.items():
                 next(iter(run(one)))  # compiles, and loads what is loaded once

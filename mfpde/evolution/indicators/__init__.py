@@ -1,8 +1,8 @@
 """Indicators of what a run may not resolve, one number each at every record: a table of modules.
 
-A module of this package is one indicator: `compute(view)`, the LIMIT above which the resolution no longer fits, and the
-ADVICE what helps.  None of them is an error bound; all of them grow before the solution goes wrong.  A flow names those
-that mean something for it (`indicators`); the others are recorded as 0.
+A module of this package is one indicator: `compute(view)`, the LIMIT above which the resolution no longer fits, the ADVICE
+what helps, and NEEDS, the members of a flow that it looks at: for a flow without them it is recorded as 0.  None of them is
+an error bound; all of them grow before the solution goes wrong.
 """
 
 import importlib
@@ -31,24 +31,27 @@ class Indicator:
     Attributes:
         compute: Collective. The number, the same on all ranks.
         limit, advice: Above it, say this.
+        needs: Members of the flows for which it means something.
     """
 
     compute: Callable[[View], float]
     limit: float
     advice: str
+    needs: tuple[str, ...]
 
 
 @cache
 def indicators() -> dict[str, Indicator]:
     """All indicators by name."""
     modules = {m.name: importlib.import_module(f"{__name__}.{m.name}") for m in pkgutil.iter_modules(__path__)}
-    return {name: Indicator(module.compute, module.LIMIT, module.ADVICE) for name, module in modules.items()}
+    return {name: Indicator(module.compute, module.LIMIT, module.ADVICE, module.NEEDS) for name, module in modules.items()}
 
 
 def seen(flow: Any, state: Any, moments: Moments) -> dict[str, float]:
     """Collective. All indicators of a state."""
     view = View(flow, state, moments)
-    return {name: row.compute(view) if name in flow.indicators else 0.0 for name, row in indicators().items()}
+    meant = {name: all(hasattr(flow, member) for member in row.needs) for name, row in indicators().items()}
+    return {name: row.compute(view) if meant[name] else 0.0 for name, row in indicators().items()}
 
 
 def warnings(values: Mapping[str, float]) -> dict[str, str]:

@@ -8,6 +8,7 @@ from mpi4py import MPI
 
 from mfpde.evolution.indicators import View
 
+NEEDS = ("mesh", "slices")
 LIMIT = 1e-1
 ADVICE = (
     "a carried field is torn (v_0 -> v is no longer one-to-one in a slice): do not trust what follows; "

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from mfpde.elements.rules import Rule
 from mfpde.evolution.indicators import View
 
+NEEDS = ("labels", "grid")
 LIMIT = 1e-3
 ADVICE = "the labels are too few for the moments: raise discretization.a_nodes or r_nodes"
 

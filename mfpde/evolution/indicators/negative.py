@@ -4,6 +4,7 @@ import numpy as np
 
 from mfpde.evolution.indicators import View
 
+NEEDS = ("slices",)
 LIMIT = 1e-2
 ADVICE = 'the density is not resolved: raise discretization.cells or degree, or take discretization.frame = "flow"'
 

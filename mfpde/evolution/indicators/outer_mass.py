@@ -4,6 +4,7 @@ import numpy as np
 
 from mfpde.evolution.indicators import View
 
+NEEDS = ("slices",)
 LIMIT = 1e-3
 ADVICE = "mass has reached the walls of the reference mesh: raise discretization.half_width, or take a larger mesh"
 

@@ -2,6 +2,7 @@
 
 from mfpde.evolution.indicators import View
 
+NEEDS = ("modes",)
 LIMIT = 1e-2
 ADVICE = "the Hermite truncation carries weight in its top modes: raise discretization.hermite_degree"
 

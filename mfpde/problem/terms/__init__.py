@@ -1,7 +1,8 @@
 """Terms of a neuron's velocity beside the interaction -xi grad Phi, one class in one module each.
 
-A term moves every neuron (a, v, r) by itself, whatever carries the neurons: a mesh, nodes that follow the flow, particles.
-A stage lists its terms (`Stage.terms`), and every flow adds them to the interaction.
+A term moves every neuron (a, v, r) by itself, whatever carries the neurons: a mesh, nodes that follow the flow, particles,
+the neurons of a network (there w_perp' = r' w_perp / r).  A stage lists its terms (`Stage.terms`), and every flow adds them
+to the interaction.
 """
 
 from typing import Protocol

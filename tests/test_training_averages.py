@@ -7,12 +7,14 @@ from math import inf, sqrt
 import numpy as np
 import pytest
 from mpi4py import MPI
-from test_training import SMALL, setup
+from support import AFFINE, first_flow, packed
 
-from mfpde.features.features import Features, Neurons
+from mfpde.features.features import Cloud, Features
 from mfpde.problem.activation import parse_activation
 from mfpde.training.averaging import EXTENDED, Moments, average_points, law_moments
 from mfpde.training.spectrum import kernel_modes, spectrum
+
+SELF = MPI.COMM_SELF
 
 
 def discrete(v: np.ndarray, r: np.ndarray, weight: np.ndarray, complement: float, degree: int) -> Moments:
@@ -65,31 +67,38 @@ def test_moments_of_an_average_match_sampling(p: int, copies: int, complement: i
 
 @pytest.mark.parametrize("overrides", [["input.dimension=30"], ["input.dimension=inf"], ["initial.w=zero"]])
 def test_law_moments_are_the_sums_over_the_nodes(overrides: list[str]) -> None:
-    flow, _, _ = setup(*SMALL, *overrides)
-    state = flow.layout.initial
-    state.M[...] = np.random.default_rng(0).standard_normal(state.M.shape)
-    moments = law_moments(flow, state, 6)
+    small = ["discretization.a_nodes=4", "discretization.r_nodes=2", "discretization.cells=6"]
+    flow, problem, _ = first_flow(*small, AFFINE, *overrides)
+    vector, rng = packed(flow), np.random.default_rng(0)
+    now = flow.layout.views(vector)
+    if problem.w.is_point:
+        now.v[...] = rng.standard_normal(now.v.shape)
+        v, r, weight = now.v, now.r, flow.labels.weight
+    else:
+        now.M[...] = rng.standard_normal(now.M.shape)
+        v = np.einsum("spq,qcn->pscn", flow.frames(now), flow.slices.y) + now.M.T[:, :, None, None]
+        r, weight = now.r, flow.labels.weight[:, None, None] * flow.slices.weight * now.q
+    moments = law_moments(SELF, flow.nodes(vector), problem.d - problem.p, 6)
     assert moments is not None
-    v = np.einsum("spq,qcn->spcn", flow.frames(state), flow.y) + state.M[:, :, None, None]
-    weight = flow.label_weight[:, None, None] * flow.weight * state.q
     for (beta, k), value in moments.values.items():
-        direct = (weight * np.prod([v[:, i] ** b for i, b in enumerate(beta)], axis=0) * state.r ** (2 * k)).sum()
-        size = (weight * np.prod([np.abs(v[:, i]) ** b for i, b in enumerate(beta)], axis=0) * state.r ** (2 * k)).sum()
+        direct = (weight * np.prod([x**b for x, b in zip(v, beta, strict=True)], axis=0) * r ** (2 * k)).sum()
+        size = (weight * np.prod([np.abs(x) ** b for x, b in zip(v, beta, strict=True)], axis=0) * r ** (2 * k)).sum()
         assert abs(float(value) - direct) <= 1e-13 * max(size, 1e-300)
 
 
 @pytest.mark.parametrize("copies", [1, 2, 3, 4])
 def test_points_of_an_average_have_its_moments(copies: int) -> None:
-    flow, _, _ = setup("discretization.a_nodes=6", "input.dimension=inf")
-    state = flow.layout.initial
-    state.M[...] = np.random.default_rng(0).standard_normal(state.M.shape)
-    state.r[...] = np.random.default_rng(1).uniform(0.5, 1.5, state.r.shape)
-    law = law_moments(flow, state, 4)
+    flow, *_ = first_flow("discretization.a_nodes=6", "input.dimension=inf")
+    vector = packed(flow)
+    now = flow.layout.views(vector)
+    now.v[...] = np.random.default_rng(0).standard_normal(now.v.shape)
+    now.r[...] = np.random.default_rng(1).uniform(0.5, 1.5, now.r.shape)
+    law = law_moments(SELF, flow.nodes(vector), inf, 4)
     assert law is not None
-    points = average_points(flow, state, copies)
-    assert abs(points.weight.sum() - 1) < 1e-14 and not points.labels[:, 0].any()
+    points = average_points(SELF, flow.nodes(vector), copies)
+    assert abs(points.weight.sum() - 1) < 1e-14 and not points.a.any()
     for (beta, k), value in law.average(copies).values.items():
-        direct = points.weight @ (np.prod(points.v ** np.array(beta), axis=1) * points.labels[:, 1] ** (2 * k))
+        direct = points.weight @ (np.prod(points.v.T ** np.array(beta), axis=1) * points.r ** (2 * k))
         assert abs(float(value) - direct) < 1e-13
 
 
@@ -98,16 +107,12 @@ def test_kernel_matrix_is_the_gram_matrix_of_the_features(p: int, d: float) -> N
     """The compiled features, by tables of c_k(s), against polynomials in moments; to the tables' 1e-12."""
     activation = parse_activation("(1 + u)**4 - u/3")
     modes = kernel_modes(p, 4, d, True)
-    features = Features(MPI.COMM_SELF, modes, activation)
+    features = Features(SELF, modes, activation)
     v, r, weight = cloud(9, p)
     assert activation.polynomial is not None
     found = spectrum(discrete(v, r, weight, d - p, 8), activation.polynomial, modes)
-    one = [
-        Neurons(np.ascontiguousarray(v[i : i + 1].T), *map(np.ascontiguousarray, (np.ones(1), np.zeros((1, p)), np.eye(p)[None])),
-                *(np.array([[x]]) for x in (1.0, 1.0, r[i])))
-        for i in range(len(v))
-    ]  # fmt: skip
-    phi = np.array([features.moments(neurons, np.ones(1))[0] for neurons in one])
+    alone = Cloud(np.ones(1), np.ones((len(v), 1)), np.ascontiguousarray(v[:, :, None]), r[:, None])
+    phi = features.moments(alone, np.ones(len(v))).by_slice
     gram = (phi.T * weight) @ phi
     assert np.abs(found.matrix - gram).max() < 1e-12 * np.abs(gram).max()
     assert np.array_equal(found.matrix, found.matrix.T)

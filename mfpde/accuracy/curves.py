@@ -1,0 +1,145 @@
+"""Single runs at a given resolution, and what a study wants to know of them."""
+
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+from mpi4py import MPI
+from numpy.typing import NDArray
+
+from mfpde.elements.resolution import Panels, Resolution
+from mfpde.elements.rules import Rule
+from mfpde.evolution.flow import Interpolant, StageFlow, Step, loss
+from mfpde.evolution.following import FollowingFlow
+from mfpde.evolution.start import following_flow
+from mfpde.features.features import Cloud, Features
+from mfpde.features.modes import hermite_modes
+from mfpde.problem.problem import Problem
+from mfpde.problem.stages import stage_times
+from mfpde.training.training import train
+
+Array = NDArray[np.float64]
+
+# Records at which profiles are taken, and how many degrees beyond K the energy of the tail is summed.
+PROFILES, BEYOND = 8, 8
+
+
+@dataclass(frozen=True)
+class Curve:
+    """What one run says.
+
+    Attributes:
+        loss: E at the records, truncated to the modes of the run, shape (n,).
+        tail: 1/2 sum of m_i^2 over modes beyond the truncation, shape (n,); 0 unless asked for.
+        profiles: By direction ("a", "r", "y1", ..) its rule, and the moments as functions of it at some records.
+    """
+
+    loss: Array
+    tail: Array
+    profiles: dict[str, tuple[Rule, list[Array]]] = field(default_factory=dict)
+
+    @property
+    def corrected(self) -> Array:
+        """E with the energy of the tail, exact for the run's own trajectories."""
+        return self.loss + self.tail
+
+
+class _Collector:
+    """A witness that keeps a curve."""
+
+    def __init__(self, problem: Problem, resolution: Resolution, records: int, with_tail: bool, with_profiles: bool) -> None:
+        self.problem, self.resolution = problem, resolution
+        self.loss: list[float] = []
+        self.tail: list[float] = []
+        self.profiles: dict[str, tuple[Rule, list[Array]]] = {}
+        self._with_tail = with_tail
+        spaced = np.linspace(0, records - 1, min(PROFILES, records)).round().astype(int)[1:]
+        self._wanted = set(spaced.tolist()) if with_profiles else set()
+        self._wide: Features | None = None
+
+    def enter(self, flow: StageFlow) -> None:
+        self._wide = None
+        if self._with_tail and isinstance(flow, FollowingFlow):
+            K, J = self.resolution.hermite_degree + BEYOND, self.resolution.radial_degree + 1
+            modes = hermite_modes(self.problem.p, K, J, self.problem.d)
+            self._wide = Features(flow.comm, modes, flow.stage.activation)
+
+    def record(self, flow: StageFlow, step: Step, vector: Array) -> None:
+        moments = flow.moments(vector, step.time)
+        self.loss.append(float(loss(moments, flow.target)))
+        tail = 0.0
+        if self._wide is not None and isinstance(flow, FollowingFlow):
+            wide = self._wide.moments(flow.nodes(vector).cloud, np.ones(1)).all
+            tail = 0.5 * float(wide @ wide - moments @ moments)
+        self.tail.append(tail)
+        if len(self.loss) - 1 in self._wanted and isinstance(flow, FollowingFlow):
+            for name, (rule, values) in profiles(flow, vector).items():
+                self.profiles.setdefault(name, (rule, []))[1].append(values)
+
+    def stepped(self, flow: StageFlow, step: Step, inside: Interpolant | None) -> None:
+        pass
+
+
+def run(
+    problem: Problem,
+    resolution: Resolution,
+    times: list[float],
+    *,
+    tail: bool = False,
+    with_profiles: bool = False,
+    comm: MPI.Intracomm = MPI.COMM_SELF,
+) -> Curve:
+    """Collective over `comm`, by default on this rank alone. One run.
+
+    Args:
+        problem: What to solve.
+        resolution: How.
+        times: Record times over all stages, ascending.
+        tail: Whether to sum the energy beyond the truncation.
+        with_profiles: Whether to keep the moments as functions of each direction; on one rank only.
+        comm: The ranks that share the run.
+
+    Raises:
+        RunError: If the run cannot go on.
+    """
+    flow = following_flow(comm, problem, resolution)
+    records = sum(len(own) for own in stage_times(problem.stages, times))
+    collector = _Collector(problem, resolution, records, tail, with_profiles)
+    train(problem, flow, times, resolution.tolerance, collector)
+    return Curve(np.array(collector.loss), np.array(collector.tail), collector.profiles)
+
+
+def profiles(flow: FollowingFlow, vector: Array) -> dict[str, tuple[Rule, Array]]:
+    """The moments as functions of each direction, the others integrated out, shape (nodes of the direction, modes).
+
+    For a flow on one rank, which holds all nodes.
+    """
+    nodes, elements = flow.nodes(vector), flow.elements
+    one = Cloud(np.ones(1), nodes.a[:, None], np.ascontiguousarray(nodes.v.T)[:, :, None], nodes.r[:, None])
+    terms = flow.features.moments(one, np.zeros(len(nodes.a))).by_slice
+    cells, labels = elements.cells, elements.labels
+    p, modes = len(cells.y), terms.shape[1]
+    counts, inside = cells.shape, cells.nodes_shape
+    ordered = np.empty((len(labels), cells.count, int(np.prod(inside)), modes))
+    ordered[:, cells.natural] = terms.reshape(len(labels), cells.count, -1, modes)
+    # From (a, r, cells.., nodes.., modes) to (a, r, y1, .., yp, modes).
+    whole = ordered.reshape(len(labels.a), len(labels.squared_radius), *counts, *inside, modes)
+    order = [0, 1, *(axis for q in range(p) for axis in (2 + q, 2 + p + q)), 2 + 2 * p]
+    rules = {"a": labels.a, "r": labels.squared_radius, **{f"y{q + 1}": rule for q, rule in enumerate(cells.rules)}}
+    tensor = whole.transpose(order).reshape(*(len(rule) for rule in rules.values()), modes)
+    found = {}
+    for axis, (name, rule) in enumerate(rules.items()):
+        values = np.moveaxis(tensor, axis, 0)
+        for other in reversed([r for k, r in enumerate(rules.values()) if k != axis]):
+            values = np.tensordot(values, other.weights, axes=(values.ndim - 2, 0))
+        found[name] = (rule, values)
+    return found
+
+
+def with_direction(resolution: Resolution, name: str, panels: Panels) -> Resolution:
+    """The resolution with other panels of one direction."""
+    if name == "a":
+        return replace(resolution, a=panels)
+    if name == "r":
+        return replace(resolution, r=panels)
+    q = int(name[1:]) - 1
+    return replace(resolution, y=(*resolution.y[:q], panels, *resolution.y[q + 1 :]))

@@ -1,0 +1,98 @@
+"""The estimated error of E(t), by source."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mfpde.accuracy.plan import Plan
+
+Array = NDArray[np.float64]
+
+SOURCES = ("labels", "mesh", "hermite", "radial", "time")
+# Share of the records over which the largest error counts: a difference that happens to vanish at one of them says nothing.
+WINDOW = 0.1
+# What the studies measure is the error to leading order: it is taken twice.
+SAFETY = 2.0
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """Estimated |E(t) - exact| at the records.
+
+    Attributes:
+        parts: By source, shapes (n,).
+        total: Shape (n,): at least the sum of the parts.
+        unit: E h*^2 / 2, in which accuracies are measured.
+        wanted: The accuracy asked for.
+        settled: Whether every source reached its share.
+    """
+
+    parts: dict[str, Array]
+    total: Array
+    unit: float
+    wanted: float
+    settled: bool
+
+    @property
+    def reached(self) -> float:
+        """The accuracy reached: the largest error over the run, in units of E h*^2 / 2."""
+        return float(self.total.max()) / self.unit
+
+    @property
+    def worst(self) -> str:
+        """The source with the largest error."""
+        return max(self.parts, key=lambda source: float(self.parts[source].max()))
+
+    def at(self, places: Array) -> "Estimate":
+        """At records given by their places among those of the studies, see `Places`."""
+        spread = {source: _between(values, places) for source, values in self.parts.items()}
+        return Estimate(spread, _between(self.total, places), self.unit, self.wanted, self.settled)
+
+
+def estimate(plan: Plan, main: Array, check: Array, unit: float, wanted: float) -> Estimate:
+    """The error of the main run.
+
+    The parts are what the studies measured.  How the directions act together is measured by two runs on fine elements: the
+    main one and one that is coarser by one level in every direction.  If E changed between them by more than the single
+    levels say, the errors are taken to be larger in proportion.
+
+    Args:
+        plan: What the studies found.
+        main: E of the main run at the plan's times, without the truncation's correction, shape (n,).
+        check: E of the coarser run.
+        unit: E h*^2 / 2.
+        wanted: The accuracy asked for.
+    """
+    directions = plan.directions
+    radial = plan.truncation.radial
+    labels = directions["a"].error + directions["r"].error
+    mesh = sum((study.error for name, study in directions.items() if name.startswith("y")), np.zeros_like(main))
+    parts = {
+        "labels": labels,
+        "mesh": mesh,
+        "hermite": np.maximum(plan.truncation.error - radial, 0.0),
+        "radial": radial,
+        "time": plan.tolerance.error,
+    }
+    parts = {source: SAFETY * widened(values) for source, values in parts.items()}
+    single = sum((widened(np.abs(study.step)) for study in directions.values()), np.zeros_like(main))
+    together = widened(np.abs(main - check))
+    factor = np.maximum(1.0, together / np.maximum(single, 1e-300)) if single.any() else np.ones_like(main)
+    factor = np.where(together > 0.1 * wanted * unit, factor, 1.0)
+    total = factor * (parts["labels"] + parts["mesh"]) + parts["hermite"] + parts["radial"] + parts["time"]
+    settled = all(study.settled or study.fixed for study in directions.values())
+    settled = settled and plan.truncation.settled and (plan.tolerance.settled or plan.tolerance.fixed)
+    return Estimate(parts, total, unit, wanted, settled)
+
+
+def widened(values: Array) -> Array:
+    """The largest value within `WINDOW` of the records on both sides."""
+    from scipy.ndimage import maximum_filter1d
+
+    size = 2 * max(1, round(WINDOW * len(values))) + 1
+    return np.asarray(maximum_filter1d(values, size, mode="nearest"))
+
+
+def _between(values: Array, places: Array) -> Array:
+    return np.interp(places, np.arange(len(values)), values)

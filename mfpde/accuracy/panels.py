@@ -1,0 +1,81 @@
+"""Refinement of the panels of one direction, where the moments as a function of that direction are not resolved."""
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mfpde.elements.resolution import Panels
+from mfpde.elements.rules import Rule
+from mfpde.problem.laws import Law
+
+Array = NDArray[np.float64]
+
+# Doerfler's share of the indicator that the refined panels hold together.
+SHARE = 0.8
+# Nodes of a panel beyond which it is divided, and those of each part then.
+MOST, PART = 8, 6
+# Nodes of a direction of y whose single panel is replaced by cells, and those of a cell.
+MOST_SINGLE, CELL = 8, 4
+
+
+def tails(rule: Rule, values: Sequence[Array]) -> Array:
+    """How badly each panel resolves functions of its direction: mass times the size of their last two coefficients.
+
+    Args:
+        rule: Of the direction.
+        values: Functions (n, functions) at its nodes, one array for each time; the worst time counts.
+    """
+    worst = np.zeros(len(rule.counts))
+    for profile in values:
+        for k, (part, coefficients) in enumerate(zip(rule.slices, rule.coefficients(profile), strict=True)):
+            size = np.linalg.norm(coefficients[-min(2, len(coefficients) - 1) :] if len(coefficients) > 1 else coefficients)
+            worst[k] = max(worst[k], float(rule.weights[part].sum() * size))
+    return worst
+
+
+def _marked(indicator: Array) -> set[int]:
+    """The fewest panels that hold `SHARE` of the indicator."""
+    order = np.argsort(-indicator, kind="stable")
+    held = np.cumsum(indicator[order])
+    return set(order[: int(np.searchsorted(held, SHARE * held[-1])) + 1].tolist())
+
+
+def refined(panels: Panels, law: Law, indicator: Array) -> Panels:
+    """Panels of a label, finer where it is needed: first by more nodes, then by division at the conditional median."""
+    edges, counts = [law.support[0], *panels.edges, law.support[1]], []
+    inner: list[float] = []
+    marked = _marked(indicator)
+    for k, n in enumerate(panels.counts):
+        if k:
+            inner.append(edges[k])
+        if k not in marked:
+            counts.append(n)
+        elif n < MOST:
+            counts.append(n + 2)
+        else:
+            inner.append(_division(law, edges[k], edges[k + 1]))
+            counts += [PART, PART]
+    return Panels(tuple(inner), tuple(counts))
+
+
+def refined_cells(panels: Panels, law: Law, indicator: Array) -> Panels:
+    """Cells of a direction of y: a single one gets more nodes, until cells of equal size take over and are divided."""
+    n = panels.counts[0]
+    if len(panels.counts) == 1 and n < MOST_SINGLE:
+        return Panels((), (n + max(1, n // 2),))
+    if len(panels.counts) == 1:
+        return Panels((-1.0, 0.0, 1.0), (CELL,) * 4)
+    edges = [law.support[0], *panels.edges, law.support[1]]
+    inner = set(panels.edges) | {_division(law, edges[k], edges[k + 1]) for k in _marked(indicator)}
+    return Panels(tuple(sorted(inner)), (n,) * (len(inner) + 1))
+
+
+def _division(law: Law, low: float, high: float) -> float:
+    """Where a panel is divided: in the middle if it is bounded, a quarter from the end at 0; else one deviation further on."""
+    if np.isfinite(low) and np.isfinite(high):
+        if low == 0.0 or high == 0.0:
+            return (3 * low + high) / 4 if low == 0.0 else (low + 3 * high) / 4
+        return (low + high) / 2
+    deviation = float(law.quantile(np.array([0.84]))[0] - law.quantile(np.array([0.5]))[0])
+    return low + deviation if np.isfinite(low) else high - deviation

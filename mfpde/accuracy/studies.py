@@ -1,0 +1,279 @@
+"""Studies of one direction at a time, on elements that are coarse in all the others.
+
+A study refines its direction until E(t) stands still, by real runs.  The level that it recommends is the coarsest one whose
+distance from the finest of its runs, at the worst record, is within the share that the direction may have of the error.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mfpde.accuracy.curves import Curve, run, with_direction
+from mfpde.accuracy.panels import refined, refined_cells, tails
+from mfpde.elements.resolution import Panels, Resolution
+from mfpde.errors import RunError
+from mfpde.problem.laws import Law
+from mfpde.problem.laws.normal import Normal
+from mfpde.problem.problem import Problem
+
+Array = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Level[Value]:
+    """One run of a study: the value of its direction, and the curve E(t)."""
+
+    value: Value
+    loss: Array
+
+
+@dataclass(frozen=True)
+class Study[Value]:
+    """The runs of one direction, from coarse to fine.
+
+    Attributes:
+        levels: At least one.
+        chosen: Number of the recommended level.
+        settled: Whether the direction's share was reached.
+        fixed: Whether the user gave the level, and finer ones serve the estimate alone.
+    """
+
+    levels: tuple[Level[Value], ...]
+    chosen: int
+    settled: bool = True
+    fixed: bool = False
+
+    @property
+    def value(self) -> Value:
+        """The recommended one."""
+        return self.levels[self.chosen].value
+
+    @property
+    def coarser(self) -> Value:
+        """One level below it, for the run that checks all directions together."""
+        return self.levels[max(self.chosen - 1, 0)].value
+
+    @property
+    def error(self) -> Array:
+        """Of the recommended level: what the finer ones change, and as much again as the last refinement changed, (n,)."""
+        losses = [level.loss for level in self.levels]
+        further = [np.abs(loss - losses[self.chosen]) for loss in losses[self.chosen + 1 :]]
+        if not further:
+            return np.abs(losses[-1] - losses[-2]) if len(losses) > 1 else np.zeros_like(losses[0])
+        return np.max(further, axis=0) + np.abs(losses[-1] - losses[-2])
+
+    @property
+    def step(self) -> Array:
+        """E at the recommended level minus E one level below it, shape (n,)."""
+        return self.levels[self.chosen].loss - self.levels[max(self.chosen - 1, 0)].loss
+
+
+def unchanging[Value](value: Value, loss: Array) -> Study[Value]:
+    """The study of a direction that has nothing to refine."""
+    return Study((Level(value, loss),), 0)
+
+
+def refine_until[Value](
+    first: Level[Value], finer: Callable[[Level[Value]], Level[Value] | None], share: float, most: int
+) -> Study[Value]:
+    """Refines until two refinements together change E by less than `share`, or there is no finer level, or `most` are made.
+
+    Args:
+        first: The coarsest level.
+        finer: The next level, or None.
+        share: Of the direction in the error.
+        most: Refinements at the most.
+    """
+    levels = [first]
+    for _ in range(most):
+        following = finer(levels[-1])
+        if following is None:
+            break
+        levels.append(following)
+        if len(levels) > 2 and _distance(levels, len(levels) - 3) <= share:
+            break
+    return choose(levels, share)
+
+
+def choose[Value](levels: list[Level[Value]], share: float) -> Study[Value]:
+    """The study of some levels, with the coarsest one recommended that is within the share."""
+    distances = [_distance(levels, k) for k in range(len(levels) - 1)]
+    fitting = [k for k in range(len(levels) - 1) if max(distances[k:]) <= share]
+    settled = bool(fitting)
+    return Study(tuple(levels), fitting[0] if settled else len(levels) - 1, settled)
+
+
+def _distance[Value](levels: list[Level[Value]], k: int) -> float:
+    """Largest change of E from level k to any finer one, and once more the last change."""
+    study = Study(tuple(levels), k)
+    return float(study.error.max())
+
+
+def panel_study(
+    problem: Problem, base: Resolution, name: str, curve: Curve, times: list[float], share: float, most: int
+) -> Study[Panels]:
+    """The study of a direction with panels.
+
+    Args:
+        problem: What to solve.
+        base: Coarse in all directions.
+        name: "a", "r", "y1", ...
+        curve: Of the base, with profiles.
+        times: Of the records.
+        share: Of the direction in the error.
+        most: Refinements at the most.
+    """
+    law = {"a": problem.a, "r": problem.w.squared_radius}.get(name, Normal(0.0, 1.0))
+    first = panels_of(base, name)
+    if law.atoms is not None:
+        return unchanging(first, curve.loss)
+    curves = {first: curve}
+
+    def finer(level: Level[Panels]) -> Level[Panels] | None:
+        panels = finer_panels(name, law, level.value, curves[level.value])
+        try:
+            found = run(problem, with_direction(base, name, panels), times, with_profiles=True)
+        except RunError:  # a coarse run may blow up where a finer one would not: leave it at what there is
+            return None
+        curves[panels] = found
+        return Level(panels, found.loss)
+
+    return refine_until(Level(first, curve.loss), finer, share, most)
+
+
+def panels_of(resolution: Resolution, name: str) -> Panels:
+    """The panels of a direction."""
+    return {"a": resolution.a, "r": resolution.r}.get(name) or resolution.y[int(name[1:]) - 1]
+
+
+def finer_panels(name: str, law: Law, panels: Panels, curve: Curve) -> Panels:
+    """The next finer panels, where the curve's profiles want them."""
+    rule, values = curve.profiles[name]
+    return (refined_cells if name.startswith("y") else refined)(panels, law, tails(rule, values))
+
+
+Truncation = tuple[int, int]
+# Hermite degrees of the study, by factors of about 4/3.
+DEGREES = (4, 6, 8, 10, 13, 17, 22, 28, 36, 46)
+# The correction for the modes that the main run leaves out belongs to coarse elements.  On fine ones it was found to differ
+# by 1 to 8% of itself; a twentieth of it is not counted on, and may be the truncation's share.
+UNCERTAIN = 0.05
+
+
+@dataclass(frozen=True)
+class TruncationStudy:
+    """The truncation of the main run, and what it leaves out.
+
+    Attributes:
+        value: (K, J) of the main run.
+        correction: E with all modes minus E with these, shape (n,).
+        error: Of the corrected E, shape (n,).
+        radial: What one more radial degree changes, shape (n,); part of `error`.
+        settled: Whether the share was reached.
+    """
+
+    value: Truncation
+    correction: Array
+    error: Array
+    radial: Array
+    settled: bool
+
+
+def truncation_study(
+    problem: Problem, base: Resolution, times: list[float], share: float, given: tuple[int | None, int | None]
+) -> TruncationStudy:
+    """The study of the Hermite truncation, with the energy beyond it added to E.
+
+    Args:
+        problem: What to solve.
+        base: Coarse in all directions, at the smallest truncation that the problem allows.
+        times: Of the records.
+        share: Of the truncation in the error.
+        given: K and J that the user has fixed, or None.
+    """
+    K, J = given
+    least = base.hermite_degree
+    raw: dict[Truncation, Array] = {}
+    corrected: list[Array] = []
+    keys: list[Truncation] = []
+    for degree in sorted({least, *(n for n in DEGREES if n > least), *([] if K is None else [K])}):
+        keys.append(
+            (degree, max(base.radial_degree, radial_degree(problem, degree, share) if J is None else min(J, degree // 2)))
+        )
+        try:
+            curve = run(problem, _truncated(base, keys[-1]), times, tail=True)
+        except RunError:
+            keys.pop()
+            break
+        raw[keys[-1]] = curve.loss
+        corrected.append(curve.corrected)
+        if len(corrected) > 2 and degree >= (K or 0) and _last_changes(corrected) <= share:
+            break
+    radial = np.zeros_like(corrected[-1])
+    more = (keys[-1][0], keys[-1][1] + 1)
+    if not problem.w.is_point and 2 * more[1] <= more[0]:
+        radial = np.abs(run(problem, _truncated(base, more), times, tail=True).corrected - corrected[-1])
+
+    def left_out(key: Truncation) -> float:
+        return float(np.abs(corrected[-1] - raw[key]).max())
+
+    fixed = [key for key in keys if key[0] == K]
+    fitting = [key for key in keys if UNCERTAIN * left_out(key) <= share]
+    chosen = [*fixed, *fitting, keys[-1]][0]
+    for j in range(base.radial_degree, chosen[1] if J is None else 0):  # fewer radial modes may do
+        key = (chosen[0], j)
+        raw[key] = run(problem, _truncated(base, key), times).loss
+        if UNCERTAIN * left_out(key) <= share:
+            chosen = key
+            break
+    last = np.abs(corrected[-1] - (corrected[-2] if len(corrected) > 1 else raw[keys[-1]]))
+    if len(corrected) > 2:  # changes may alternate with the parity of K
+        last = np.maximum(last, 0.4 * np.abs(corrected[-2] - corrected[-3]))
+    error = last + radial + UNCERTAIN * np.abs(corrected[-1] - raw[chosen])
+    return TruncationStudy(chosen, corrected[-1] - raw[chosen], error, radial, _last_changes(corrected) <= share)
+
+
+def _last_changes(curves: list[Array]) -> float:
+    """The last change; larger, if the one before has not been so much larger that a geometric series is in sight."""
+    if len(curves) < 2:
+        return float("inf")
+    changes = [float(np.abs(b - a).max()) for a, b in zip(curves[-3:], curves[-2:], strict=False)]
+    return changes[-1] if len(changes) < 2 or changes[-1] <= 0.7 * changes[-2] else sum(changes)
+
+
+def _truncated(base: Resolution, truncation: Truncation) -> Resolution:
+    return replace(base, hermite_degree=truncation[0], radial_degree=truncation[1])
+
+
+def radial_degree(problem: Problem, K: int, share: float) -> int:
+    """The largest j worth having: a radial mode's weight against the same without V-perp is about (k^2 / D)^j / j!."""
+    if problem.w.is_point:
+        return 0
+    D, weight, j = problem.d - problem.p, 1.0, 0
+    while j < K // 2 and weight > 0.1 * share:
+        j += 1
+        weight *= 4.0 / (D + 2 * j) / j
+    return j
+
+
+def tolerance_study(problem: Problem, base: Resolution, curve: Curve, times: list[float], share: float) -> Study[float]:
+    """The study of the time step's tolerance: a level errs by what a step at a thirtieth of it changes."""
+    first = Level(base.tolerance, curve.loss)
+
+    def finer(level: Level[float]) -> Level[float] | None:
+        tolerance = level.value / 30
+        if tolerance < SMALLEST_TOLERANCE:
+            return None
+        return Level(tolerance, run(problem, replace(base, tolerance=tolerance), times).loss)
+
+    levels = [first]
+    while (following := finer(levels[-1])) is not None:
+        levels.append(following)
+        if float(np.abs(levels[-1].loss - levels[-2].loss).max()) <= share:
+            return Study(tuple(levels), len(levels) - 2)
+    return Study(tuple(levels), len(levels) - 1, settled=False)
+
+
+SMALLEST_TOLERANCE = 1e-13

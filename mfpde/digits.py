@@ -1,0 +1,39 @@
+"""Numbers as they are printed: with the digits that an error leaves."""
+
+from math import floor, isfinite, log10
+
+
+def credible(value: float, error: float) -> str:
+    """The value with the digits that hold, and the error of the last one in brackets: 0.43545(2) for 0.435448 +- 1.6e-5.
+
+    The error is rounded up to one digit, or to two where the first one is 1.
+    """
+    if not (isfinite(value) and isfinite(error)):
+        return f"{value:g} +- {error:g}"
+    if error <= 0:
+        return f"{value:.10g}"
+    digits = -floor(log10(error))
+    if error * 10**digits < 2:
+        digits += 1
+    shown = _up(error * 10.0**digits)
+    if shown >= 100 or (shown >= 10 and not error * 10 ** (digits - 1) < 2):  # rounding up may add a digit
+        digits -= 1
+        shown = _up(error * 10.0**digits)
+    if digits <= 0:
+        return f"{value:.0f}({shown * 10**-digits:.0f})"
+    return f"{value:.{digits}f}({shown})"
+
+
+def scientific(value: float, error: float) -> str:
+    """The same with a power of ten: 2.953(2)e-10; without digits that hold, the error alone: 0(3e-12)."""
+    if not isfinite(error) or error <= 0:
+        return f"{value:.6e}"
+    if abs(value) <= error:
+        return f"0({error:.0e})"
+    power = floor(log10(abs(value)))
+    return f"{credible(value / 10.0**power, error / 10.0**power)}e{power:+03d}"
+
+
+def _up(x: float) -> int:
+    """Rounded up, but for rounding errors."""
+    return floor(x) + (x - floor(x) > 1e-9)

@@ -1,0 +1,200 @@
+"""Where an expression of one variable is not smooth or not defined: kinks, jumps, poles, narrow pulses, and signs."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mfpde.problem.expressions import elementary, vectorised
+from mfpde.problem.intervals import Range, TooManyBoxes, bisect, boxes, enclose, merged
+from mfpde.problem.reading import TooCostly
+
+Array = NDArray[np.float64]
+
+# Expressions whose sign is followed.
+MOST_SWITCHES = 300
+# Widths of the boxes around roots, the finest that is affordable (multiple roots need the last ones), and around poles.
+WIDTHS, POLE = (1e-10, 1e-6, 1e-4), 1e-8
+# Boxes in which a function that may be undefined there is evaluated.
+MOST_DOUBTS = 64
+# Points on a box in a search for pulses, boxes of such a search, and narrowest box.
+POINTS, MOST_PANELS, NARROWEST_PULSE = 20, 50_000, 1e-12
+
+
+def switches(expression: Any) -> list[Any]:
+    """The expressions at whose zeros abs, sign, heaviside, max, min or a condition of where() switches."""
+    import sympy
+
+    found: list[Any] = []
+    for part in sympy.preorder_traversal(expression):
+        if isinstance(part, sympy.Abs | sympy.sign | sympy.Heaviside):
+            found.append(part.args[0])
+        elif isinstance(part, sympy.Max | sympy.Min):
+            found += [a - b for i, a in enumerate(part.args) for b in part.args[:i]]
+        elif isinstance(part, sympy.core.relational.Relational):
+            found.append(part.lhs - part.rhs)
+    distinct = list(dict.fromkeys(part for part in found if part.free_symbols))
+    if len(distinct) > MOST_SWITCHES:
+        raise TooCostly(f"switches in {len(distinct)} ways; allowed: at most {MOST_SWITCHES}")
+    return distinct
+
+
+def real_roots(expression: Any, variable: Any, low: float, high: float, most: int) -> list[Any]:
+    """The zeros of an expression in [low, high]: exact ones of polynomials, by bisection of intervals otherwise.
+
+    Raises:
+        TooCostly: If there are more than `most`, or bisection does not come to an end.
+    """
+    import sympy
+
+    roots: list[Any] | None = None
+    if expression.is_polynomial(variable):
+        try:
+            polynomial = sympy.Poly(expression, variable)
+            if polynomial.degree() == 1:
+                roots = [-polynomial.nth(0) / polynomial.nth(1)]
+            elif all(c.is_Rational for c in polynomial.all_coeffs()):
+                roots = sorted(set(polynomial.real_roots())) if polynomial.degree() > 0 else []
+        except (sympy.PolynomialError, NotImplementedError):
+            roots = None
+    if roots is None:
+        roots = _numerical_roots(expression, variable, low, high, most)
+    inside = [root for root in roots if low <= float(root) <= high]
+    if len(inside) > most:
+        raise TooCostly(f"has {len(inside)} jumps or kinks in [{low:g}, {high:g}]; allowed: at most {most}")
+    return inside
+
+
+def _numerical_roots(expression: Any, variable: Any, low: float, high: float, most: int) -> list[float]:
+    import sympy
+    from scipy.optimize import brentq
+
+    f = sympy.lambdify(variable, elementary(expression), "numpy")
+
+    def value(x: float) -> float:
+        with np.errstate(all="ignore"):
+            return float(f(x))
+
+    def open_(found: Range) -> NDArray[np.bool_]:
+        return np.asarray(found.contains(0.0) & ~((found.low == 0) & (found.high == 0)) & ~found.void)
+
+    ends = None
+    for width in WIDTHS:
+        try:
+            ends = merged(*bisect(expression, *boxes([low, high]), open_, width))
+            break
+        except TooManyBoxes:
+            continue
+        except NotImplementedError:
+            grid = np.linspace(low, high, 80001)
+            sign = np.sign(np.broadcast_to(f(grid), grid.shape))
+            ends = [(float(grid[i]), float(grid[i + 1])) for i in np.flatnonzero(sign[1:] != sign[:-1])]
+            break
+    if ends is None or len(ends) > most:
+        raise TooCostly(f"has too many jumps or kinks in [{low:g}, {high:g}]; allowed: at most {most}")
+    roots = []
+    for start, end in ends:
+        sign = np.sign(np.broadcast_to(f(np.linspace(start, end, 101)), 101))
+        if (sign[1:] * sign[:-1] < 0).sum() > 1:  # roots that the boxes could not tell apart
+            raise TooCostly(f"has too many jumps or kinks in [{low:g}, {high:g}]; allowed: at most {most}")
+        wide = max(start - WIDTHS[0], low), min(end + WIDTHS[0], high)
+        if value(wide[0]) * value(wide[1]) < 0:
+            roots.append(float(brentq(value, *wide, xtol=1e-15)))
+        else:
+            roots.append(min((start, (start + end) / 2, end), key=lambda x: abs(value(x))))
+    return roots
+
+
+def undefined_point(expression: Any, variable: Any, edges: Sequence[float]) -> float | None:
+    """A point where an expression is not finite or not real, one of the nearest to 0; None if there is none.
+
+    Args:
+        expression, variable: What, and its variable.
+        edges: The ends of the interval where, and points between at which it switches; ascending.
+
+    Raises:
+        TooManyBoxes: If bisection does not come to an end.
+        NotImplementedError: If it has a function without interval arithmetic.
+    """
+    import sympy
+
+    f = sympy.lambdify(variable, elementary(expression), "mpmath")
+    start, end = bisect(expression, *boxes(edges), lambda found: found.doubtful | found.void, POLE)
+    size = np.nan_to_num(np.abs(vectorised(expression)((start + end) / 2)), nan=np.inf)
+    worst = np.argsort(-size)[:MOST_DOUBTS]
+    order = worst[np.argsort(np.abs(start + end)[worst])]
+    for a, b in zip(start[order], end[order], strict=True):
+        if not _defined(f, float(a), float(b)):
+            return float((a + b) / 2)
+    return None
+
+
+def _defined(f: Callable[[Any], Any], low: float, high: float) -> bool:
+    """Whether a function has real values on a tiny interval, and hardly varies there."""
+    import mpmath
+
+    with mpmath.workdps(40):
+        values = []
+        for i in range(9):
+            x = mpmath.mpf(low) + (mpmath.mpf(high) - mpmath.mpf(low)) * (mpmath.mpf(i) + mpmath.mpf("0.4142")) / 9
+            try:
+                value = mpmath.mpc(f(x))
+            except (ZeroDivisionError, ValueError, OverflowError):
+                return False
+            if not mpmath.isfinite(value) or abs(value.imag) > 1e-15 * (1 + abs(value.real)):
+                return False
+            values.append(value.real)
+        return bool(max(values) - min(values) <= 1e-3 * (1 + max(abs(v) for v in values)))
+
+
+def pulse_edges(expression: Any, edges: Sequence[float], width: float) -> set[float]:
+    """The ends of boxes narrower than `width` on which an expression varies much, found by bisection of its range.
+
+    What such a pulse contributes to an integral is seen if it is more than 1e-6, or more than 1e-6 of the whole.
+
+    Args:
+        expression: Of one variable, finite.
+        edges: The ends of the interval, and points between at which it switches; ascending.
+        width: What is narrow.
+    """
+    f = vectorised(expression)
+    x, w = np.polynomial.legendre.leggauss(POINTS)
+    top = np.polynomial.legendre.legvander(x, POINTS - 1)[:, -2:] * w[:, None] * (POINTS - np.array([1.5, 0.5]))
+    found: set[float] = set()
+    low, high = boxes(edges, 8)
+    length, total, scale = edges[-1] - edges[0], 0, 0.0
+    while len(low) and total <= MOST_PANELS:
+        total += len(low)
+        half = (high - low) / 2
+        value = f((low + half)[:, None] + half[:, None] * x)
+        scale = max(scale, float(np.abs(value).max()))
+        rough = np.abs(value @ top).max(axis=1) > 1e-3 * scale
+        try:
+            bounds = enclose(expression, low, high)
+            unseen = np.maximum(bounds.high - value.max(axis=1), value.min(axis=1) - bounds.low) * (high - low)
+        except NotImplementedError:
+            unseen = np.zeros_like(low)
+        narrow = rough & (high - low < width)
+        found.update(low[narrow].tolist(), (low + half)[narrow].tolist(), high[narrow].tolist())
+        split = (rough | (unseen > 1e-6 * max(1.0, scale * length))) & (high - low > NARROWEST_PULSE * length)
+        low, high = np.concatenate((low[split], (low + half)[split])), np.concatenate(((low + half)[split], high[split]))
+    return found
+
+
+def least_value(expression: Any, edges: Sequence[float]) -> tuple[float, float]:
+    """A point and a value, the least that bisection finds between the edges if the expression is negative somewhere.
+
+    Returns:
+        The point and the value there; (first edge, 0) if it is nowhere negative.
+    """
+    f = vectorised(expression)
+    try:
+        low, high = bisect(expression, *boxes(edges, 8), lambda found: found.low < 0, NARROWEST_PULSE)
+    except (TooManyBoxes, NotImplementedError):
+        low, high = boxes(edges, max(8, 200_000 // len(edges)))
+    centre = (low + high) / 2
+    value = f(centre) if len(centre) else np.zeros(0)
+    if not (value < 0).any():
+        return edges[0], 0.0
+    return float(centre[np.nanargmin(value)]), float(np.nanmin(value))

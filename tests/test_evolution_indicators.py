@@ -1,0 +1,161 @@
+"""Indicators: each one against states whose answer is known, so that none of them can be silent."""
+
+from math import comb, log, sqrt
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from mpi4py import MPI
+from support import AFFINE, first_flow, packed, read, states
+
+from mfpde.elements.labels import Labels
+from mfpde.elements.rules import gauss_rule
+from mfpde.evolution.affine import AffineFlow, State
+from mfpde.evolution.indicators import View, indicators, seen, warnings
+from mfpde.evolution.start import start_flow
+from mfpde.features.features import Moments
+from mfpde.features.modes import hermite_modes
+from mfpde.problem.inner import SquaredRadius
+from mfpde.problem.laws import Law, parse_law
+from mfpde.problem.laws.point import Point
+
+SELF = MPI.COMM_SELF
+NAMES = ("fold", "label_error", "negative", "outer_mass", "top_modes")
+
+
+def test_the_table_has_all_indicators_and_advises_above_their_limits() -> None:
+    table = indicators()
+    assert tuple(sorted(table)) == NAMES
+    for name, row in table.items():
+        assert warnings({name: 1.01 * row.limit}) == {name: row.advice} and row.advice
+        assert warnings({name: 0.99 * row.limit}) == {} == warnings({})
+
+
+def at_labels(a: Law, square: Law, counts: tuple[int, int], values) -> tuple[float, float]:  # type: ignore[no-untyped-def]
+    """The estimate and the rule's value for one moment that is a function of a and r^2."""
+    labels = Labels(gauss_rule(a, counts[:1]), gauss_rule(square, counts[1:]))
+    by_slice = values(labels.nodes[:, 0], labels.nodes[:, 1] ** 2)[:, None]
+    flow = SimpleNamespace(labels=labels, grid=SimpleNamespace(slices=range(len(labels))), comm=SELF)
+    moments = Moments(labels.weight @ by_slice, by_slice)
+    return indicators()["label_error"].compute(View(flow, None, moments)), float(moments.all[0])
+
+
+@pytest.mark.parametrize("pole", [1.2, 1.5, 3.0])
+def test_label_error_is_the_error_of_the_rule_with_two_labels_of_a_fewer(pole: float) -> None:
+    """1 / (pole - a): its coefficients are geometric, so the first neglected term of a rule is known from those it has.
+
+    The last two are looked at, for one of them may vanish by parity: hence that of two labels fewer.
+    """
+    exact = log((pole + 1) / (pole - 1)) / 2
+    found = {n: at_labels(parse_law("uniform(-1, 1)"), Point(1.0), (n, 1), lambda a, _: 1 / (pole - a)) for n in (4, 6, 8)}
+    for n in (6, 8):
+        assert abs(log(found[n][0] / abs(found[n - 2][1] - exact))) < log(1.25)
+        assert found[n][0] < found[n - 2][0] and abs(found[n][1] - exact) < found[n][0]
+
+
+def test_label_error_looks_at_the_radius_as_well() -> None:
+    """exp(-2 r^2) at d = 10: its coefficients in Laguerre polynomials are C(j + 3, j)^(1/2) q^j (1 - q)^4, q = 2/7.
+
+    Its norm is (1 + 8/d)^(-2); a rule of n nodes has the last coefficient up to aliasing, an eighth of it.
+    """
+    for n in (4, 5, 6):
+        estimate, _ = at_labels(Point(1.0), SquaredRadius(10, 2), (1, n), lambda _, s: np.exp(-2 * s))
+        last = comb(n + 2, n - 1) * (2 / 7) ** (2 * n - 2) * (5 / 7) ** 8
+        assert abs(log(estimate / (last * 1.8**2))) < 2 * log(8 / 7) + 0.05
+
+
+def test_label_error_bounds_that_of_a_run_with_few_labels_and_falls_as_they_are_added() -> None:
+    """At d = inf, against 32 labels: not less than what is wrong in the moments, and at most 50 times that."""
+    found: list[tuple[np.ndarray, float]] = []
+    for n in (4, 6, 8, 10, 32):
+        config, problem = read("input.dimension=inf", f"discretization.a_nodes={n}", "discretization.a_panels=1")
+        flow = start_flow(SELF, problem, config.discretization)
+        observed = flow.observe(3.0, states(flow, [3.0], 1e-10)[0])
+        found.append((observed.moments, observed.columns["/history/label_error"]))
+    estimates = np.array([estimate for _, estimate in found])
+    errors = np.array([np.linalg.norm(moments - found[-1][0]) for moments, _ in found[:-1]])
+    assert (errors < estimates[:-1]).all() and (estimates[:-1] < 50 * errors).all()
+    assert (np.diff(estimates) < 0).all()
+
+
+def test_top_modes_is_the_share_of_the_two_highest_degrees() -> None:
+    modes = hermite_modes(2, 5, 2, 10.0)
+    m = np.zeros(len(modes))
+    last, before, middle = (np.flatnonzero(modes.degree == k)[0] for k in (5, 4, 3))
+    m[[last, before, middle]] = 1.0, 2.0, 2.0
+    compute = indicators()["top_modes"].compute
+    flow = SimpleNamespace(modes=modes)
+    assert compute(View(flow, None, Moments(m, m[None]))) == pytest.approx(5 / 9, rel=1e-14)
+    assert compute(View(flow, None, Moments(0 * m, m[None]))) == 0.0
+
+
+def density(p: int = 2, cells: int = 5) -> tuple[AffineFlow, State]:
+    """A flow on a uniform mesh with its state at t = 0, whose arrays may be written to."""
+    target = "z1 + z1*z2" if p == 2 else "z1 + z1^2"
+    mesh = [f"discretization.cells={cells}", "discretization.grading=0", "discretization.a_nodes=3", "discretization.r_nodes=2"]
+    flow, *_ = first_flow(AFFINE, *mesh, f"target.polynomial={target}", "input.dimension=20")
+    assert isinstance(flow, AffineFlow)
+    return flow, flow.layout.views(packed(flow))
+
+
+def computed(name: str, flow: AffineFlow, state: State) -> float:
+    return indicators()[name].compute(View(flow, state, Moments(np.zeros(1), np.zeros((1, 1)))))
+
+
+@pytest.mark.parametrize("p", [1, 2])
+def test_outer_mass_is_the_mass_in_the_cells_at_the_walls(p: int) -> None:
+    """Of a uniform density: all but the share (3/5)^p of the inner cells, in half of the labels."""
+    flow, state = density(p)
+    state.q[...] = 1 / flow.slices.weight.sum()
+    half = flow.slices.label_weight[3:].sum()
+    state.q[:3] = 0.0
+    assert computed("outer_mass", flow, state) == pytest.approx(half * (1 - 0.6**p), rel=1e-12)
+
+
+def test_negative_is_the_label_weighted_mass_below_zero() -> None:
+    flow, state = density()
+    assert computed("negative", flow, state) == 0.0
+    state.q[2, 7, 4] -= state.q[2, 7, 4] + 0.3
+    state.q[5, 1, 0] = -2.0
+    weight, label = flow.slices.weight, flow.slices.label_weight
+    expected = 0.3 * weight[7, 4] * label[2] + 2.0 * weight[1, 0] * label[5]
+    assert computed("negative", flow, state) == pytest.approx(expected, rel=1e-12)
+
+
+@pytest.mark.parametrize("name", ["a", "r"])
+@pytest.mark.parametrize("direction", [0, 1])
+def test_fold_is_the_share_of_a_carried_field_in_the_highest_degree(name: str, direction: int) -> None:
+    """In one slice the field is cos(t) 1 + sin(t) P_3 in every cell, P_3 normalised: the share of its norm is sin(t)."""
+    flow, state = density()
+    field = getattr(state, name)
+    field[...] = 1.0
+    state.q[...] = 1 / flow.slices.weight.sum()
+    assert computed("fold", flow, state) < 1e-14
+    top = sqrt(7) * np.polynomial.legendre.legval(2 * flow.mesh.basis.points - 1, [0, 0, 0, 1])
+    along = np.multiply.outer(top, np.ones(4)) if direction == 0 else np.multiply.outer(np.ones(4), top)
+    field[1] = 0.8 + 0.6 * along.ravel()
+    assert computed("fold", flow, state) == pytest.approx(0.6, rel=1e-12)
+
+
+def test_what_means_nothing_for_a_flow_is_recorded_as_zero() -> None:
+    flow, state = density()
+    moments = flow.evaluate(state, 0.0)
+    state.q[...] = -1.0
+    assert seen(flow, state, moments)["negative"] > 0
+    quiet = SimpleNamespace(modes=flow.modes)
+    values = seen(quiet, state, moments)
+    assert set(values) == set(NAMES) and values["top_modes"] > 0
+    assert all(value == 0 for name, value in values.items() if name != "top_modes")
+
+
+@pytest.mark.mpi
+def test_indicators_are_the_same_on_any_number_of_ranks() -> None:
+    """All of them, of a state in which none is 0."""
+    base = [AFFINE, "discretization.cells=4", "discretization.half_width=4", "input.dimension=10", "discretization.a_nodes=3"]
+    found = []
+    for comm in (MPI.COMM_WORLD, SELF):
+        flow, *_ = first_flow(*base, "target.polynomial=z1 + z1*z2", comm=comm)
+        vector = states(flow, [2.0], 1e-6, method="petsc")[0]
+        columns = flow.observe(2.0, vector).columns
+        found.append([columns[f"/history/{name}"] for name in NAMES])
+    assert np.allclose(found[0], found[1], rtol=1e-9, atol=0) and min(found[1]) > 0

@@ -1,0 +1,223 @@
+"""How to extend: the code of examples/EXTEND.md itself, run the way the page says."""
+
+import re
+from collections.abc import Iterator
+from dataclasses import replace
+from math import exp
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+import pytest
+from mpi4py import MPI
+from support import AFFINE, coarse, labels_of, packed, rates_of, read, states
+
+import mfpde.evolution.indicators as indicators_package
+import mfpde.problem.laws as laws_package
+from mfpde.elements.rules import gauss_rule
+from mfpde.errors import InputError
+from mfpde.evolution.affine import AffineFlow
+from mfpde.evolution.following import FollowingFlow, make_elements
+from mfpde.evolution.indicators import indicators
+from mfpde.evolution.lagrangian import LagrangianFlow
+from mfpde.particles.network import NetworkFlow, initial_network
+from mfpde.particles.sampling import random_particles, sobol_particles
+from mfpde.particles.sgd import Sgd
+from mfpde.problem.activation import NAMES, parse_activation
+from mfpde.problem.laws import Law, law_classes, parse_law
+from mfpde.problem.problem import Problem
+from mfpde.problem.schedule import parse_schedule
+from mfpde.solve import solve
+
+PAGE = Path(__file__).parents[1] / "examples" / "EXTEND.md"
+SELF = MPI.COMM_SELF
+
+
+def blocks() -> dict[str, str]:
+    """The page's pieces of code by their first line."""
+    found = re.findall(r"^```python\n# ([^\n]*)\n(.*?)^```$", PAGE.read_text(), re.MULTILINE | re.DOTALL)
+    return dict(found)
+
+
+def run(*names: str, **known: Any) -> dict[str, Any]:
+    """The names that pieces of code define, one after another."""
+    space = {"__name__": "extension", **known}
+    for name in names:
+        exec(compile(blocks()[name], name, "exec"), space)
+    return space
+
+
+def dropped(name: str, folder: Path) -> Path:
+    """The module of the page, as a file in a folder of its own."""
+    (folder / Path(name).name).write_text(blocks()[name])
+    return folder
+
+
+@pytest.fixture
+def semicircle(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Law]:
+    """The law of the page with radius 1.5, found by its name."""
+    folder = dropped("mfpde/problem/laws/semicircle.py", tmp_path)
+    monkeypatch.setattr(laws_package, "__path__", [*laws_package.__path__])
+    law_classes.cache_clear()
+    monkeypatch.chdir(folder.parent)
+    run_page = blocks()["a folder of laws"].replace("my_laws", str(folder))
+    exec(compile(run_page, "a folder of laws", "exec"), {})
+    yield parse_law("semicircle(1.5)")
+    law_classes.cache_clear()
+
+
+def test_a_law_of_the_page_has_the_gauss_rule_of_chebyshev_polynomials(semicircle: Law) -> None:
+    """Second kind: nodes R cos(k pi / (n + 1)), weights 2 sin^2(k pi / (n + 1)) / (n + 1)."""
+    for n in (1, 2, 5, 16, 32):
+        angle = np.arange(n, 0, -1) * np.pi / (n + 1)
+        rule = gauss_rule(semicircle, (n,))
+        assert np.abs(rule.nodes - 1.5 * np.cos(angle)).max() < 1e-13
+        assert np.abs(rule.weights - 2 / (n + 1) * np.sin(angle) ** 2).max() < 1e-13
+
+
+def test_a_law_of_the_page_has_samples_and_a_density_that_fit(semicircle: Law) -> None:
+    """E a^2 = R^2/4, E a^4 = R^4/8: Sobol' points to 1e-3, independent ones to five standard errors; dF = density."""
+    _, problem = read("initial.a=semicircle(1.5)", "input.dimension=50")
+    count = 2**14
+    for draw, bound in ((sobol_particles, 1e-3), (random_particles, 5 / np.sqrt(count))):
+        a = draw(problem, count, (0, 0), 0, count).a
+        assert abs((a**2).mean() - 1.5**2 / 4) < bound and abs((a**4).mean() - 1.5**4 / 8) < 2 * bound
+        assert np.abs(a).max() < 1.5 and abs(a.mean()) < bound
+    u, h = np.linspace(0.05, 0.95, 19), 1e-5
+    slope = (semicircle.quantile(u + h) - semicircle.quantile(u - h)) / (2 * h)
+    assert np.abs(semicircle.density(semicircle.quantile(u)) * slope / (np.pi * 1.5**2 / 2) - 1).max() < 1e-7
+
+
+def test_a_law_of_the_page_runs_and_is_drawn(semicircle: Law, tmp_path: Path) -> None:
+    from mfpde.output.plot import plot_density
+
+    small = ["discretization.a_nodes=4", "discretization.r_nodes=1", "discretization.cells=6", "training.final_time=1.0"]
+    config, problem = read(AFFINE, "initial.a=semicircle(1.5)", *small, f"output.file={tmp_path / 'out.h5'}")
+    assert problem.a == semicircle
+    summary = solve(SELF, config, problem)
+    assert summary.loss < summary.first_loss
+    with h5py.File(tmp_path / "out.h5") as file:
+        assert np.abs(file["slices/label_a"][:] - gauss_rule(semicircle, (4,)).nodes).max() < 1e-15
+    picture = plot_density(tmp_path / "out.h5", tmp_path / "out.png")
+    assert picture is not None and picture.stat().st_size > 0
+
+
+def test_a_law_of_the_page_is_offered_and_checked(semicircle: Law) -> None:
+    for text in ("semicircle(-1)", "semicircle", "semicircel(1)"):
+        with pytest.raises(InputError, match=r"semicircle\(R\)") as error:
+            parse_law(text)
+        assert "\n" not in str(error.value)
+
+
+def test_an_activation_of_the_page_is_found_by_its_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("mfpde.problem.activation.NAMES", dict(NAMES))
+    run("a name for an activation")
+    named, plain = parse_activation("silu"), parse_activation("u*sigmoid(u)")
+    u = np.linspace(-4, 4, 33)
+    assert np.abs(named(u) - u / (1 + np.exp(-u))).max() < 1e-15 and named.source == plain.source
+
+
+def decaying(problem: Problem, interaction: float) -> Problem:
+    """The problem with the page's weight decay of strength 0.3 and rates 2 and 1; its own learning rates scaled."""
+    stage = problem.stages[0]
+    rates = [parse_schedule(x, "training.xi_a", 4.0) for x in (2.0, 1.0)]
+    start = replace(problem, stages=(replace(stage, xi_a=rates[0], xi_w=rates[1]),))
+    with_term = run("mfpde/problem/terms/weight_decay.py", "a problem with weight decay")["decaying"](start, 0.3)
+    own = [parse_schedule(interaction * x, "training.xi_a", 4.0) for x in (2.0, 1.0)]
+    return replace(problem, stages=(replace(with_term.stages[0], xi_a=own[0], xi_w=own[1]),))
+
+
+def element_flow(*overrides: str) -> tuple[Any, Problem]:
+    config, problem, features = coarse("input.dimension=20", *overrides)
+    problem = decaying(problem, 0.0)
+    return FollowingFlow(problem, features, make_elements(SELF, labels_of(config, problem), ((0.0,), ()), (3, 4))), problem
+
+
+def affine_flow() -> tuple[Any, Problem]:
+    config, problem, _ = coarse(AFFINE, "input.dimension=20", "discretization.cells=4")
+    problem = decaying(problem, 0.0)
+    return AffineFlow.start(SELF, problem, config.discretization), problem
+
+
+def network_flow() -> tuple[Any, Problem]:
+    _, problem, features = coarse("input.dimension=20")
+    problem = decaying(problem, 0.0)
+    return NetworkFlow(problem, features, *initial_network(problem, 30, (0, 0), 0, 30)), problem
+
+
+@pytest.mark.parametrize("make", [element_flow, affine_flow, network_flow])
+def test_without_interaction_a_term_of_the_page_shrinks_all_weights_by_its_exact_factor(make: Any) -> None:
+    """exp(-xi lambda t), on a mesh, on elements that follow the flow, and in a network; to the steps' 1e-10."""
+    flow, _ = make()
+    time, start, end = 1.7, packed(flow), states(flow, [1.7], 1e-10, method="petsc")[0]
+    factor_a, factor_w = exp(-2 * 0.3 * time), exp(-0.3 * time)
+    if isinstance(flow, NetworkFlow):
+        (a, w), (now_a, now_w) = flow.neurons(start), flow.neurons(end)
+        assert np.abs(now_a - factor_a * a).max() < 1e-8 and np.abs(now_w - factor_w * w).max() < 1e-8
+        return
+    before, after = flow.nodes(start), flow.nodes(end)
+    assert np.abs(after.a - factor_a * before.a).max() < 1e-8 and np.abs(before.a).max() > 0.5
+    assert np.abs(after.v - factor_w * before.v).max() < 1e-8 and np.abs(after.r - factor_w * before.r).max() < 1e-8
+    assert np.abs(after.weight - before.weight).max() < 1e-12
+
+
+def test_a_term_of_the_page_adds_to_the_interaction() -> None:
+    """The rates with both are the sum of those of each."""
+    _, problem, features = coarse("input.dimension=20")
+    nodes = random_particles(problem, 50, (0, 0), 0, 50)
+    both = LagrangianFlow(decaying(problem, 1.0), features, nodes)
+    term = LagrangianFlow(decaying(problem, 0.0), features, nodes)
+    plain = decaying(problem, 1.0)
+    alone = LagrangianFlow(replace(plain, stages=(replace(plain.stages[0], terms=()),)), features, nodes)
+    vector = packed(both)
+    total = rates_of(term, vector) + rates_of(alone, vector)
+    assert np.abs(rates_of(both, vector) - total).max() < 1e-14 and np.abs(rates_of(term, vector)).max() > 0.1
+
+
+def test_sgd_takes_a_term_of_the_page_in_every_step() -> None:
+    """Without interaction a step multiplies by 1 - eta xi lambda."""
+    _, problem, features = coarse("input.dimension=8")
+    problem = decaying(problem, 0.0)
+    a, w = initial_network(problem, 20, (0, 0), 0, 20)
+    training = Sgd(problem, features, a, w, 10, 0.1, (0, 0))
+    training.run([0.5], lambda *row: None)
+    assert np.abs(training.a - a * (1 - 0.06) ** 5).max() < 1e-14
+    assert np.abs(training.w[:, : w.shape[1]] - w * (1 - 0.03) ** 5).max() < 1e-14
+
+
+def test_a_diagnostic_of_the_page_is_recorded_and_warns(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    name = "mfpde/evolution/indicators/largest_frame.py"
+    dropped(name, tmp_path)
+    (tmp_path / "largest_frame.py").write_text(blocks()[name].replace("LIMIT = 1e3", "LIMIT = 1.2"))
+    monkeypatch.setattr(indicators_package, "__path__", [*indicators_package.__path__, str(tmp_path)])
+    indicators.cache_clear()
+    try:
+        small = ["discretization.a_nodes=4", "discretization.r_nodes=1", "discretization.cells=4", "training.final_time=2.0"]
+        config, problem = read(AFFINE, *small, "output.times=5", f"output.file={tmp_path / 'out.h5'}")
+        summary = solve(SELF, config, problem)
+        with h5py.File(tmp_path / "out.h5") as file:
+            recorded, frames = file["history/largest_frame"][:], file["slices/L"][:]
+        assert np.abs(recorded - np.abs(frames).max(axis=(1, 2, 3)) * 100).max() < 1e-12 and recorded[-1] > 1.2
+        assert any("largest_frame" in advice and "thousandfold" in advice for advice in summary.warnings)
+        config, problem = read("input.dimension=inf", *small, "output.times=5", f"output.file={tmp_path / 'point.h5'}")
+        solve(SELF, config, problem)  # it has no frames
+        with h5py.File(tmp_path / "point.h5") as file:
+            assert not file["history/largest_frame"][:].any()
+    finally:
+        indicators.cache_clear()
+
+
+def test_an_output_of_the_page_writes_a_line_for_every_record(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    summary = run("second_moments.py", "a run with it")["run"](SELF)
+    rows = np.loadtxt(tmp_path / "second_moments.txt")
+    with h5py.File(tmp_path / "staircase.h5") as file:
+        assert np.abs(rows[:, :2] - np.stack((file["history/time"][:], file["history/loss"][:]), axis=1)).max() < 1e-14
+    assert len(rows) == 5 and abs(rows[0, 2] - 1 / 3) < 1e-12 and abs(rows[0, 3] - 1) < 1e-8
+    assert (rows[1:, 3] > rows[0, 3]).all() and summary.loss == pytest.approx(rows[-1, 1])
+
+
+def test_every_piece_of_the_page_is_run_by_a_test() -> None:
+    here = Path(__file__).read_text()
+    assert len(blocks()) == 8 and all(f'"{name}"' in here for name in blocks())
