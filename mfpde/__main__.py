@@ -8,6 +8,7 @@ COMMANDS = {
     "solve": "solve a configuration for the density of the neurons",
     "inspect": "say what is in a result file, and draw it",
     "compare": "compare results, also with a curve of your own",
+    "density": "the density of the neurons at any time, on bins",
     "particles": "the references by particles, finite networks and SGD",
     "sweep": "a configuration over a grid of values, and its phase diagram",
     "converge": "a series of configurations, and the order of their errors",

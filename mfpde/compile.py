@@ -74,9 +74,11 @@ def _make_private(folder: Path) -> None:
         if status.st_uid == os.getuid() and status.st_mode & 0o077:
             folder.chmod(0o700)
     except OSError as exception:
-        raise InputError(f"cannot use the kernel cache {folder}: {exception.strerror}; set XDG_CACHE_HOME") from None
+        raise InputError(f"cannot use the cache of compiled code {folder}: {exception.strerror}; set XDG_CACHE_HOME") from None
     if status.st_uid != os.getuid():
-        raise InputError(f"the kernel cache {folder} belongs to another user; set XDG_CACHE_HOME to a directory of your own")
+        raise InputError(
+            f"the cache of compiled code {folder} belongs to another user; set XDG_CACHE_HOME to a directory of your own"
+        )
 
 
 def _is_sound(path: Path) -> bool:

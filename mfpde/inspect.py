@@ -2,6 +2,7 @@
 
 import argparse
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,9 @@ import numpy as np
 from mfpde.command import outcome, prepare_streams, say
 from mfpde.output.history import open_result, probe
 from mfpde.progress import table
+
+# In a picture of a density, for each axis.
+PICTURE_BINS = 300
 
 
 def main() -> int:
@@ -33,11 +37,26 @@ def _inspect(path: Path, plot: bool) -> None:
         report = _report(file)
     print(report, flush=True)
     if plot:
-        from mfpde.output.plot import plot_coefficients, plot_density, plot_loss
-
-        for name, draw in (("loss", plot_loss), ("coefficients", plot_coefficients), ("density", plot_density)):
-            picture = draw(path, path.with_name(f"{path.stem}_{name}.png"))
+        for name, picture in _pictures(path):
             print(f"{name} drawn to {picture}" if picture else f"{name}: no snapshot to draw", flush=True)
+
+
+def _pictures(path: Path) -> Iterator[tuple[str, Path | None]]:
+    """Draws loss, coefficients and, if the file knows them, the densities of (v1, v2) and (a, v1)."""
+    from mfpde.output.plot import plot_coefficients, plot_density, plot_loss
+
+    names = {name: path.with_name(f"{path.stem}_{name}.png") for name in ("loss", "coefficients", "density")}
+    yield "loss", plot_loss(path, names["loss"])
+    yield "coefficients", plot_coefficients(path, names["coefficients"])
+    with open_result(path) as file:
+        known, p = "slices/snapshots" in file, file["modes/alpha"].shape[1]
+    if not known:
+        yield "density", None
+        return
+    from mfpde.density.marginal import density
+
+    axes = [("v1", "v2"), ("a", "v1")] if p > 1 else [("a", "v1"), ("v1",)]
+    yield "density", plot_density(path, names["density"], [density(path, pair, bins=PICTURE_BINS) for pair in axes])
 
 
 def _report(file: Any) -> str:

@@ -264,10 +264,10 @@ def run(
     if save is not None:
         from mfpde.output.hdf5 import ResultFile
 
-        summary = solve_into(ResultFile(ranks, Path(save)), config, problem, budget, (), progress)
+        summary = solve_into(ResultFile(ranks, Path(save)), config, problem, (), budget, progress)
         return open(save, ranks, summary)
     memory = MemoryFile(ranks, provenance(ranks.size))
-    summary = solve_into(memory, config, problem, budget, (), progress)
+    summary = solve_into(memory, config, problem, (), budget, progress)
 
     def curves() -> Any:
         with h5py.File(BytesIO(memory.image)) as file:

@@ -29,6 +29,7 @@ class Summary:
         unknowns: Numbers that evolve, over all ranks.
         wall_time: In seconds, from reading the configuration to closing the file.
         warnings: Advice about what the run did not resolve.
+        beyond: The part of the loss that is the energy of the target beyond the largest Hermite degree; 0 for polynomials.
     """
 
     time: float
@@ -41,6 +42,7 @@ class Summary:
     unknowns: int
     wall_time: float
     warnings: tuple[str, ...]
+    beyond: float = 0.0
 
 
 def main() -> int:
@@ -53,7 +55,7 @@ def main() -> int:
 
 def _command(comm: Any, arguments: argparse.Namespace) -> None:
     config, problem = load_problem(comm, arguments)
-    summary = solve(comm, config, problem, arguments.budget)
+    summary = solve(comm, config, problem, budget=arguments.budget)
     if comm.rank != 0:
         return
     from mfpde.progress import report, table
@@ -62,6 +64,7 @@ def _command(comm: Any, arguments: argparse.Namespace) -> None:
     rows = [
         ("time", f"{summary.time:g}"),
         *_loss_rows(summary),
+        *([("beyond", f"{summary.beyond:.4g} of the loss is of the target beyond the Hermite degree")] if summary.beyond else []),
         ("mass error", f"{summary.mass_error:.1e}"),
         ("steps", f"{summary.steps} ({summary.rejected} rejected)"),
         ("unknowns", f"{summary.unknowns}"),
@@ -99,8 +102,8 @@ def solve(
     comm: Any,
     config: Any,
     problem: Any,
-    budget: float | None = None,
     outputs: Sequence["Output"] = (),
+    budget: float | None = None,
     progress: "bool | Told | None" = None,
 ) -> Summary:
     """Collective. Solves one problem and writes its result file.
@@ -109,8 +112,8 @@ def solve(
         comm: All ranks.
         config: The configuration, see `mfpde.load`.
         problem: What it describes, see `mfpde.build_problem`.
+        outputs: What is written besides; each is told of the stages and of the records.
         budget: Seconds after which no further pass for the accuracy begins; an hour if not given.
-        outputs: What is written besides; each is told of the stages, the records and the steps.
         progress: How it is shown, see `mfpde.progress.Progress`.
 
     Raises:
@@ -119,15 +122,15 @@ def solve(
     """
     from mfpde.output.hdf5 import ResultFile
 
-    return solve_into(ResultFile(comm, Path(config.output.file)), config, problem, budget, outputs, progress)
+    return solve_into(ResultFile(comm, Path(config.output.file)), config, problem, outputs, budget, progress)
 
 
 def solve_into(
     sink: "Sink",
     config: Any,
     problem: Any,
-    budget: float | None = None,
     outputs: Sequence["Output"] = (),
+    budget: float | None = None,
     progress: "bool | Told | None" = None,
 ) -> Summary:
     """Collective. The same into a file that is given; it is closed at the end."""
@@ -138,7 +141,7 @@ def solve_into(
     with sink as file, Progress(comm.rank, times[-1], progress) as bar:
         follow = _at_given_resolution if options.frame == "affine" or options.accuracy is False else _to_accuracy
         recorder, end, answer, unknowns = follow(comm, config, problem, file, bar, budget, outputs)
-    warned = list(recorder.warned.values())
+    warned = [*problem.notices, *recorder.warned.values()]
     if answer is not None and answer.estimate.reached > options.accuracy:
         found = answer.estimate
         warned.append(
@@ -156,6 +159,7 @@ def solve_into(
         unknowns=unknowns,
         wall_time=time.monotonic() - started,
         warnings=tuple(warned),
+        beyond=recorder.beyond,
     )
 
 

@@ -64,7 +64,7 @@ def test_a_cache_that_cannot_be_written_is_one_line(source: Path, monkeypatch: p
     (tmp_path / "file").write_text("no folder")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
     message = refused(source)
-    assert "cannot write" in message and str(tmp_path / "file" / "mfpde") in message and "XDG_CACHE_HOME" in message
+    assert "cannot use" in message and str(tmp_path / "file" / "mfpde") in message and "XDG_CACHE_HOME" in message
 
 
 SOURCE = "int twice(int x) { return FACTOR * x; }\n"

@@ -68,7 +68,7 @@ def test_label_error_bounds_that_of_a_run_with_few_labels_and_falls_as_they_are_
     """At d = inf, against 32 labels: not less than what is wrong in the moments, and at most 50 times that."""
     found: list[tuple[np.ndarray, float]] = []
     for n in (4, 6, 8, 10, 32):
-        config, problem = read("input.dimension=inf", f"discretization.a_nodes={n}")
+        config, problem = read("input.dimension=inf", f"discretization.a_nodes={n}", "discretization.a_panels=1")
         flow = start_flow(SELF, problem, config.discretization)
         observed = flow.observe(3.0, states(flow, [3.0], 1e-10)[0])
         found.append((observed.moments, observed.columns["/history/label_error"]))

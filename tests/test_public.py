@@ -19,8 +19,9 @@ NAMES = (
 )  # fmt: skip
 # Nobody may import from a later row, nor from another room of the same row.
 ROWS: tuple[tuple[str, ...], ...] = (
-    ("errors", "callable"),
-    ("progress", "parallel", "interrupts", "petsc", "digits"),
+    ("errors", "callable", "digits"),
+    ("progress", "interrupts", "petsc"),
+    ("parallel",),
     ("compile",),
     ("problem",),
     ("features",),
@@ -29,6 +30,7 @@ ROWS: tuple[tuple[str, ...], ...] = (
     ("training",),
     ("accuracy",),
     ("output",),
+    ("density",),
     ("particles", "kernel"),
     ("learnability",),
     ("solve", "inspect", "compare"),

@@ -214,3 +214,8 @@ def test_one_command_runs_the_others_and_copies_the_examples(tmp_path: Path) -> 
     for arguments, status, word in ((["--help"], 0, "learnability"), (["solev"], 2, "solve"), (["inspect", "no.h5"], 2, "no.h5")):
         done = subprocess.run([*words, *arguments], cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False)
         assert done.returncode == status and word in done.stdout + done.stderr
+
+
+def test_a_result_in_memory_has_its_density() -> None:
+    result = mfpde.run(comm=SELF, dimension=100, polynomial="z1", accuracy=False, a_nodes=4, r_nodes=1, cells=4, final_time=0.5)
+    assert "(a, v1)" in str(result.density(("a", "v1"), bins=20))

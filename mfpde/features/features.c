@@ -7,6 +7,9 @@
  *               dPsi/dv_q = sum_k G_k dP_k/dv_q + v_q T,    dPsi/dr = sum_k G_k dP_k/dr + r T,
  *               T = sum_k sqrt((k+1)(k+2)) G_{k+2} P_k,     P_k = sum_{k_i = k} e_i mu_i
  *   velocity    da/dt = -xi_a Psi,   dv/dt = -xi_w a grad_v Psi,   dr/dt = -xi_w a dPsi/dr
+ *   divergence  -xi_w a (Laplace_v Psi + d^2 Psi / dr^2), where, P_k being homogeneous of degree k in (v, r),
+ *               Laplace (G_k P_k) = G_k Laplace P_k + (2 k + P + 1) c_k G_{k+2} P_k + S c_k c_{k+2} G_{k+4} P_k,
+ *               c_k = sqrt((k+1)(k+2))
  *
  * Macro: P (dimension of V).
  */
@@ -245,4 +248,35 @@ void velocities(const table_t *table, const modes_t *modes, const cloud_t *cloud
             }
         }
     }
+}
+
+/* The divergence of all neurons' velocity, to `out` (slices, nodes).  field is (modes, 2): the coefficients that belong to
+ * G_{k+2} and to S G_{k+4}, see Modes.divergence_coefficients; the table must hold G_0..G_{K+4}. */
+void divergence(const table_t *table, const modes_t *modes, const cloud_t *cloud, const double *field, double xi_w, double *out)
+{
+    const int64_t nodes = cloud->nodes;
+    const int K = modes->degree, stride = table->stride;
+    lanes mu[modes->count][WIDE], G[WIDE * stride];
+    for (int64_t s = 0; s < cloud->slices; s++)
+        for (int64_t n = 0; n < nodes; n += GROUP) {
+            const place_t at = position(cloud, s, n);
+            lanes total[WIDE];
+            EACH {
+                look_up(table, at.S[h], G + h * stride);
+                total[h] = spread(0);
+            }
+            monomials(modes, &at, mu);
+            for (int k = 0; k <= K; k++) {
+                lanes part[2][WIDE];
+                memset(part, 0, sizeof part);
+                for (int i = modes->first[k]; i < modes->first[k + 1]; i++)
+                    for (int c = 0; c < 2; c++)
+                        EACH part[c][h] += field[2 * i + c] * mu[i][h];
+                EACH total[h] += G[h * stride + k + 2] * part[0][h] + at.S[h] * G[h * stride + k + 4] * part[1][h];
+            }
+            for (int h = 0; h < WIDE && n + h * LANES < nodes; h++) {
+                const int64_t begin = n + h * LANES, rest = nodes - begin;
+                store(out + s * nodes + begin, -xi_w * load(cloud->a + s * nodes + begin, rest, 0) * total[h], rest);
+            }
+        }
 }

@@ -24,6 +24,7 @@ typedef struct { int64_t slices, nodes, stride; const double *weight, *a, *v, *r
 double moments(const table_t *, const modes_t *, const cloud_t *, double *by_slice, double *kept);
 void velocities(const table_t *, const modes_t *, const cloud_t *, const double *field, const double *curvature,
     double xi_a, double xi_w, double *da, double *dv, int64_t dv_stride, double *dr, const double *kept);
+void divergence(const table_t *, const modes_t *, const cloud_t *, const double *field, double xi_w, double *out);
 """
 
 # Beyond this a neuron has |w| > 10^6: the run has blown up, and a larger table would not mend it.
@@ -85,8 +86,7 @@ class Features:
         self.comm = comm
         self.modes = modes
         self.activation = activation
-        n_k = modes.hermite_degree + 3
-        table = table_of(activation, n_k - 1, largest) if comm.rank == 0 else None
+        table = table_of(activation, modes.hermite_degree + 4, largest) if comm.rank == 0 else None
         self.table: Table = comm.bcast(table)
         compiled = load_compiled(comm, Path(__file__).with_name("features.c"), DECLARATIONS, {"P": modes.p})
         self._ffi, self._lib = compiled.ffi, compiled.lib
@@ -97,7 +97,8 @@ class Features:
         for name in ("parent", "factor", "first"):
             setattr(self._modes, name, self._ffi.from_buffer("int32_t[]", getattr(modes, name)))
         self._modes.normalization = self._pointer(modes.normalization)
-        self._table = self._ffi.new("table_t *")
+        # Second derivatives look up two functions more than moments and velocities do.
+        self._table, self._whole_table = (self._ffi.new("table_t *") for _ in range(2))
         self._use_table()
 
     def moments(self, cloud: Cloud, label_weight: Array, kept: Array | None = None) -> Moments:
@@ -144,6 +145,30 @@ class Features:
                 self._optional(out.a), self._pointer(out.v), out.v.shape[-1], self._optional(out.r), self._optional(kept),
             )  # fmt: skip
 
+    def divergence(self, cloud: Cloud, residual: Array, xi_w: float, out: Array) -> None:
+        """The divergence of the velocity -xi_w a grad Psi in (v, r) of all neurons, written to `out` (slices, nodes).
+
+        Args:
+            cloud: This rank's neurons.
+            residual: m_i - h_i, shape (modes,).
+            xi_w: Learning rate.
+            out: Where to write.
+        """
+        field = self._pointer(self.modes.divergence_coefficients(residual))
+        self._lib.divergence(self._whole_table, self._modes, self._cloud(cloud), field, xi_w, self._pointer(out))
+
+    def cover(self, largest: float) -> bool:
+        """Collective. Makes the table reach S = `largest`; whether it had to grow.
+
+        Raises:
+            RunError: On all ranks, if no sensible table does.
+        """
+        largest = self.comm.allreduce(largest, op=MPI.MAX)
+        grows = not largest < self.table.S_max
+        if grows:
+            self._extend(largest)
+        return grows
+
     def room(self, slices: int, nodes: int) -> Array:
         """Memory for the table's values at slices x nodes neurons: written by `moments`, read by `velocities`."""
         size = slices * -(-nodes // GROUP) * GROUP * self.table.stride
@@ -168,9 +193,10 @@ class Features:
         self._use_table()
 
     def _use_table(self) -> None:
-        self._table.coefficients = self._pointer(self.table.coefficients)
-        self._table.intervals, self._table.exponent = len(self.table.coefficients), self.table.exponent
-        self._table.stride, self._table.n_k = self.table.stride, self.table.n_k
+        for table, n_k in ((self._table, self.table.n_k - 2), (self._whole_table, self.table.n_k)):
+            table.coefficients = self._pointer(self.table.coefficients)
+            table.intervals, table.exponent = len(self.table.coefficients), self.table.exponent
+            table.stride, table.n_k = self.table.stride, n_k
 
     def _pointer(self, array: Array) -> Any:
         return self._ffi.from_buffer("double[]", array)

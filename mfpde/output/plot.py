@@ -1,9 +1,8 @@
-"""Pictures of a result file: loss, Hermite coefficients, and the density of v in physical coordinates."""
+"""Pictures of a result file: loss, Hermite coefficients, the spectrum of a kernel matrix, densities of the neurons."""
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,11 +10,10 @@ from numpy.typing import NDArray
 from mfpde.errors import InputError
 from mfpde.output.history import open_result
 
-Array = NDArray[np.float64]
+if TYPE_CHECKING:
+    from mfpde.density.bins import Density
 
-# Points per cell and direction at which q is interpolated for the density picture, by dimension.
-FINE = {1: 64, 2: 12, 3: 6}
-BINS = 240
+Array = NDArray[np.float64]
 
 
 def plot_loss(result: Path, picture: Path) -> Path:
@@ -90,82 +88,50 @@ def plot_kernel(result: Path, picture: Path) -> Path:
     return picture
 
 
-def plot_density(result: Path, picture: Path, snapshot: int = -1) -> Path | None:
-    """Draws the density of v = w_V, all slices together, in physical coordinates; None if there is no snapshot."""
-    from matplotlib.colors import LogNorm
-
-    with open_result(result) as file:
-        names = sorted(file.get("slices/snapshots", ()))
-        if not names:
-            return None
-        group = file[f"slices/snapshots/{names[snapshot]}"]
-        p = group["M"].shape[1]
-        pairs: list[tuple[int, ...]] = [(i, j) for i in range(p) for j in range(i + 1, p)] or [(0,)]
-        grids = _histograms(file, group, pairs)
-        with figure(picture, len(pairs)) as (drawing, axes):
-            for axis, pair, grid in zip(axes, pairs, grids, strict=True):
-                if len(pair) == 1:
-                    axis.plot((grid.edges[0][1:] + grid.edges[0][:-1]) / 2, grid.density, lw=1.5)
-                    axis.set(xlabel="$v_1$", ylabel=r"density of $v_1$")
-                    axis.grid(alpha=0.3)
-                else:
-                    i, j = (k + 1 for k in pair)
-                    top = grid.density.max()
-                    image = axis.pcolormesh(
-                        *grid.edges, grid.density.T, norm=LogNorm(1e-5 * top, top), cmap="magma", rasterized=True
-                    )
-                    axis.set(xlabel=f"$v_{i}$", ylabel=f"$v_{j}$")
-                    axis.set_facecolor("black")
-                    drawing.colorbar(image, ax=axis, label=rf"density of $(v_{i}, v_{j})$")
-            drawing.suptitle(f"{_title(file)}, $t = {group['time'][()]:g}$", fontsize="medium")
+def plot_density(result: Path, picture: Path, densities: Sequence["Density"]) -> Path:
+    """Draws densities of a result side by side, in the coordinates of each."""
+    with open_result(result) as file, figure(picture, len(densities)) as (drawing, axes):
+        for axis, density in zip(axes, densities, strict=True):
+            label = f"density of ({', '.join(map(_symbol, density.axes))})" if len(density.axes) > 1 else "density"
+            if len(density.axes) == 1:
+                axis.fill_between(_middle(density.edges[0]), density.values, alpha=0.25, lw=0)
+                axis.plot(_middle(density.edges[0]), density.values, lw=1.5)
+                axis.set(xlabel=_symbol(density.axes[0]), ylabel=label, ylim=(0, None))
+                axis.grid(alpha=0.3)
+            else:
+                drawing.colorbar(draw_density(axis, density), ax=axis, label=label)
+        times = " and ".join(dict.fromkeys(f"$t = {density.time:g}$" for density in densities))
+        drawing.suptitle(f"{_title(file)},  {times}", fontsize="medium")
     return picture
 
 
-@dataclass(frozen=True)
-class _Grid:
-    edges: list[Array]
-    density: Array
+def draw_density(axis: Any, density: "Density", top: float | None = None) -> Any:
+    """Draws a density of two coordinates, on a colour scale that shows crest and foot of a ridge alike; returns the image."""
+    from matplotlib.colors import PowerNorm
+
+    values = density.values
+    if top is None:  # single bins may stand out: where a map folds, the density has a pole that can be integrated
+        inside = values[values > 0]
+        order = np.sort(inside)[::-1]
+        share = np.cumsum(order) / order.sum()
+        top = float(order[np.searchsorted(share, PEAK)])
+    image = axis.pcolormesh(*density.edges, values.T, norm=PowerNorm(0.5, 0, top), cmap="magma", rasterized=True)
+    axis.set(xlabel=_symbol(density.axes[0]), ylabel=_symbol(density.axes[1]))
+    axis.set_facecolor("black")
+    return image
 
 
-def _histograms(file: Any, group: Any, pairs: list[tuple[int, ...]]) -> list[_Grid]:
-    """Mass deposited on regular grids, read slice by slice."""
-    p = group["M"].shape[1]
-    limits = np.array([[np.inf] * p, [-np.inf] * p])
-    for v, mass in _points(file, group):
-        kept = v[mass > 1e-9 * mass.max(initial=0.0)]
-        limits = np.array([np.minimum(limits[0], kept.min(axis=0)), np.maximum(limits[1], kept.max(axis=0))])
-    margin = np.maximum(0.03 * (limits[1] - limits[0]), 1e-3)
-    edges = [np.linspace(low, high, BINS + 1) for low, high in zip(limits[0] - margin, limits[1] + margin, strict=True)]
-    shapes = [list(pair) for pair in pairs]
-    totals = [np.zeros([BINS] * len(axes)) for axes in shapes]
-    for v, mass in _points(file, group):
-        for total, axes in zip(totals, shapes, strict=True):
-            total += np.histogramdd(v[:, axes], [edges[k] for k in axes], weights=mass)[0]
-    area = [np.prod([edges[k][1] - edges[k][0] for k in axes]) for axes in shapes]
-    return [_Grid([edges[k] for k in axes], total / a) for axes, total, a in zip(shapes, totals, area, strict=True)]
+# Mass that is drawn in the brightest colour.
+PEAK = 0.02
 
 
-def _points(file: Any, group: Any) -> Iterator[tuple[Array, Array]]:
-    """Positions v and masses of each slice, its density interpolated to a finer grid in every cell."""
-    y, weight, labels = file["slices/y"][:], file["slices/y_weight"][:], file["slices/label_weight"][:]
-    p, n = y.shape[2], int(file.attrs["degree"]) + 1
-    transfer: Array = np.ones((1, 1)) if n == 1 else _interpolation(n, FINE[p])
-    for _ in range(p - 1 if n > 1 else 0):
-        transfer = np.asarray(np.kron(transfer, _interpolation(n, FINE[p])), dtype=np.float64)
-    fine, volume = np.einsum("fn,cnp->cfp", transfer, y), weight.sum(axis=1)
-    for s, label in enumerate(labels):
-        q = np.maximum(group["q"][s] @ transfer.T, 0.0)
-        mass = label * q * volume[:, None] / q.shape[1]
-        v = fine @ group["L"][s].T + group["M"][s]
-        yield v.reshape(-1, p), mass.ravel()
+def _symbol(name: str) -> str:
+    """A coordinate in a formula."""
+    return f"${name[0]}_{name[1:]}$" if len(name) > 1 else f"${name}$"
 
 
-def _interpolation(n: int, fine: int) -> Array:
-    """From n Gauss points of a cell to the centres of `fine` equal parts."""
-    x = np.polynomial.legendre.leggauss(n)[0]
-    centres = (2 * np.arange(fine) + 1.0) / fine - 1.0
-    vandermonde = np.polynomial.legendre.legvander
-    return np.asarray(vandermonde(centres, n - 1) @ np.linalg.inv(vandermonde(x, n - 1)))
+def _middle(edges: Array) -> Array:
+    return (edges[1:] + edges[:-1]) / 2
 
 
 class figure:

@@ -22,6 +22,8 @@ from mfpde.progress import Progress
 
 Array = NDArray[np.float64]
 
+# Indicators of what an estimated error already counts.
+ESTIMATED = ("label_error", "top_modes")
 # Where in a step the mean field is kept: Chebyshev-Lobatto points, for an interpolant of the order of the integrator's own.
 FIELD_POINTS = (1 - np.cos(np.pi * np.arange(8) / 7)) / 2
 
@@ -41,6 +43,7 @@ class Recorder:
         loss: E at the last record.
         losses: E of the modes of the run, without a correction, at all records.
         first_loss: E at the first one.
+        beyond: The part of E that is the energy of the target beyond the modes.
         mass_error: Largest |mass - 1| of a slice over all records.
         warned: Advice given so far, by indicator.
     """
@@ -61,13 +64,16 @@ class Recorder:
         self.losses: list[float] = []
         self.warned: dict[str, str] = {}
         self._columns: dict[str, Any] = {}
-        self._first, self._target = flow, flow.target
+        self._first, self._target, self.beyond = flow, flow.target, flow.beyond
+        self._regularised = any(stage.regularised for stage in problem.stages)
+        self._correlation = not all(stage.interaction for stage in problem.stages)
         self._snapshots = config.snapshot_times
         self._taken = 0
         self._written: set[str] = set()
         self._paraview = config.output.paraview
         self._slack = 1e-9 * config.final_time
         self._progress = progress
+        self._estimated = correction is not None
         self._correction = iter(() if correction is None else correction.tolist())
         self._describe(problem, flow, config)
 
@@ -85,6 +91,8 @@ class Recorder:
         self.file.dataset("/modes/alpha", flow.modes.alpha)
         self.file.dataset("/modes/radial", flow.modes.radial)
         self.file.dataset("/target/coefficients", flow.target)
+        if problem.target.energy is not None:
+            self.file.attributes({"energy": problem.target.energy, "beyond": flow.beyond}, "/target")
         self._describe_stages(problem.stages, config)
 
     def _describe_stages(self, stages: tuple[Stage, ...], config: Config) -> None:
@@ -122,7 +130,8 @@ class Recorder:
     def record(self, flow: StageFlow, step: Step, vector: Array) -> None:
         """Collective. One row of the history; a snapshot when one is due."""
         with event("output"):
-            self.write(step, flow.observe(step.time, vector))
+            penalty = flow.penalty(vector) if flow.stage.regularised else 0.0  # type: ignore[attr-defined]
+            self.write(step, flow.observe(step.time, vector), penalty)
         while self._taken < len(self._snapshots) and step.time >= self._snapshots[self._taken] - self._slack:
             if not self._snapshot(flow, step.time, vector):
                 break
@@ -136,18 +145,22 @@ class Recorder:
         if self._progress is not None:
             self._progress.update(step.time, self.loss, step.steps)
 
-    def write(self, step: Step, seen: Observation) -> None:
-        """Collective. One row of the history."""
+    def write(self, step: Step, seen: Observation, penalty: float = 0.0) -> None:
+        """Collective. One row of the history; `penalty` is what a regularised loss adds to E."""
         if not self._columns:  # rows of all columns from the first one on, whatever the first stage has to say
             vector = np.empty(self._first.size)
             self._first.pack(vector)
             self._columns.update(self._first.observe(0.0, vector).columns)
         self._columns.update(seen.columns)
         columns = dict(self._columns)
-        self.losses.append(float(loss(seen.moments, self._target)))
+        self.losses.append(float(loss(seen.moments, self._target, self.beyond)))
         self.loss = self.losses[-1] + next(self._correction, 0.0)
         if self.first_loss != self.first_loss:
             self.first_loss = self.loss
+        if self._regularised:
+            columns["/history/regularised_loss"] = self.loss + penalty
+        if self._correlation:
+            columns["/history/correlation"] = float(seen.moments @ self._target)
         self.mass_error = max(self.mass_error, columns.pop("/history/mass_error"))
         self.file.record(
             {
@@ -162,7 +175,7 @@ class Recorder:
         history = (path for path in seen.columns if path.startswith("/history/"))
         values = {path.rpartition("/")[2]: float(seen.columns[path]) for path in history}
         for name, advice in warnings(values).items():
-            if name not in self.warned:
+            if name not in self.warned and not (self._estimated and name in ESTIMATED):
                 self.warned[name] = f"from t = {step.time:.4g} on, {name} = {values[name]:.2g}: {advice}"
 
     def error(self, answer: Answer) -> None:

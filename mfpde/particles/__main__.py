@@ -42,6 +42,8 @@ def _command(comm: Any, arguments: argparse.Namespace) -> None:
         from mfpde.output.plot import plot_loss
 
         rows.append(("plot", str(plot_loss(path, path.with_name(f"{path.stem}_loss.png")))))
+    for notice in problem.notices:
+        print(f"mfpde: warning: {notice}", file=sys.stderr)
     report(table(rows))
 
 

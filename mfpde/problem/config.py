@@ -65,7 +65,9 @@ def config_of(data: dict[str, Any], overrides: Sequence[str] = (), stem: str | N
     except msgspec.ValidationError as error:
         raise InputError(_refusal(str(error), data)) from None
     _check_ranges(config)
-    return config
+    # 0 is another word for what is left out.
+    left_out = {key: None for key in ("a_nodes", "r_nodes", "cells") if getattr(config.discretization, key) == 0}
+    return msgspec.structs.replace(config, discretization=msgspec.structs.replace(config.discretization, **left_out))
 
 
 def _read(path: Path) -> dict[str, Any]:
@@ -107,6 +109,9 @@ def _check_names(data: dict[str, Any]) -> None:
             raise InputError(f"{name}: expected a section [{name}], got {quoted(values)}; allowed: keys = values below [{name}]")
         if name != "parameters":
             _check_keys(values, sections[name], name, f"[{name}]")
+    target = data.get("target", {})
+    if "function" in target and "polynomial" in target:
+        raise InputError("target.polynomial: has no effect beside target.function; allowed: one of the two")
     training = data.get("training", {})
     stages = training.get("stages", [])
     for i, stage in enumerate(stages if isinstance(stages, list) else []):
@@ -198,6 +203,11 @@ def _check_particles(config: Config) -> None:
     if numbers.method != "reduced" and numbers.sampling != "random":
         raise InputError(
             f'particles.sampling: {numbers.sampling!r} is for method = "reduced"; allowed with {numbers.method!r}: "random"'
+        )
+    if numbers.label_noise and numbers.method != "sgd":
+        raise InputError(
+            f'particles.label_noise: {numbers.label_noise:g} has no effect with method = "{numbers.method}", which follows the '
+            'population gradient; allowed: 0, or method = "sgd"'
         )
     if numbers.sampling == "sobol" and numbers.particles.bit_count() != 1:
         raise InputError(f"particles.particles: {numbers.particles} Sobol' points are not balanced; allowed: powers of 2")

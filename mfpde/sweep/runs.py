@@ -86,7 +86,7 @@ def _run(comm: Any, member: Member, budget: float | None) -> Outcome:
         return Outcome(0.0, "")
     try:
         problem = on_first(comm, lambda: build_problem(member.config))
-        solve(comm, member.config, problem, budget, progress=False)
+        solve(comm, member.config, problem, budget=budget, progress=False)
     except (InputError, RunError) as error:
         return Outcome(time.monotonic() - start, str(error))
     except Exception as error:

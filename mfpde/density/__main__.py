@@ -1,0 +1,58 @@
+"""The density of a run in one or two coordinates: `python -m mfpde.density FILE.h5 --axes v1,v2 [--time T] [--plot]`."""
+
+import argparse
+import sys
+from pathlib import Path
+from typing import Any
+
+from mfpde.command import run_command
+
+
+def main() -> int:
+    """Collective over all ranks. Runs the command line and returns the exit status."""
+    parser = argparse.ArgumentParser(
+        prog="python -m mfpde.density",
+        description="The density of the neurons in one or two of a, v1, v2, v3, r, at any time of a run, with its L1 error.",
+    )
+    parser.add_argument("file", type=Path, help="result of mfpde.solve")
+    parser.add_argument("--axes", default="v1,v2", metavar="X[,Y]", help="coordinates out of a, v1, v2, v3, r (default: v1,v2)")
+    parser.add_argument("--time", type=float, help="of the training; by default the end")
+    parser.add_argument("--bins", default="200", metavar="N[,N]", help="bins of each axis (default: 200)")
+    parser.add_argument("--accuracy", type=float, help="wanted L1 error (default: 2e-2)")
+    parser.add_argument("--output", type=Path, metavar="D.h5", help="write the density there")
+    parser.add_argument("--plot", action="store_true", help="draw it to PNG beside the file")
+    return run_command(parser, _command)
+
+
+def _command(comm: Any, arguments: argparse.Namespace) -> None:
+    from mfpde.density.marginal import ACCURACY, density
+    from mfpde.density.report import report, write
+    from mfpde.errors import InputError
+    from mfpde.parallel import on_first
+
+    axes = arguments.axes.replace(" ", "").split(",")
+    try:
+        bins = [int(word) for word in arguments.bins.split(",")]
+    except ValueError:
+        raise InputError(f"--bins {arguments.bins!r}: allowed: one or two numbers, such as 200 or 200,100") from None
+    accuracy = ACCURACY if arguments.accuracy is None else arguments.accuracy
+    found = density(arguments.file, axes, arguments.time, bins, accuracy, comm)
+
+    def finish() -> None:
+        files = {}
+        if arguments.output is not None:
+            write(found, arguments.output)
+            files["file"] = arguments.output
+        if arguments.plot:
+            from mfpde.output.plot import plot_density
+
+            stem = (arguments.output or arguments.file).with_suffix("")
+            picture = stem.with_name(f"{stem.name}_{'_'.join(axes)}.png")
+            files["plot"] = plot_density(arguments.file, picture, [found])
+        print(report(found, files), flush=True)
+
+    on_first(comm, finish, share=False)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,107 @@
+"""A density on bins, and how users name its coordinates and its bins."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mfpde.errors import InputError
+
+Array = NDArray[np.float64]
+
+# Margin around the points, in their range; most bins of an axis.
+MARGIN, MOST_BINS = 0.03, 2048
+
+
+@dataclass(frozen=True)
+class Density:
+    """A density on bins.
+
+    Attributes:
+        axes: Names of its coordinates.
+        time: Of the training.
+        edges: Of the bins, one array an axis.
+        values: Averages over the bins, shape (bins of each axis).
+        lost_mass: What lies outside.
+        error: Estimated L1 error, given the run's mean field; nan where it is not known.
+        method: "interpolated", "followed" or "nodes": how the points were found.
+        points: How many.
+    """
+
+    axes: tuple[str, ...]
+    time: float
+    edges: tuple[Array, ...]
+    values: Array
+    lost_mass: float
+    error: float
+    method: str
+    points: int
+
+    @property
+    def mass(self) -> Array:
+        """Of each bin, shape (bins of each axis)."""
+        return self.values * volumes(self.edges)
+
+    def __str__(self) -> str:
+        return f"density of ({', '.join(self.axes)}) at t = {self.time:g}"
+
+
+def volumes(edges: Sequence[Array]) -> Array:
+    """Of the bins, shape (bins of each axis)."""
+    out = np.ones(())
+    for e in edges:
+        out = out[..., None] * np.diff(e)
+    return np.asarray(out)
+
+
+def coordinates(axes: Sequence[str], p: int, most: int = 2) -> tuple[int, ...]:
+    """Numbers of named coordinates in (a, v_1, ..., v_p, r).
+
+    Raises:
+        InputError: If there is no such coordinate, or one twice.
+    """
+    names = ["a", *(f"v{q + 1}" for q in range(p)), "r"]
+    for name in axes:
+        if name not in names:
+            raise InputError(f"axes: there is no {name!r}; allowed: one or two of {', '.join(names)}")
+    if not 1 <= len(axes) <= most or len(set(axes)) < len(axes):
+        raise InputError(f"axes: {','.join(axes)!r}; allowed: one or two different ones of {', '.join(names)}")
+    return tuple(names.index(name) for name in axes)
+
+
+def as_bins(bins: int | Sequence[int | Array], axes: int) -> list[int | Array]:
+    """A number of bins or their edges for each axis.
+
+    Raises:
+        InputError: If there are none, or too many.
+    """
+    given: list[Any] = [bins] * axes if isinstance(bins, int) else list(bins)
+    if len(given) == 1:
+        given = given * axes
+    if len(given) != axes:
+        raise InputError(f"bins: {len(given)} given for {axes} axes")
+    for k, value in enumerate(given):
+        if np.ndim(value) == 0 and not 1 <= value <= MOST_BINS:
+            raise InputError(f"bins: {value}; allowed: 1 to {MOST_BINS} for each axis")
+        if np.ndim(value):
+            given[k] = np.asarray(value, dtype=float)
+            if np.ndim(value) > 1 or len(given[k]) < 2 or not (np.diff(given[k]) > 0).all():
+                raise InputError("bins: edges must ascend")
+    return given
+
+
+def make_edges(given: Sequence[int | Array], points: Array) -> tuple[Array, ...]:
+    """Edges of the bins; where only their number is given, around points (axes, n)."""
+    found = []
+    for bins, x in zip(given, points, strict=True):
+        if isinstance(bins, np.ndarray):
+            found.append(bins)
+            continue
+        low, high = float(x.min()), float(x.max())
+        margin = max(MARGIN * (high - low), 1e-3 * max(abs(low), abs(high)), 1e-9)
+        if abs(low + high) < 0.02 * (high - low):  # symmetric, but for the choice of points
+            low, high = -max(-low, high), max(-low, high)
+        found.append(np.linspace(low - margin, high + margin, int(bins) + 1))
+    return tuple(found)

@@ -1,0 +1,153 @@
+"""Which map to draw a density by: the cheapest that is measured to be accurate.
+
+A few points of the initial law are followed by themselves in the run's own time steps; interpolation, and longer time
+steps, are held to them.  What moves by a share of a bin h takes at most twice that share of its mass to other bins, so
+
+    2 E min(1, sum over the axes |Theta_h - Theta| / h)
+
+bounds what a map's error changes of a picture, in L1.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from mpi4py import MPI
+from numpy.typing import NDArray
+
+from mfpde.density.maps import Direct, Interpolant, InY, Map, interpolant, matrix, refined, sizes, stacked
+from mfpde.density.passive import Passive, restricted
+from mfpde.density.points import GROUPS, Sampling, Slabs, sample, slabs
+from mfpde.density.run import Run
+from mfpde.evolution.lagrangian import Nodes
+
+Array = NDArray[np.float64]
+
+# Points that errors are measured at; slabs and points in each, where only y is interpolated; a map's share of the error.
+TRIALS, IN_Y_TRIALS, MAP_SHARE = 256, (16, 16), 0.5
+# Nodes of an interpolant that cost nothing to speak of, that are followed at most, and in a slab.
+FEW_NODES, MOST_NODES, MOST_IN_Y = 20_000, 300_000, 5_200
+# Points of a slab in a chunk.
+CHUNK = 200_000
+
+
+@dataclass(frozen=True)
+class Ruler:
+    """Measures by how many bins points are apart.
+
+    Attributes:
+        comm: Ranks that have to agree.
+        index: Coordinates of (A, X, R).
+        width: Of a bin in each of them.
+        accuracy: Wanted L1 error.
+    """
+
+    comm: MPI.Intracomm
+    index: tuple[int, ...]
+    width: Array
+    accuracy: float
+
+    def moved(self, one: Array, other: Array) -> float:
+        """Collective. An upper bound of the L1 distance between the pictures of equal masses at two sets of (A, X, R)."""
+        change = np.abs(one - other)[list(self.index)] / self.width[:, None]
+        return float(self.comm.allreduce(2 * np.minimum(1.0, change.sum(axis=0)).mean(), op=MPI.MAX))
+
+
+@dataclass(frozen=True)
+class Trial:
+    """Points that are followed by themselves to measure by.
+
+    Attributes:
+        nodes: At t = 0: TRIALS of the initial law, and then those of a coarse `Sampling` for the range.
+        start: a_0, r_0^2 and y of the first ones.
+        values: Where all of them are, shape (p + 2, n).
+    """
+
+    nodes: Nodes
+    start: tuple[Array, Array, Array]
+    values: Array
+
+    @property
+    def measured(self) -> Array:
+        return self.values[:, :TRIALS]
+
+
+def follow_trial(run: Run, time: float) -> Trial:
+    """Follows the trial points; without a mean field, they come from the snapshot."""
+    problem = run.problem
+    start = sample(problem, TRIALS)
+    outer = Sampling(2 * GROUPS, () if problem.w.is_point else (7,) * problem.p if problem.p < 3 else (4,) * problem.p)
+    parts = [part.nodes(problem.w.scale) for part in slabs(problem, outer, CHUNK)]
+    a = np.concatenate([start[0], *(part.a for part in parts)])
+    v = np.concatenate([problem.w.scale * start[2], *(part.v for part in parts)], axis=1)
+    r = np.concatenate([np.sqrt(start[1]), *(part.r for part in parts)])
+    nodes = Nodes(a, v, r, np.zeros(len(a)))
+    snapshot = run.snapshot(time)
+    if len(run.field.times):
+        values = stacked(Passive(problem, run.modes, run.field, time)(nodes))
+    elif snapshot is not None:
+        y = v / problem.w.scale if problem.w.scale else v
+        values = Interpolant(run.rules, snapshot.values).at(a, r**2, y)
+    else:
+        values = stacked(nodes)  # nothing has moved
+    return Trial(nodes, start, values)
+
+
+def choose_steps(run: Run, ruler: Ruler, time: float, trial: Trial) -> tuple[Passive, float]:
+    """Collective. As few time steps as follow the trial points well, and the error that they make."""
+    own = restricted(trial.nodes, slice(TRIALS))
+    if len(run.field.times):
+        for together in (6, 4, 3, 2):
+            passive = Passive(run.problem, run.modes, run.field, time, together)
+            error = ruler.moved(stacked(passive(own)), trial.measured)
+            if error <= ruler.accuracy / 20:
+                return passive, error
+    return Passive(run.problem, run.modes, run.field, time), 0.0
+
+
+def choose_map(run: Run, ruler: Ruler, time: float, trial: Trial, passive: Passive) -> tuple[Map, float]:
+    """Collective. The map to draw by, and the L1 error that it brings."""
+    problem = run.problem
+    snapshot = run.snapshot(time)
+    wanted, rules = MAP_SHARE * ruler.accuracy, run.rules
+    found = None if snapshot is None else Interpolant(rules, snapshot.values)
+    if not len(run.field.times):
+        if found is None:  # nothing has moved
+            return Direct(problem, passive), 0.0
+        return found, 2 * float(found.tails(ruler.index, ruler.width).sum())
+    first = True
+    while found is not None or sizes(rules) <= MOST_NODES:
+        if found is None:
+            found = interpolant(ruler.comm, problem, passive, rules)
+        error = ruler.moved(found.at(*trial.start), trial.measured)
+        if error <= (wanted if sizes(rules) > FEW_NODES else wanted / 10):
+            return found, error
+        tails = found.tails(ruler.index, ruler.width)
+        if not tails.any():
+            break
+        # Where there is much to spare, coarser: the next measurement says whether that was too much.
+        change = [1 if tail > tails.max() / 4 else -1 if tail < wanted / 50 and first else 0 for tail in tails]
+        rules, found, first = refined(problem, rules, change), None, False
+    own = run.rules
+    while not problem.w.is_point and sizes(own[2:]) <= MOST_IN_Y:
+        in_y = InY(problem, passive, own[2:])
+        error = ruler.moved(*_compare(run, in_y, time))
+        if error <= wanted:
+            return in_y, error
+        own = refined(problem, own, [0, 0, *[1] * problem.p])
+    return Direct(problem, passive), 0.0
+
+
+def _compare(run: Run, in_y: InY, time: float) -> tuple[Array, Array]:
+    """Points of a few slabs by interpolation in y, and as they are followed."""
+    problem = run.problem
+    a, square, y = (x[..., : IN_Y_TRIALS[0]] for x in sample(problem, TRIALS))
+    y = sample(problem, IN_Y_TRIALS[1])[2]
+    nodes = Slabs(a, square, tuple(rule.nodes for rule in in_y.rules), tuple(rule.weights for rule in in_y.rules), 1.0)
+    values = stacked(in_y.passive(nodes.nodes(problem.w.scale))).reshape(-1, len(a), *(len(rule) for rule in in_y.rules))
+    values = np.broadcast_to(values[:, :, None], (*values.shape[:2], y.shape[1], *values.shape[2:]))
+    for rule, x in zip(in_y.rules, y, strict=True):
+        values = np.einsum("kn,cskn...->csk...", matrix(rule, x), values)
+    start = Nodes(
+        np.repeat(a, y.shape[1]), np.tile(problem.w.scale * y, len(a)), np.repeat(np.sqrt(square), y.shape[1]), np.empty(0)
+    )
+    return values.reshape(len(values), -1), stacked(in_y.passive(start))

@@ -1,0 +1,185 @@
+"""The density of a run in one or two of (a, v_1, ..., v_p, r), on bins, with an estimate of its error.
+
+The law of the neurons at time t is the push-forward of the initial law by Theta(a_0, r_0, y) = (A, X, R): always defined,
+folds included, never negative, of mass 1.  Sub-cells of the initial law go where Theta takes them (`mfpde.density.points`,
+`maps`) and leave their mass on the bins (`grid`).  The L1 error that is stated for the run's own mean field is the sum of
+
+    sampling       half the L1 distance of the renderings of every second slab of sub-cells
+    smoothing      of the box in which a point's mass is spread
+    map            2 E min(1, sum over the axes |Theta_h - Theta| / h), h a bin, over points that are followed by themselves:
+                   what moves by a share of a bin takes at most twice that share of its mass to other bins
+
+Sub-cells are added until the sum is small enough or too many would be needed.  The map is interpolated between the nodes
+of a snapshot or of finer rules if the labels allow it, else in y alone, else every point is followed: what is cheapest
+among those that are measured to be accurate.
+"""
+
+from collections.abc import Sequence
+from math import inf, nan
+from pathlib import Path
+
+import numpy as np
+from mpi4py import MPI
+from numpy.typing import NDArray
+
+from mfpde.density.bins import MOST_BINS, Density, as_bins, coordinates, make_edges, volumes
+from mfpde.density.choice import CHUNK, Ruler, choose_map, choose_steps, follow_trial
+from mfpde.density.grid import Grid
+from mfpde.density.maps import Direct, InY, Map, sizes
+from mfpde.density.points import GROUPS, Sampling, slabs
+from mfpde.density.run import Run, read_run
+from mfpde.errors import InputError
+from mfpde.output.history import open_result
+from mfpde.parallel import on_first
+
+Array = NDArray[np.float64]
+
+# Wanted L1 error; most sub-cells that are drawn, and points that are followed.
+ACCURACY, MOST_DRAWN, MOST_FOLLOWED = 2e-2, 10_000_000, 500_000
+# Points to begin with; least sub-cells in each direction of y; how much more at once.
+START, LEAST, GROWTH = 400_000, 12, 8.0
+
+
+def density(
+    file: str | Path,
+    axes: Sequence[str] = ("a", "v1"),
+    time: float | None = None,
+    bins: int | Sequence[int | Array] = 200,
+    accuracy: float = ACCURACY,
+    comm: MPI.Intracomm = MPI.COMM_SELF,
+) -> Density:
+    """Collective. The density of a result file in one or two of its coordinates.
+
+    Args:
+        file: Written by `mfpde.solve`.
+        axes: Names of coordinates: a, v1, ..., r.
+        time: Of the training, up to where copies are averaged; by default the last one.
+        bins: Their number, or for each axis their number or their edges.
+        accuracy: Wanted L1 error.
+        comm: Ranks that divide the work.
+
+    Raises:
+        InputError: On all ranks, if the file holds no density, or not at this time or in these coordinates.
+    """
+    run = on_first(comm, lambda: _read(Path(file)))
+    if not isinstance(run, Run):
+        from mfpde.density.affine import affine_density
+
+        return on_first(comm, lambda: affine_density(Path(file), tuple(axes), time, bins))  # type: ignore[no-any-return]
+    return run_density(run, axes, time, bins, accuracy, comm)
+
+
+def _read(path: Path) -> Run | None:
+    with open_result(path) as file:
+        if "slices/snapshots" not in file and "field" not in file:
+            raise InputError(f"{str(path)!r} holds no density (no snapshot and no mean field)")
+        return read_run(file) if "resolution" in file else None
+
+
+def run_density(
+    run: Run,
+    axes: Sequence[str] = ("a", "v1"),
+    time: float | None = None,
+    bins: int | Sequence[int | Array] = 200,
+    accuracy: float = ACCURACY,
+    comm: MPI.Intracomm = MPI.COMM_SELF,
+) -> Density:
+    """Collective. The same of a run that has been read."""
+    index = coordinates(axes, run.problem.p)
+    time = run.at(time)
+    if not accuracy > 0:
+        raise InputError(f"accuracy {accuracy:g}: allowed: a positive number")
+    given = as_bins(bins, len(index))
+    trial = follow_trial(run, time)
+    edges = make_edges(given, trial.values[list(index)])
+    ruler = Ruler(comm, index, np.array([np.diff(e).min() for e in edges]), accuracy)
+    passive, following_error = choose_steps(run, ruler, time, trial)
+    chosen, map_error = choose_map(run, ruler, time, trial, passive)
+    picture = _Picture(run, ruler, edges)
+    method = {Direct: "followed", InY: "interpolated in y"}.get(type(chosen), "interpolated")
+    return picture.draw(chosen, tuple(axes), time, map_error + following_error, method)
+
+
+def _sampling(finest: tuple[int, ...], pairs: int, count: int) -> Sampling:
+    """About `count` points in at least `pairs` pairs of slabs, and in more if they are more than the finest sub-cells need."""
+    if not finest:
+        return Sampling(count // 2, ())
+    share = min(1.0, (count / (2 * pairs * np.prod(finest))) ** (1 / len(finest)))
+    cells = tuple(max(2, int(n * share)) for n in finest)
+    return Sampling(max(pairs, GROUPS, count // (2 * int(np.prod(cells))) if share == 1.0 else 0), cells)
+
+
+class _Picture:
+    """Draws sub-cells on bins until the error is small enough.
+
+    Args:
+        run: To draw.
+        ruler: Its coordinates, and the wanted error.
+        edges: Of the bins.
+    """
+
+    def __init__(self, run: Run, ruler: Ruler, edges: tuple[Array, ...]) -> None:
+        self.run, self.edges = run, edges
+        self.comm, self.index, self.width, self.accuracy = ruler.comm, ruler.index, ruler.width, ruler.accuracy
+
+    def finest(self, at: Map) -> tuple[int, ...]:
+        """Collective. Sub-cells in each direction of y of which about two come to a bin that their images cross."""
+        problem = self.run.problem
+        if problem.w.is_point:
+            return ()
+        p = problem.p
+        part = slabs(problem, Sampling(GROUPS, ({1: 65, 2: 17, 3: 9}[p],) * p), CHUNK)
+        wanted = []
+        for q in range(p):
+            paths = []
+            for some in part:
+                x = at(some, self.index)
+                step = np.abs(np.diff(x, axis=2 + q)) / self.width.reshape(-1, *[1] * (x.ndim - 1))
+                weight = some.weight.sum(axis=q)
+                paths.append(float((step.max(axis=0).mean(axis=0).sum(axis=q) * weight).sum() / some.share))
+            wanted.append(max(LEAST, int(2 * np.mean(paths))))
+        return tuple(self.comm.bcast(wanted))
+
+    def draw(self, at: Map, axes: tuple[str, ...], time: float, known_error: float, method: str) -> Density:
+        """Collective. Renders, and refines what the error comes from: slabs, and sub-cells of y up to the finest useful."""
+        finest_cells, finest_parts = self.finest(at), max(1, MOST_BINS // max(len(e) - 1 for e in self.edges))
+        parts = min(4 if finest_cells else 8, finest_parts)
+        most = MOST_FOLLOWED if isinstance(at, Direct) else MOST_DRAWN
+        most_pairs = MOST_FOLLOWED // (2 * sizes(at.rules)) if isinstance(at, InY) else most
+        least = min(most_pairs, 100 if finest_cells else 2000)
+        sampling = _sampling(finest_cells, least, min(START, most))
+        while True:
+            mass, lost, apart, smoothing = self._render(at, sampling, parts)
+            error = apart + smoothing + known_error
+            if error <= self.accuracy:
+                break
+            finer = 2 if smoothing > self.accuracy / 3 and 2 * parts <= finest_parts else 1
+            factor = max(float(finer), min(GROWTH, 2.5 * apart / self.accuracy))
+            more = sampling
+            if factor > 1.2 and sampling.count < most:
+                full = np.prod(sampling.cells) >= np.prod(finest_cells)
+                pairs = min(most_pairs, int(sampling.pairs * (factor if full else factor**0.5)))
+                more = _sampling(finest_cells, pairs, min(most, int(sampling.count * factor)))
+            if finer == 1 and more.count < 1.2 * sampling.count:
+                break
+            sampling, parts = more if more.count > sampling.count else sampling, parts * finer
+        return Density(axes, time, self.edges, mass / volumes(self.edges), lost, error, method, sampling.count)
+
+    def _render(self, at: Map, sampling: Sampling, parts: int) -> tuple[Array, float, float, float]:
+        """Collective. Mass on the bins, mass outside, half the distance of the two halves, and what smoothing changes."""
+        halves = [Grid(self.edges, parts) for _ in range(2)]
+        for number, part in enumerate(slabs(self.run.problem, sampling, CHUNK)):
+            if number % self.comm.size == self.comm.rank:
+                x = at(part, self.index).reshape(len(self.index), -1)
+                halves[part.half].deposit(x, part.weight.ravel())
+        for half in halves:
+            total = np.empty_like(half.raw)
+            self.comm.Allreduce(half.raw, total)
+            half.add(total)
+        one, other = (half.mass for half in halves)
+        mass = one + other
+        share = [float(half.raw.sum()) or inf for half in halves]
+        apart = 0.5 * float(np.abs(one / share[0] - other / share[1]).sum()) if inf not in share else nan
+        outside = float(sum(half.raw.sum() for half in halves)) - float(mass.sum())
+        halves[0].add(halves[0].raw + halves[1].raw)
+        return mass, max(0.0, outside), apart, halves[0].smoothing

@@ -1,0 +1,169 @@
+"""Neurons of no mass in a known mean field: any point of the initial law, followed after the run.
+
+    v' = -xi_w A grad_v Psi(v, R),   A' = -xi_a Psi(v, R),   R' = -xi_w A dPsi/dr(v, R),   Psi = sum_i (m_i(t) - h_i) phi_i
+    (log D)' = -xi_w A (Laplace_v Psi + d^2 Psi / dr^2)(v, R),    D = det d(A, X, R) / d(a_0, v_0, r_0)           (F3)
+
+The moments that couple neurons to one another are known, so every point is on its own: in blocks that fit a processor's
+cache, on any rank.  Time steps are those of the run, several at a time where that is accurate enough, by the Runge-Kutta
+method of order 8 of Dormand and Prince; each stage of a training has its activation and its learning rates.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from itertools import pairwise
+
+import numpy as np
+from mpi4py import MPI
+from numpy.typing import NDArray
+from scipy.integrate import DOP853
+
+from mfpde.density.field import MeanField
+from mfpde.errors import RunError
+from mfpde.evolution.lagrangian import Nodes
+from mfpde.features.features import Cloud, Features, Velocity
+from mfpde.features.modes import Modes
+from mfpde.problem.problem import Problem
+from mfpde.problem.stages import Stage
+
+Array = NDArray[np.float64]
+
+# Points in a block: twelve stages of a step stay in the second-level cache.
+BLOCK = 4096
+# Share of a step that its ends are shunned by.
+INSIDE = 1e-12
+_A, _B, _C = DOP853.A, DOP853.B, DOP853.C
+
+
+@dataclass(frozen=True)
+class Leg:
+    """One time step and its coefficients, the same for all points.
+
+    Attributes:
+        stage: Of the training.
+        features: Of its activation.
+        time, length: Of the step, `time` since the start of the stage.
+        residual: m - h at the times of the Runge-Kutta method's twelve stages, shape (12, modes).
+        rates: xi_a and xi_w there.
+        reset: Whether a starts again at 0 before the step.
+    """
+
+    stage: Stage
+    features: Features
+    time: float
+    length: float
+    residual: Array
+    rates: tuple[tuple[float, float], ...]
+    reset: bool = False
+
+
+class Passive:
+    """Follows points of the initial law through the stages that have a density.
+
+    Args:
+        problem: With its stages.
+        modes: Of the run.
+        field: m(t).
+        end: Up to when.
+        together: How many of the run's time steps make one here.
+        stops: Times at which `along` gives the state, ascending; `end` if not given.
+    """
+
+    def __init__(
+        self, problem: Problem, modes: Modes, field: MeanField, end: float, together: int = 1, stops: Sequence[float] = ()
+    ) -> None:
+        self.problem, self.modes = problem, modes
+        self.stops = tuple(stops) or (end,)
+        self.legs: list[list[Leg]] = []
+        target = modes.target_coefficients(problem.target)
+        features: dict[str, Features] = {}
+        before = 0.0
+        for stop in self.stops:
+            legs: list[Leg] = []
+            for stage in problem.stages:
+                start, finish = max(before, stage.start), min(stop, stage.start + stage.duration)
+                if finish <= start:
+                    continue
+                if stage.activation.text not in features:
+                    features[stage.activation.text] = Features(MPI.COMM_SELF, modes, stage.activation)
+                knots = field.knots(start, finish)
+                for k, (low, high) in enumerate(pairwise(_ends(knots, together, stage))):
+                    length = knots[high] - knots[low]
+                    # Where a step ends or a rate breaks, the limits from inside.
+                    times = np.clip(_C[: len(_B)], INSIDE, 1 - INSIDE) * length + knots[low]
+                    residual = np.array([field(t, t) - target for t in times])
+                    rates = tuple(stage.rates(t - stage.start) for t in times)
+                    reset = k == 0 and stage.reset_a and start == stage.start
+                    where = features[stage.activation.text]
+                    legs.append(Leg(stage, where, knots[low] - stage.start, length, residual, rates, reset))
+            self.legs.append(legs)
+            before = stop
+
+    def __call__(self, start: Nodes) -> Nodes:
+        """The points at the last stop."""
+        return self.along(start)[-1]
+
+    def along(self, start: Nodes) -> list[Nodes]:
+        """The points at every stop."""
+        return [nodes for nodes, _ in self._states(start, False)]
+
+    def with_determinant(self, start: Nodes) -> list[tuple[Nodes, Array]]:
+        """The points at every stop, and log D there, shape (n,)."""
+        return self._states(start, True)
+
+    def _states(self, start: Nodes, determinant: bool) -> list[tuple[Nodes, Array]]:
+        p, n = start.v.shape
+        out = [np.empty((p + 2 + determinant, n)) for _ in self.stops]
+        for first in range(0, n, BLOCK):
+            part = slice(first, min(first + BLOCK, n))
+            rows = (start.a[None, part], start.v[:, part], start.r[None, part])
+            state = np.concatenate((*rows, np.zeros((int(determinant), rows[0].shape[1]))))
+            for legs, place in zip(self.legs, out, strict=True):
+                for leg in legs:
+                    state = _step(leg, state, p)
+                place[:, part] = state
+        return [(Nodes(z[0], z[1 : p + 1], z[p + 1], start.weight), z[p + 2] if determinant else np.empty(0)) for z in out]
+
+
+def _ends(knots: Array, together: int, stage: Stage) -> list[int]:
+    """Which of the knots end a step here: every so many, and all where a rate breaks."""
+    slack = 1e-9 * stage.duration
+    breaks = [k for k, t in enumerate(knots) if any(abs(t - stage.start - at) <= slack for at in stage.breaks)]
+    found: list[int] = []
+    for low, high in pairwise(sorted({0, *breaks, len(knots) - 1})):
+        found += range(low, high, together)
+    return [*found, len(knots) - 1]
+
+
+def _step(leg: Leg, state: Array, p: int) -> Array:
+    """One step of all points of a block, shape (p + 2, n), or (p + 3, n) with log D."""
+    if leg.reset:
+        state = np.concatenate((np.zeros_like(state[:1]), state[1:]))
+    while True:
+        rates = np.empty((len(_B), *state.shape))
+        flat = rates.reshape(len(_B), -1)
+        largest = 0.0
+        for s in range(len(_B)):
+            now = state if s == 0 else state + (leg.length * (_A[s, :s] @ flat[:s])).reshape(state.shape)
+            largest = max(largest, float((now[1 : p + 2] ** 2).sum(axis=0).max(initial=0.0)))
+            _rates(leg, s, now, rates[s], p)
+        if not np.isfinite(largest):
+            raise RunError(f"a point of the density is no longer finite at t = {leg.stage.start + leg.time:.6g}")
+        if not leg.features.cover(largest):
+            return np.asarray(state + (leg.length * (_B @ flat)).reshape(state.shape))
+
+
+def _rates(leg: Leg, s: int, state: Array, out: Array, p: int) -> None:
+    """The time derivative at the s-th stage of the Runge-Kutta method."""
+    a, v, r = state[0:1], state[1 : p + 1][None], state[p + 1 : p + 2]
+    cloud = Cloud(np.ones(state.shape[1]), a, v, r)
+    velocity = Velocity(out[0:1], out[1 : p + 1][None], out[p + 1 : p + 2])
+    leg.features.velocities(cloud, leg.residual[s], leg.rates[s], velocity)
+    if len(out) > p + 2:
+        leg.features.divergence(cloud, leg.residual[s], leg.rates[s][1], out[p + 2 : p + 3])
+    for term in leg.stage.terms:
+        term.add(leg.time + _C[s] * leg.length, (a, v, r), (velocity.a, velocity.v, velocity.r))
+
+
+def restricted(nodes: Nodes, part: slice) -> Nodes:
+    """Some of the points."""
+    return replace(nodes, a=nodes.a[part], v=nodes.v[:, part], r=nodes.r[part], weight=nodes.weight[part])

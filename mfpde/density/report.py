@@ -1,0 +1,43 @@
+"""What `python -m mfpde.density` writes and says."""
+
+from math import isnan
+from pathlib import Path
+
+import h5py
+
+from mfpde.density.bins import Density
+from mfpde.errors import InputError
+from mfpde.progress import table
+
+
+def write(density: Density, path: Path) -> None:
+    """Writes a density as HDF5.
+
+    Raises:
+        InputError: If the file cannot be written.
+    """
+    try:
+        with h5py.File(path, "w") as file:
+            group = file.create_group("density")
+            group["values"] = density.values
+            for k, edges in enumerate(density.edges):
+                group[f"edges_{k}"] = edges
+            about = {"axes": ",".join(density.axes), "time": density.time, "lost_mass": density.lost_mass, "error": density.error}
+            file.attrs.update(program="mfpde", **about)
+            group.attrs.update(about)
+    except OSError as error:
+        raise InputError(f"cannot write {str(path)!r}: {error}") from None
+
+
+def report(density: Density, files: dict[str, Path]) -> str:
+    """The table that the command prints."""
+    known = "not known: no interpolation between the labels of the affine frame"
+    rows = [
+        ("density of", f"({', '.join(density.axes)}) at t = {density.time:g}"),
+        ("bins", " x ".join(str(n) for n in density.values.shape)),
+        ("L1 error", known if isnan(density.error) else f"{density.error:.1e} (estimated, given the run's mean field)"),
+        ("lost mass", f"{density.lost_mass:.1e}"),
+        ("points", f"{density.points}, {density.method}"),
+        *((name, str(path)) for name, path in files.items()),
+    ]
+    return table(rows)

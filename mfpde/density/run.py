@@ -1,0 +1,134 @@
+"""What a result file holds of a run's neurons: the problem, the mean field, the rules of the elements, the snapshots."""
+
+import tomllib
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from mfpde.density.field import POINTS, MeanField
+from mfpde.elements.rules import Rule, gauss_rule
+from mfpde.errors import InputError
+from mfpde.features.modes import Modes, hermite_modes
+from mfpde.problem.laws.normal import Normal
+from mfpde.problem.problem import Problem, build_problem
+from mfpde.problem.sections import Config
+
+Array = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """The fields of one snapshot, on the tensor product of the rules: shape (p + 2, labels of a, of r, y_1, ..., y_p)."""
+
+    time: float
+    values: Array
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run of the elements that follow the flow.
+
+    Attributes:
+        problem: That was solved.
+        modes: The Hermite truncation.
+        field: m(t); without steps where the run kept none.
+        rules: Of a_0, r_0^2 and every direction of y.
+        snapshots: Of the neurons.
+    """
+
+    problem: Problem
+    modes: Modes
+    field: MeanField
+    rules: tuple[Rule, ...]
+    snapshots: tuple[Snapshot, ...]
+
+    @property
+    def end(self) -> float:
+        """Up to when the density is known."""
+        last = self.snapshots[-1].time if self.snapshots else 0.0
+        return min(density_end(self.problem), max(self.field.end, last))
+
+    def snapshot(self, time: float) -> Snapshot | None:
+        """The snapshot at a time, if there is one."""
+        slack = 1e-9 * max(self.end, 1e-300)
+        return next((snapshot for snapshot in self.snapshots if abs(snapshot.time - time) <= slack), None)
+
+    def at(self, time: float | None) -> float:
+        """The time, by default the last one.
+
+        Raises:
+            InputError: If the density is not known then.
+        """
+        if time is None:
+            return self.end
+        if not len(self.field.times) and self.snapshot(time) is None and any(self.problem.stages[0].trains):
+            known = ", ".join(f"{snapshot.time:g}" for snapshot in self.snapshots)
+            raise InputError(
+                f"time {time:g}: the file has no mean field (written with -ts_* options); allowed: {known or 'none'}"
+            )
+        if not 0 <= time <= self.end * (1 + 1e-9):
+            raise InputError(f"time {time:g}: allowed: from 0 to {self.end:g}, while there is a density")
+        return min(time, self.end)
+
+
+def density_end(problem: Problem) -> float:
+    """Until copies of neurons are averaged there is a density of single ones."""
+    for stage in problem.stages:
+        if stage.average > 1 or stage.by_moments:
+            return stage.start
+    return problem.stages[-1].start + problem.stages[-1].duration
+
+
+def read_run(file: Any) -> Run:
+    """The run of an open result file.
+
+    Raises:
+        InputError: If it holds no density of this kind.
+    """
+    if "resolution" not in file:
+        raise InputError(f"{file.filename!r} holds no elements that follow the flow")
+    problem = read_problem(file)
+    alpha, radial = file["modes/alpha"][:], file["modes/radial"][:]
+    modes = hermite_modes(problem.p, int((alpha.sum(axis=1) + 2 * radial).max()), int(radial.max()), problem.d)
+    if len(modes) != len(radial):
+        raise InputError(f"{file.filename!r} was written for other modes than this version knows")
+    names = ["a", "squared_radius", *(f"y{q + 1}" for q in range(problem.p))]
+    laws = [problem.a, problem.w.squared_radius, *[Normal(0.0, 1.0)] * problem.p]
+    rules = tuple(_rule(file["resolution"], name, law) for name, law in zip(names, laws, strict=True))
+    if problem.w.is_point:
+        point = Rule(np.zeros(1), np.ones(1), np.array([-np.inf, np.inf]), (1,), smooth=False)
+        rules = (*rules[:2], *[point] * problem.p)
+    snapshots = file.get("slices/snapshots", {})
+    return Run(problem, modes, _field(file, modes), rules, tuple(_snapshot(snapshots[name], rules) for name in sorted(snapshots)))
+
+
+def read_problem(file: Any) -> Problem:
+    """The problem of an open result file."""
+    return build_problem(msgspec.convert(tomllib.loads(file.attrs["config"]), Config))
+
+
+def _rule(group: Any, name: str, law: Any) -> Rule:
+    return gauss_rule(law, group[f"{name}_counts"][:].tolist(), group[f"{name}_edges"][1:-1].tolist())
+
+
+def _field(file: Any, modes: Modes) -> MeanField:
+    if "field" not in file:
+        return MeanField(np.empty((0, POINTS)), np.empty((0, POINTS, len(modes))))
+    return MeanField(file["field/time"][:], file["field/moments"][:])
+
+
+def _snapshot(group: Any, rules: tuple[Rule, ...]) -> Snapshot:
+    X = np.moveaxis(group["X"][:], -1, 0)
+    return Snapshot(float(group["time"][()]), np.array([_tensor(x, rules) for x in (group["A"][:], *X, group["R"][:])]))
+
+
+def _tensor(values: Array, rules: tuple[Rule, ...]) -> Array:
+    """From (labels, cells, nodes of a cell) to the tensor product of the rules' nodes."""
+    labels, y = rules[:2], rules[2:]
+    p = len(y)
+    shape = [len(rule) for rule in labels] + [len(rule.counts) for rule in y] + [rule.counts[0] for rule in y]
+    order = [0, 1, *(axis for q in range(p) for axis in (2 + q, 2 + p + q))]
+    return values.reshape(shape).transpose(order).reshape([len(rule) for rule in rules])
