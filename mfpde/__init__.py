@@ -1,12 +1,16 @@
 """Finite elements for the mean-field (infinite-width) training dynamics of two-layer neural networks.
 
     import mfpde
-    from mpi4py import MPI
 
-    config = mfpde.load("staircase.toml", ["input.dimension=1000"])     # or load(None): the shipped example
-    problem = mfpde.build_problem(config)
-    summary = mfpde.solve(MPI.COMM_WORLD, config, problem)              # writes config.output.file
-    history = mfpde.read_history(config.output.file)                    # history.times, history.loss, ...
+    result = mfpde.run("staircase.toml", dimension=1000)        # a file, a dict of its sections, or keywords alone
+    result.time, result.loss, result.error                      # arrays; also coefficients, density(axes), to_xarray()
+    result.plot("loss.png")
+    result.save("staircase.h5")
+
+Runs
+    run               solves a problem, on all ranks, and writes no file unless asked
+    open              the same result of a file that was written before
+    Result            what both return
 
 What a run is made of
     load              the configuration of a TOML file, with overrides "section.key=value"
@@ -47,6 +51,9 @@ if TYPE_CHECKING:
     from mfpde.problem.config import load as load
     from mfpde.problem.problem import build_problem as build_problem
     from mfpde.problem.target import parse_target as parse_target
+    from mfpde.results import Result as Result
+    from mfpde.results import open as open
+    from mfpde.results import run as run
     from mfpde.solve import solve as solve
 
 __version__ = "0.1.0"
@@ -61,14 +68,17 @@ if importlib.util.find_spec("dolfinx_solver") is not None:
 
 # Loaded at first use: PETSc must have its options before what uses it is imported.
 _PUBLIC = {
+    "Result": "mfpde.results",
     "build_problem": "mfpde.problem.problem",
     "characteristics": "mfpde.particles.characteristics",
     "integrate": "mfpde.evolution.integrate",
     "learnability": "mfpde.learnability",
     "load": "mfpde.problem.config",
+    "open": "mfpde.results",
     "parse_activation": "mfpde.problem.activation",
     "parse_target": "mfpde.problem.target",
     "read_history": "mfpde.output.history",
+    "run": "mfpde.results",
     "solve": "mfpde.solve",
     "start_flow": "mfpde.evolution.start",
 }

@@ -13,6 +13,7 @@ from typing import Any
 import mfpde
 from mfpde.errors import InputError, RunError, one_line
 from mfpde.parallel import on_first
+from mfpde.progress import speak
 
 
 def run_command(parser: argparse.ArgumentParser, body: Callable[[Any, argparse.Namespace], None]) -> int:
@@ -38,6 +39,10 @@ def run_command(parser: argparse.ArgumentParser, body: Callable[[Any, argparse.N
 
         def checked() -> None:
             check_options(petsc_options)
+            quiet, log = getattr(arguments, "quiet", False), getattr(arguments, "log", None)
+            on_first(comm, lambda: speak(0, quiet, log))
+            if comm.rank > 0:
+                speak(comm.rank, quiet, log)
             body(comm, arguments)
 
         status, message = outcome(checked)
@@ -114,6 +119,8 @@ def config_parser(module: str, description: str) -> argparse.ArgumentParser:
     parser.add_argument(
         "--set", action="append", default=[], metavar="SECTION.KEY=VALUE", help="overrides a key; may be repeated"
     )
+    parser.add_argument("--quiet", action="store_true", help="say nothing but warnings and errors")
+    parser.add_argument("--log", type=Path, metavar="FILE", help="append what is said, with its time, to a file")
     parser.add_argument("--version", action="version", version=mfpde.__version__)
     return parser
 

@@ -14,43 +14,69 @@ def main() -> int:
     parser = argparse.ArgumentParser(
         prog="python -m mfpde.compare",
         description="Compare the loss and the Hermite coefficients of results of mfpde.solve and mfpde.particles with the first.",
-        epilog="Two curves are compared at the records of the one that has fewer; the other is interpolated there, by a cubic "
+        epilog="A file that is no HDF5 file is read as text: two columns, time and loss, or a third with the error of the loss, "
+        "such as a run of your own; time is steps times the learning rate, with the gradient of each of N neurons times N. Two "
+        "curves are compared at the records of the one that has fewer; the other is interpolated there, by a cubic "
         "spline if its records are dense enough, else by straight lines. The last column estimates the error of doing so.",
     )
-    parser.add_argument("files", nargs="+", type=Path, metavar="FILE.h5")
+    parser.add_argument("files", nargs="+", type=Path, metavar="FILE")
     parser.add_argument("--output", type=Path, default=Path("compare.png"), metavar="PICTURE.png")
     return run_command(parser, lambda comm, arguments: on_first(comm, lambda: _compare(arguments)))
 
 
 def _compare(arguments: argparse.Namespace) -> Any:
+    import h5py
+
     from mfpde.errors import InputError
     from mfpde.output.comparison import plot_comparison
-    from mfpde.output.history import difference, probe, read_history
+    from mfpde.output.history import difference, probe, read_history, read_text
     from mfpde.output.paths import check_picture
     from mfpde.progress import text_table
 
     if len(arguments.files) < 2:
         raise InputError("compare: one file; allowed: two or more")
     check_picture(arguments.output, "--output")
-    for path in filter(Path.is_file, arguments.files):
-        probe(path)
-    first, *others = histories = [read_history(path) for path in arguments.files]
+    histories = []
+    for path in arguments.files:
+        if path.is_file() and path.suffix in TEXT and not h5py.is_hdf5(path):
+            histories.append(read_text(path))
+            continue
+        if path.is_file():
+            probe(path)
+        histories.append(read_history(path))
+    first, *others = histories
     differences = [difference(other, first) for other in others]
     head = [f"against {first.path}", "max |dE|", "L2 of dE", "max |dm|", "L2 of dm", "interpolation"]
     rows = [
         [
             str(other.path),
-            *(f"{x:.2e}" for x in (d.max_loss, d.l2_loss, d.max_coefficients, d.l2_coefficients)),
+            *("" if x != x else f"{x:.2e}" for x in (d.max_loss, d.l2_loss, d.max_coefficients, d.l2_coefficients)),
             f"{d.interpolation:.0e}" if d.interpolation else "none",
         ]
         for other, d in zip(others, differences, strict=True)
     ]
     print(text_table(head, rows))
+    for other, d in zip(others, differences, strict=True):
+        print(_verdict(other.path, first.path, d, [h.path for h in (first, other) if h.error is None]))
     for history in histories:
         if not history.complete:
             print(f"{history.path} is still running, or ended early")
     print(f"drawn to {plot_comparison(histories, differences, arguments.output)}", flush=True)
 
+
+def _verdict(one: Path, other: Path, difference: Any, silent: list[Path]) -> str:
+    """Whether two results differ by more than their errors."""
+    if difference.error is None:
+        return f"{one} and {other}: neither says what its error is"
+    known = f" ({', '.join(map(str, silent))} says nothing of its own)" if silent else ""
+    if difference.excess > 1:
+        worst = float(difference.times[(abs(difference.loss) / (difference.error + difference.interpolation + 1e-300)).argmax()])
+        return f"{one} differs from {other} by {difference.excess:.2g} times their errors{known}, most at t = {worst:.4g}"
+    return f"{one} agrees with {other} within their errors{known}: at most {difference.excess:.2g} times"
+
+
+# Suffixes of files that may be text.
+TEXT = ("", ".txt", ".dat", ".csv", ".tsv")
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -28,6 +28,7 @@ from mpi4py import MPI
 
 from mfpde.errors import InputError
 from mfpde.parallel import on_first
+from mfpde.progress import LOG
 
 # Contraction to fused multiply-adds and no errno: fast, and still free of reassociation, so sums keep their order.
 FLAGS = ("-std=gnu11", "-O3", "-march=native", "-ffp-contract=fast", "-fno-math-errno", "-fno-trapping-math", "-Wno-psabi")
@@ -106,6 +107,8 @@ def _build(path: Path, name: str, code: str, declarations: str, macros: Mapping[
     compiler = (os.environ.get("CC") or sysconfig.get_config_var("CC") or "cc").split()[0]
     if shutil.which(compiler) is None:
         raise InputError(f"the C compiler {compiler!r} was not found: install one (Debian: apt-get install gcc), or set CC")
+    sizes = ", ".join(f"{name} = {value}" for name, value in sorted(macros.items()))
+    LOG.info(f"compiling {name.rpartition('_')[0].lstrip('_')}.c for {sizes}: some seconds, once")
     ffi = FFI()
     ffi.cdef(declarations)
     ffi.set_source(name, code, define_macros=sorted(macros.items()), extra_compile_args=list(FLAGS))

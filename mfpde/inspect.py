@@ -68,9 +68,13 @@ def _report(file: Any) -> str:
         ("dimension d", f"{file.attrs['dimension']:g}"),
         ("state", "complete" if file.attrs["complete"] else "running, or ended early"),
         ("records", f"{len(t)}, t = {t[0]:g} to {t[-1]:g}"),
-        ("loss", f"{loss[0]:.10g} -> {loss[-1]:.10g}"),
+        ("loss", _loss(file, loss)),
         ("mass error", f"{np.abs(history['mass'][:] - 1).max():.1e}"),
     ]
+    made = [f"{file.attrs['date']}, " if "date" in file.attrs else "", f"mfpde {file.attrs.get('version', '')}"]
+    made += [f" ({str(file.attrs['commit'])[:12]})" if "commit" in file.attrs else ""]
+    made += [f", {file.attrs['ranks']} rank{'s' * (int(file.attrs['ranks']) > 1)}" if "ranks" in file.attrs else ""]
+    rows.append(("made", "".join(made)))
     if "method" in file.attrs:
         rows.append(("method", f"{file.attrs['method']} (mfpde.particles), repeats: {len(file.get('repeats', '1'))}"))
     else:
@@ -79,6 +83,19 @@ def _report(file: Any) -> str:
 
         rows += [(name, f"at most {history[name][:].max():.2e}") for name in indicators() if name in history]
     return "\n\n".join((table(rows), _coefficients(file), _contents(file), "configuration\n" + file.attrs["config"].rstrip()))
+
+
+def _loss(file: Any, loss: Any) -> str:
+    """First and last loss, with the digits that their errors leave."""
+    from mfpde.digits import credible
+
+    if "error/estimate" in file and file["error/estimate"].shape == loss.shape:
+        error, note = file["error/estimate"][:], ""
+    elif "history/loss_low" in file:
+        error, note = (file["history/loss_high"][:] - file["history/loss_low"][:]) / 2, "     (95% interval of the mean)"
+    else:
+        return f"{loss[0]:.10g} -> {loss[-1]:.10g}     (error not estimated)"
+    return f"{credible(loss[0], error[0])} -> {credible(loss[-1], error[-1])}{note}"
 
 
 def _coefficients(file: Any, most: int = 8) -> str:

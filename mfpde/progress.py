@@ -1,19 +1,49 @@
-"""A progress bar on rank 0's terminal, and the table that closes a run."""
+"""What rank 0 says while a run goes on, a bar on a terminal and lines elsewhere, and the table that closes it."""
 
+import logging
 import os
 import sys
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+from mfpde.errors import InputError
+
+# Said by a command that is not --quiet, and written to --log FILE; a program that uses the package may listen, too.
+LOG = logging.getLogger("mfpde")
+# Lines on how far a run is: a bar takes their place on a terminal.
+PACE = logging.getLogger("mfpde.pace")
+# Seconds between two of those.
+EVERY = 30.0
+Told = Callable[[float, float | None, int], None]
+
+
+class _State:
+    """What a command was told."""
+
+    quiet = False
+
 
 class Progress:
-    """A bar over the training time with the loss, the step and an estimate of what remains; silent if not a terminal."""
+    """How far a run is, said by rank 0: a bar on a terminal, else a line every 30 s.
 
-    def __init__(self, rank: int, final_time: float) -> None:
+    Args:
+        rank: Of this process.
+        final_time: Of the run.
+        shown: True for a bar wherever standard error goes, False for silence, a function of (time, loss or None, steps) that
+            is told of every step instead; None for the usual.
+    """
+
+    def __init__(self, rank: int, final_time: float, shown: "bool | Told | None" = None) -> None:
         self._bar: Any = None
-        if rank == 0 and _on_terminal():
+        self._told = shown if callable(shown) and rank == 0 else None
+        self._speaks = rank == 0 and not callable(shown) and shown is not False
+        self._final, self._started = final_time, time.monotonic()
+        self._last, self._begun = self._started, (0.0, self._started)
+        if self._speaks and (shown or (on_terminal() and not _State.quiet)):
             from tqdm import tqdm
 
             form = "t = {n:.4g}/{total:g} {bar} {percentage:3.0f}%{postfix}  {elapsed}<{remaining}"
@@ -26,22 +56,128 @@ class Progress:
         if self._bar is not None:
             self._bar.close()
 
-    def update(self, time: float, loss: float | None, steps: int) -> None:
-        """Moves the bar to `time`."""
+    def update(self, when: float, loss: float | None, steps: int) -> None:
+        """The run has come to the time `when`."""
+        if self._told is not None:
+            self._told(when, loss, steps)
         if self._bar is not None:
             shown = "" if loss is None else f"E = {loss:.4g}, "
             self._bar.set_postfix_str(f"{shown}step {steps}", refresh=False)
-            self._bar.update(time - self._bar.n)
+            self._bar.update(when - self._bar.n)
+        now = time.monotonic()
+        if when < self._begun[0]:  # another run of the same training begins
+            self._begun = (when, now)
+        if self._speaks and now - self._last >= EVERY:
+            self._last = now
+            PACE.info(self._line(when, loss, steps, now))
+
+    def _line(self, when: float, loss: float | None, steps: int, now: float) -> str:
+        start, since = self._begun
+        left = (now - since) * (self._final - when) / (when - start) if when > start else float("inf")
+        shown = "" if loss is None else f", E = {loss:.6g}"
+        remains = f"about {duration(left)} left" if left < float("inf") else "no end in sight"
+        return f"t = {when:.4g} of {self._final:g}{shown}, step {steps}, {duration(now - self._started)} so far, {remains}"
+
+
+class Heartbeat:
+    """A line now and then from what has no progress of its own, such as studies."""
+
+    last = 0.0
+
+    @classmethod
+    def beat(cls, text: Callable[[], str]) -> None:
+        """Says `text` if nothing was said for 30 s."""
+        now = time.monotonic()
+        cls.last = cls.last or now
+        if now - cls.last >= EVERY:
+            cls.last = now
+            PACE.info(text())
+
+
+def memory() -> int:
+    """Bytes that this process holds."""
+    try:
+        return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+    except (OSError, ValueError, IndexError):
+        import resource
+
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+
+
+def duration(seconds: float) -> str:
+    """45 s, 12 min, 3 h 20 min."""
+    if seconds < 100:
+        return f"{seconds:.0f} s"
+    minutes = round(seconds / 60)
+    return f"{minutes} min" if minutes < 100 else f"{minutes // 60} h {minutes % 60} min"
+
+
+class _Lines(logging.Handler):
+    """Writes lines to standard output, above the bar if there is one; a reader that has left is no error."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        text = f"mfpde: {record.getMessage()}"
+        with suppress(OSError, ValueError):
+            if "tqdm" in sys.modules:
+                sys.modules["tqdm"].tqdm.write(text, file=sys.stdout)
+            else:
+                print(text)
+            sys.stdout.flush()
+
+
+def speak(rank: int, quiet: bool, log: Path | None) -> None:
+    """What a command says while it runs, from now on and by rank 0: on standard output, and in a file.
+
+    Args:
+        rank: Of this process.
+        quiet: Whether nothing is said on standard output.
+        log: Of all lines, with their dates; appended to.
+
+    Raises:
+        InputError: If the file cannot be written.
+    """
+    _State.quiet = quiet
+    for handler in list(LOG.handlers):
+        LOG.removeHandler(handler)
+        handler.close()
+    if rank > 0 or (quiet and log is None):
+        LOG.setLevel(logging.CRITICAL)
+        return
+    LOG.setLevel(logging.INFO)
+    LOG.propagate = False
+    if not quiet:
+        lines = _Lines()
+        lines.addFilter(lambda record: record.name != PACE.name or not on_terminal())
+        LOG.addHandler(lines)
+    if log is not None:
+        try:
+            to_file = logging.FileHandler(log, encoding="utf-8", errors="backslashreplace")
+        except OSError as error:
+            raise InputError(f"--log: cannot write {str(log)!r}: {error.strerror}; allowed: a file that can be written") from None
+        to_file.setFormatter(logging.Formatter("%(asctime)s %(message)s"))
+        LOG.addHandler(to_file)
+
+
+def report(text: str) -> None:
+    """The lines that close a command: on standard output unless it is to be quiet, and in its log."""
+    if not _State.quiet:
+        print(text, flush=True)
+    for handler in LOG.handlers:
+        if isinstance(handler, logging.FileHandler) and handler.stream is not None:
+            handler.stream.write(f"{text}\n")
+            handler.flush()
 
 
 def counter(rank: int, total: int, unit: str) -> Any:
     """A bar that counts to `total` on rank 0, with `update(n)`; a context manager, silent if not a terminal."""
     from tqdm import tqdm
 
-    return tqdm(total=total, unit=f" {unit}", ncols=LENGTH, mininterval=0.2, disable=rank > 0 or not _on_terminal())
+    return tqdm(
+        total=total, unit=f" {unit}", ncols=LENGTH, mininterval=0.2, disable=rank > 0 or _State.quiet or not on_terminal()
+    )
 
 
-def _on_terminal() -> bool:
+def on_terminal() -> bool:
     """Whether standard error ends at a terminal, also through the pipe of the launcher that started this rank."""
     if sys.stderr.isatty():
         return True

@@ -12,6 +12,8 @@ from mfpde.callable import make_callable
 from mfpde.command import config_parser, load_problem, run_command
 
 if TYPE_CHECKING:
+    from mfpde.output.sink import Sink
+    from mfpde.progress import Told
     from mfpde.training.training import Output
 
 
@@ -27,6 +29,7 @@ class Summary:
         unknowns: Numbers that evolve, over all ranks.
         wall_time: In seconds, from reading the configuration to closing the file.
         warnings: Advice about what the run did not resolve.
+        beyond: The part of the loss that is the energy of the target beyond the largest Hermite degree; 0 for polynomials.
     """
 
     time: float
@@ -39,6 +42,7 @@ class Summary:
     unknowns: int
     wall_time: float
     warnings: tuple[str, ...]
+    beyond: float = 0.0
 
 
 def main() -> int:
@@ -54,12 +58,13 @@ def _command(comm: Any, arguments: argparse.Namespace) -> None:
     summary = solve(comm, config, problem, budget=arguments.budget)
     if comm.rank != 0:
         return
-    from mfpde.progress import table
+    from mfpde.progress import report, table
 
     path = Path(config.output.file)
     rows = [
         ("time", f"{summary.time:g}"),
         *_loss_rows(summary),
+        *([("beyond", f"{summary.beyond:.4g} of the loss is of the target beyond the Hermite degree")] if summary.beyond else []),
         ("mass error", f"{summary.mass_error:.1e}"),
         ("steps", f"{summary.steps} ({summary.rejected} rejected)"),
         ("unknowns", f"{summary.unknowns}"),
@@ -72,7 +77,7 @@ def _command(comm: Any, arguments: argparse.Namespace) -> None:
         rows.append(("plot", str(plot_loss(path, path.with_name(f"{path.stem}_loss.png")))))
     for advice in summary.warnings:
         print(f"mfpde: warning: {advice}", file=sys.stderr)
-    print(table(rows), flush=True)
+    report(table(rows))
 
 
 def _loss_rows(summary: Summary) -> list[tuple[str, str]]:
@@ -93,7 +98,14 @@ def _loss_rows(summary: Summary) -> list[tuple[str, str]]:
     ]
 
 
-def solve(comm: Any, config: Any, problem: Any, outputs: Sequence["Output"] = (), budget: float | None = None) -> Summary:
+def solve(
+    comm: Any,
+    config: Any,
+    problem: Any,
+    outputs: Sequence["Output"] = (),
+    budget: float | None = None,
+    progress: "bool | Told | None" = None,
+) -> Summary:
     """Collective. Solves one problem and writes its result file.
 
     Args:
@@ -102,20 +114,34 @@ def solve(comm: Any, config: Any, problem: Any, outputs: Sequence["Output"] = ()
         problem: What it describes, see `mfpde.build_problem`.
         outputs: What is written besides; each is told of the stages and of the records.
         budget: Seconds after which no further pass for the accuracy begins; an hour if not given.
+        progress: How it is shown, see `mfpde.progress.Progress`.
 
     Raises:
         InputError: On all ranks, if the result cannot be written.
         RunError: On all ranks, if the run cannot go on; the file keeps the records up to then.
     """
     from mfpde.output.hdf5 import ResultFile
+
+    return solve_into(ResultFile(comm, Path(config.output.file)), config, problem, outputs, budget, progress)
+
+
+def solve_into(
+    sink: "Sink",
+    config: Any,
+    problem: Any,
+    outputs: Sequence["Output"] = (),
+    budget: float | None = None,
+    progress: "bool | Told | None" = None,
+) -> Summary:
+    """Collective. The same into a file that is given; it is closed at the end."""
     from mfpde.progress import Progress
 
-    started = time.monotonic()
+    started, comm = time.monotonic(), sink.comm
     times, options = config.history_times, config.discretization
-    with ResultFile(comm, Path(config.output.file)) as file, Progress(comm.rank, times[-1]) as bar:
+    with sink as file, Progress(comm.rank, times[-1], progress) as bar:
         follow = _at_given_resolution if options.frame == "affine" or options.accuracy is False else _to_accuracy
         recorder, end, answer, unknowns = follow(comm, config, problem, file, bar, budget, outputs)
-    warned = list(recorder.warned.values())
+    warned = [*problem.notices, *recorder.warned.values()]
     if answer is not None and answer.estimate.reached > options.accuracy:
         found = answer.estimate
         warned.append(
@@ -133,6 +159,7 @@ def solve(comm: Any, config: Any, problem: Any, outputs: Sequence["Output"] = ()
         unknowns=unknowns,
         wall_time=time.monotonic() - started,
         warnings=tuple(warned),
+        beyond=recorder.beyond,
     )
 
 
@@ -140,16 +167,19 @@ def _at_given_resolution(
     comm: Any, config: Any, problem: Any, file: Any, bar: Any, budget: float | None, outputs: Sequence["Output"]
 ) -> tuple[Any, ...]:
     """Collective. One run at the numbers of the configuration, or at their defaults."""
+    from mfpde.elements.resolution import given_resolution
     from mfpde.evolution.start import start_flow
     from mfpde.output.recorder import Recorder
     from mfpde.training.training import Together, train
 
     options = config.discretization
     flow = start_flow(comm, problem, options, config.parallel.mesh_ranks)
+    unknowns = comm.allreduce(flow.size)
+    _announce(comm, unknowns, f"{given_resolution(problem, options)}" if options.frame == "flow" else "affine frame")
     recorder = Recorder(file, problem, flow, config, bar)
     witness = Together(recorder, tuple(outputs))
     end = train(problem, flow, config.history_times, problem.numbers(options).tolerance, witness)
-    return recorder, end, None, comm.allreduce(flow.size)
+    return recorder, end, None, unknowns
 
 
 def _to_accuracy(
@@ -158,6 +188,7 @@ def _to_accuracy(
     """Collective. As many runs as the accuracy takes; the last main run is the one that is written."""
     from mfpde.accuracy.passes import BUDGET, Main, train_accurately
     from mfpde.output.recorder import Recorder
+    from mfpde.progress import LOG
     from mfpde.training.training import Together
 
     recorders: list[tuple[Recorder, int]] = []
@@ -165,16 +196,32 @@ def _to_accuracy(
     def begin(main: Main) -> tuple[Together[Recorder], list[float]]:
         if recorders:
             file.restart()
+            LOG.info("the accuracy is not reached: a finer run begins")
+        unknowns = comm.allreduce(main.flow.size)
+        _announce(comm, unknowns, str(main.resolution))
         recorder = Recorder(file, problem, main.flow, config, bar, main.correction)
-        recorders.append((recorder, comm.allreduce(main.flow.size)))
+        recorders.append((recorder, unknowns))
         return Together(recorder, tuple(outputs)), recorder.losses
 
+    LOG.info(f"choosing the resolution for the accuracy {config.discretization.accuracy:g}")
     limits = {"budget": BUDGET if budget is None else budget, "mesh_ranks": config.parallel.mesh_ranks}
     answer = train_accurately(comm, problem, config.discretization, config.history_times, begin, **limits)
     recorder, unknowns = recorders[-1]
     recorder.error(answer)
     return recorder, answer.end, answer, unknowns
 
+
+def _announce(comm: Any, unknowns: int, resolution: str) -> None:
+    """Collective. One line on the size of a run that begins: the memory of all ranks, with the vectors of the integrator."""
+    from mfpde.progress import LOG, memory
+
+    needed = comm.allreduce(memory()) + VECTORS * 8 * unknowns
+    ranks = f"{comm.size} rank{'s' * (comm.size > 1)}"
+    LOG.info(f"{unknowns} unknowns, about {max(1, round(needed / 2**20))} MB on {ranks}, {resolution}")
+
+
+# Of the state's size, in the method of order 8: its stages, and the workspace of a right-hand side.
+VECTORS = 24
 
 make_callable(__name__)
 

@@ -123,7 +123,7 @@ def decaying(problem: Problem, interaction: float) -> Problem:
     stage = problem.stages[0]
     rates = [parse_schedule(x, "training.xi_a", 4.0) for x in (2.0, 1.0)]
     start = replace(problem, stages=(replace(stage, xi_a=rates[0], xi_w=rates[1]),))
-    with_term = run("mfpde/problem/terms/weight_decay.py", "a problem with weight decay")["decaying"](start, 0.3)
+    with_term = run("mfpde/problem/terms/shrinking.py", "a problem with shrinking")["decaying"](start, 0.3)
     own = [parse_schedule(interaction * x, "training.xi_a", 4.0) for x in (2.0, 1.0)]
     return replace(problem, stages=(replace(with_term.stages[0], xi_a=own[0], xi_w=own[1]),))
 

@@ -15,11 +15,12 @@ import mfpde
 PACKAGE = Path(mfpde.__file__).parent
 NAMES = (
     "load", "build_problem", "solve", "read_history", "parse_target", "parse_activation", "start_flow", "integrate",
-    "characteristics", "learnability",
+    "characteristics", "learnability", "run", "open",
 )  # fmt: skip
 # Nobody may import from a later row, nor from another room of the same row.
 ROWS: tuple[tuple[str, ...], ...] = (
-    ("errors", "callable", "progress"),
+    ("errors", "callable", "digits"),
+    ("progress", "interrupts", "petsc"),
     ("parallel",),
     ("compile",),
     ("problem",),
@@ -27,11 +28,14 @@ ROWS: tuple[tuple[str, ...], ...] = (
     ("elements",),
     ("evolution",),
     ("training",),
+    ("accuracy",),
     ("output",),
+    ("density",),
     ("particles", "kernel"),
     ("learnability",),
     ("solve", "inspect", "compare"),
-    ("converge",),
+    ("results",),
+    ("converge", "sweep"),
 )
 
 

@@ -220,7 +220,7 @@ def test_the_strategy_is_a_line_that_stands_for_its_stages(tmp_path: Path) -> No
 @pytest.mark.parametrize(
     "overrides,words",
     [
-        (["training.stages=[{duration=-1.0}]"], ["training.stages[0].duration", "positive"]),
+        (["training.stages=[{duration=-1.0}]"], ["training.stages[0].duration", "1e-12"]),
         (["training.stages=[{duration='long'}]"], ["training.stages[0].duration", "float"]),
         (["training.stages=[{}]"], ["training.stages[0]", "duration"]),
         (["training.stages=[{duration=1.0, xi_q=1.0}]"], ["training.stages[0].xi_q", "'xi_w'"]),
@@ -250,7 +250,7 @@ def test_the_strategy_is_a_line_that_stands_for_its_stages(tmp_path: Path) -> No
         ([CHEN_GE, "training.xi_a=1.0"], ["training.xi_a", "training.strategy"]),
         ([CHEN_GE, "training.strategy_copies=7"], ["training.strategy_copies", "1 to 6"]),
         ([CHEN_GE, "training.strategy_degree=1"], ["training.strategy_degree", "2"]),
-        ([CHEN_GE, "training.strategy_time=0"], ["training.strategy_time", "positive"]),
+        ([CHEN_GE, "training.strategy_time=0"], ["training.strategy_time", "1e-12"]),
         (["training.strategy_copies=2"], ["training.strategy_copies", "training.strategy"]),
         (["training.strategy=chen"], ["training.strategy", "chen"]),
     ],

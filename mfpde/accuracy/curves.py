@@ -15,6 +15,8 @@ from mfpde.features.features import Cloud, Features
 from mfpde.features.modes import hermite_modes
 from mfpde.problem.problem import Problem
 from mfpde.problem.stages import stage_times
+from mfpde.problem.target import FUNCTION_DEGREE
+from mfpde.progress import Heartbeat
 from mfpde.training.training import train
 
 Array = NDArray[np.float64]
@@ -29,7 +31,7 @@ class Curve:
 
     Attributes:
         loss: E at the records, truncated to the modes of the run, shape (n,).
-        tail: 1/2 sum of m_i^2 over modes beyond the truncation, shape (n,); 0 unless asked for.
+        tail: 1/2 sum of m_i^2 - 2 m_i h_i over modes beyond the truncation, shape (n,); 0 unless asked for.
         profiles: By direction ("a", "r", "y1", ..) its rule, and the moments as functions of it at some records.
     """
 
@@ -60,23 +62,28 @@ class _Collector:
         self._wide = None
         if self._with_tail and isinstance(flow, FollowingFlow):
             K, J = self.resolution.hermite_degree + BEYOND, self.resolution.radial_degree + 1
+            if self.problem.target.energy is not None:  # further coefficients of h* are not known
+                K = min(K, FUNCTION_DEGREE[self.problem.p])
             modes = hermite_modes(self.problem.p, K, J, self.problem.d)
             self._wide = Features(flow.comm, modes, flow.stage.activation)
 
     def record(self, flow: StageFlow, step: Step, vector: Array) -> None:
         moments = flow.moments(vector, step.time)
-        self.loss.append(float(loss(moments, flow.target)))
+        self.loss.append(float(loss(moments, flow.target, flow.beyond)))
         tail = 0.0
         if self._wide is not None and isinstance(flow, FollowingFlow):
             wide = self._wide.moments(flow.nodes(vector).cloud, np.ones(1)).all
             tail = 0.5 * float(wide @ wide - moments @ moments)
+            if self.problem.target.energy is not None:
+                tail -= float(wide @ self._wide.modes.target_coefficients(self.problem.target) - moments @ flow.target)
         self.tail.append(tail)
         if len(self.loss) - 1 in self._wanted and isinstance(flow, FollowingFlow):
             for name, (rule, values) in profiles(flow, vector).items():
                 self.profiles.setdefault(name, (rule, []))[1].append(values)
 
     def stepped(self, flow: StageFlow, step: Step, inside: Interpolant | None) -> None:
-        pass
+        nodes = self.resolution.nodes
+        Heartbeat.beat(lambda: f"a study of {nodes} nodes is at t = {step.time:.4g}, step {step.steps}")
 
 
 def run(

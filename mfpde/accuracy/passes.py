@@ -86,7 +86,7 @@ def train_accurately(
         RunError: On all ranks, if a run cannot go on.
     """
     assert options.accuracy is not False
-    unit = 0.5 * float((problem.target.coefficients**2).sum()) or 0.5
+    unit = 0.5 * problem.target.square or 0.5
     started, wanted, passes = time.monotonic(), options.accuracy, list[Pass]()
     studied = study_times(problem.stages, times)
     places = record_places(problem.stages, studied, times)

@@ -113,8 +113,8 @@ def _base(
 ) -> tuple[Resolution, Curve]:
     """Collective. Elements that are coarse in all directions where the user says nothing, and their curve."""
     given = given_resolution(problem, options)
-    accuracy = wanted / (0.5 * max(float((problem.target.coefficients**2).sum()), 1e-300))
-    K = max([problem.target.degree, 4, *(stage.degree for stage in problem.stages if stage.linear)])
+    accuracy = wanted / (0.5 * max(problem.target.square, 1e-300))
+    K = max([problem.target.least_degree, 4, *(stage.degree for stage in problem.stages if stage.linear)])
     J = max([0, *(stage.degree // 2 for stage in problem.stages if stage.linear and not problem.w.is_point)])
     cells = Panels((), (BASE_Y,)) if problem.d >= 100 else Panels((0.0,), (BASE_Y, BASE_Y))
     base = Resolution(

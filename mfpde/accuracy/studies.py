@@ -198,7 +198,8 @@ def truncation_study(
     raw: dict[Truncation, Array] = {}
     corrected: list[Array] = []
     keys: list[Truncation] = []
-    for degree in sorted({least, *(n for n in DEGREES if n > least), *([] if K is None else [K])}):
+    most = problem.target.degree if problem.target.energy is not None else DEGREES[-1]
+    for degree in sorted({least, *(n for n in DEGREES if least < n <= most), *([] if K is None else [K])}):
         keys.append(
             (degree, max(base.radial_degree, radial_degree(problem, degree, share) if J is None else min(J, degree // 2)))
         )

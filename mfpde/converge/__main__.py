@@ -2,7 +2,6 @@
 
 import argparse
 import sys
-import tomllib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from math import inf
@@ -162,38 +161,17 @@ def _run(comm: Any, member: _Member) -> None:
     """Collective. Runs a member unless its file holds the complete result of the same configuration."""
     import time
 
+    from mfpde.output.kept import is_finished
     from mfpde.particles.run import particles
     from mfpde.solve import solve
 
-    finished = on_first(comm, lambda: _is_finished(member))
+    finished = on_first(comm, lambda: is_finished(member.path, member.config, member.program))
     start = time.monotonic()
     if not finished:
         (solve if member.program == "solve" else particles)(comm, member.config, member.problem)
     if comm.rank == 0:
         what = "kept" if finished else f"{time.monotonic() - start:.1f} s"
         say(f"{member.path.stem}: {what}")
-
-
-def _is_finished(member: _Member) -> bool:
-    import h5py
-
-    if not member.path.is_file():
-        return False
-    try:
-        with h5py.File(member.path) as file:
-            same_program = ("method" in file.attrs) == (member.program == "particles")
-            stored = str(file.attrs["config"])
-            return bool(file.attrs["complete"]) and same_program and _essence(stored) == _essence(member.config.to_toml())
-    except Exception:  # damaged, or of another version: it is computed again
-        return False
-
-
-def _essence(text: str) -> dict[str, Any]:
-    """A configuration without what cannot change the curves."""
-    data = tomllib.loads(text)
-    data.pop("parallel")
-    data["output"] = data["output"]["times"]
-    return data
 
 
 def _report(comm: Any, arguments: argparse.Namespace, output: Path, members: Any, histories: Any, against: Any) -> None:

@@ -118,6 +118,7 @@ class AffineFlow:
         self.comm: MPI.Intracomm = self.grid.comm
         self.modes: Modes = features.modes
         self.target = self.modes.target_coefficients(problem.target)
+        self.beyond = problem.target.beyond(self.modes.hermite_degree)
         self.scale = problem.w.scale
         self.layout = self._layout(start)
         self._beta = np.zeros((len(start.M), problem.p, self.mesh.cells, self.mesh.nodes))
@@ -201,6 +202,11 @@ class AffineFlow:
         weight = (self.slices.label_weight[:, None] * cloud.weight).ravel()
         return Nodes(cloud.a.ravel(), np.moveaxis(cloud.v, 1, 0).reshape(self.problem.p, -1), cloud.r.ravel(), weight)
 
+    def penalty(self, vector: Array) -> float:
+        """Collective. What the regularised loss adds to E."""
+        nodes = self.nodes(vector)
+        return float(self.comm.allreduce(self.stage.penalty((nodes.a, nodes.v, nodes.r), nodes.weight)))
+
     def evaluate(self, state: State, time: float) -> Moments:
         """Collective. The moments of a state.
 
@@ -241,7 +247,7 @@ class AffineFlow:
     def rates(self, time: float, vector: Array, out: Array) -> float:
         state, rate = self.layout.views(vector), self.layout.blocks(out)
         cloud = self.cloud(state)
-        residual = self._evaluate(state, cloud, time).all - self.target
+        residual = self.stage.residual(self._evaluate(state, cloud, time).all, self.target)
         slices, p = state.M.shape
         flat = (slices, self.slices.weight.size)
         dv = self._beta.reshape(slices, p, int(np.prod(self._beta.shape[2:])))

@@ -131,6 +131,10 @@ class StageFlow(Flow, Protocol):
     def target(self) -> Array:
         """h_i over the modes, shape (modes,)."""
 
+    @property
+    def beyond(self) -> float:
+        """1/2 of the energy of h* beyond the modes, which is part of E; 0 for polynomials."""
+
     def moments(self, vector: Array, time: float) -> Array:
         """Collective. m_i over all ranks, shape (modes,)."""
 
@@ -150,6 +154,7 @@ class StageFlow(Flow, Protocol):
         """Collective. The flow of stage `number` of the problem, from this one's state `vector`."""
 
 
-def loss(moments: Array, target: Array) -> Any:
-    """E = 1/2 sum_i (m_i - h_i)^2 over the last axis: Parseval's identity, truncated to the modes."""
-    return 0.5 * np.square(moments - target).sum(axis=-1)
+def loss(moments: Array, target: Array, beyond: float = 0.0) -> Any:
+    """E = 1/2 sum_i (m_i - h_i)^2 over the last axis: Parseval's identity, truncated to the modes; and 1/2 of the energy of h*
+    beyond them."""
+    return 0.5 * np.square(moments - target).sum(axis=-1) + beyond

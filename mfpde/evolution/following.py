@@ -27,6 +27,7 @@ from mfpde.evolution.grid import ProcessGrid, process_grid
 from mfpde.evolution.indicators import seen
 from mfpde.evolution.lagrangian import LagrangianFlow, Nodes
 from mfpde.features.features import Cloud, Features
+from mfpde.problem.inner import InnerLaw
 from mfpde.problem.problem import Problem
 
 Array = NDArray[np.float64]
@@ -59,12 +60,12 @@ class Elements:
         """Of this rank's labels."""
         return self.labels.weight[self.grid.slices.start : self.grid.slices.stop]
 
-    def nodes(self, scale: float) -> Nodes:
-        """This rank's nodes at t = 0, v = scale y, numbered by slice, cell and node."""
+    def nodes(self, law: InnerLaw) -> Nodes:
+        """This rank's nodes at t = 0, v = y / sqrt(d) or with it on the sphere, numbered by slice, cell and node."""
         a, r = (np.repeat(x, self.cells.mass.size) for x in self.labels.nodes[self.grid.slices.start : self.grid.slices.stop].T)
         weight = np.outer(self.label_weight, self.cells.mass.ravel()).ravel()
-        v = np.tile(scale * self.cells.y.reshape(len(self.cells.y), -1), (1, len(self.grid.slices)))
-        return Nodes(a, v, r, weight)
+        v = np.tile(law.scale * self.cells.y.reshape(len(self.cells.y), -1), (1, len(self.grid.slices)))
+        return Nodes(a, *law.placed(v, r), weight)
 
 
 def make_elements(
@@ -100,7 +101,7 @@ class FollowingFlow(LagrangianFlow):
     def __init__(
         self, problem: Problem, features: Features, elements: Elements, start: Nodes | None = None, number: int = 0
     ) -> None:
-        super().__init__(problem, features, elements.nodes(problem.w.scale) if start is None else start, number)
+        super().__init__(problem, features, elements.nodes(problem.w) if start is None else start, number)
         self.elements, self.labels, self.grid = elements, elements.labels, elements.grid
 
     def next_stage(self, number: int, vector: Array) -> "FollowingFlow":

@@ -8,7 +8,7 @@ label of a point start.  The masses Q_n are constant, so mass and positivity are
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import inf
 
 import numpy as np
@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from mfpde.errors import RunError
 from mfpde.evolution.flow import Field, Observation, OnRecord, Step, Watch, loss
 from mfpde.evolution.integrate import integrate
+from mfpde.evolution.sphere import normalised, project
 from mfpde.evolution.state import Layout
 from mfpde.features.features import Cloud, Features, Velocity
 from mfpde.features.modes import Modes
@@ -58,6 +59,7 @@ class LagrangianFlow:
         self.comm: MPI.Intracomm = features.comm
         self.modes: Modes = features.modes
         self.target = self.modes.target_coefficients(problem.target)
+        self.beyond = problem.target.beyond(self.modes.hermite_degree)
         self.total = self.comm.allreduce(len(start.a))
         trains_a, trains_w = self.stage.trains
         has_radius = self.comm.allreduce(bool(start.r.any()), op=MPI.LOR)
@@ -78,8 +80,9 @@ class LagrangianFlow:
         self.layout.pack(vector)
 
     def nodes(self, vector: Array) -> Nodes:
-        """Views of the state."""
-        return self.layout.views(vector)
+        """Views of the state; on the sphere, copies that lie there."""
+        now = self.layout.views(vector)
+        return replace(now, **dict(zip("vr", normalised(now.v, now.r), strict=True))) if self.stage.on_sphere else now
 
     def scales(self) -> Array:
         """v is measured in standard deviations of its initial law, so that a tolerance means the same at every d."""
@@ -91,13 +94,15 @@ class LagrangianFlow:
 
     def rates(self, time: float, vector: Array, out: Array) -> float:
         cloud, rate = self.nodes(vector).cloud, self.layout.blocks(out)
-        residual = self._moments(cloud, time, self._kept) - self.target
+        residual = self.stage.residual(self._moments(cloud, time, self._kept), self.target)
         v = rate.get("v", self._unused)
         a, r = (rate[name][None] if name in rate else None for name in ("a", "r"))
         velocity = Velocity(a, v[None], r)
         self.features.velocities(cloud, residual, self.stage.rates(time), velocity, self._kept)
         for term in self.stage.terms:
             term.add(time, (cloud.a, cloud.v, cloud.r), (a, v[None], r))
+        if self.stage.on_sphere and "v" in rate:
+            project(cloud.v[0], cloud.r[0], v, rate["r"])
         return inf
 
     def _moments(self, cloud: Cloud, time: float, kept: Array | None = None) -> Array:
@@ -116,7 +121,12 @@ class LagrangianFlow:
     def measure(self, vector: Array, time: float) -> tuple[float, Array]:
         """Collective. The loss and the moments."""
         m = self.moments(vector, time)
-        return float(loss(m, self.target)), m
+        return float(loss(m, self.target, self.beyond)), m
+
+    def penalty(self, vector: Array) -> float:
+        """Collective. What the regularised loss adds to E."""
+        nodes = self.nodes(vector)
+        return float(self.comm.allreduce(self.stage.penalty((nodes.a, nodes.v, nodes.r), nodes.weight)))
 
     def follow(self, times: Sequence[float], tolerance: float, watch: Watch | OnRecord) -> Step:
         return integrate(self, times, tolerance, watch)

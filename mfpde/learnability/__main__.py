@@ -13,6 +13,7 @@ from mfpde.learnability.report import (
     LARGEST_DEGREE,
     LARGEST_P,
     ORDER,
+    TRUNCATED,
     learnability,
     parse_directions,
     parse_subspace,
@@ -22,7 +23,8 @@ from mfpde.learnability.search import search, summary
 from mfpde.learnability.text import render, subspace_text
 from mfpde.parallel import on_first
 from mfpde.problem.activation import parse_activation
-from mfpde.problem.target import parse_target
+from mfpde.problem.laws import parse_law
+from mfpde.problem.target import parse_function, parse_target
 
 
 def main() -> int:
@@ -72,10 +74,13 @@ def _report(arguments: argparse.Namespace) -> str:
     if arguments.directions:
         rows, rational = parse_directions(arguments.directions)
         name, target = "x", target_along(polynomial, rows, rational)
+    elif config.target.function is not None and not arguments.polynomial:
+        target = parse_function(config.target.function, dimension)
+        target = target if target.energy is None else target.truncated(TRUNCATED)
     else:
         target = parse_target(polynomial, dimension, LARGEST_P, LARGEST_DEGREE)
     subspace = parse_subspace(arguments.subspace, target, name) if arguments.subspace else None
-    report = learnability(target, activation, arguments.order)
+    report = learnability(target, activation, arguments.order, law=parse_law(config.initial.a))
     answer = "" if subspace is None else "\n\n" + subspace_text(report, arguments.subspace, name, subspace)
     return render(report, name) + answer
 

@@ -68,7 +68,7 @@ def follow_labels(comm: Any, problem: Problem, discretization: Discretization, t
     def record(step: Step, vector: Array) -> None:
         now, moments = flow.nodes(vector), flow.moments(vector, step.time)
         rate = _rates(flow, now, moments - flow.target, flow.stage.xi_w(step.time), across)
-        found.append((float(loss(moments, flow.target)), now.v.T.copy(), rate))
+        found.append((float(loss(moments, flow.target, flow.beyond)), now.v.T.copy(), rate))
 
     flow.follow(times, problem.numbers(discretization).tolerance, Recording(record))
     losses, v, rate = (np.array(part) for part in zip(*found, strict=True))

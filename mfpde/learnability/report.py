@@ -18,10 +18,13 @@ from mfpde.learnability.violation import QuadratureCheck, quadrature_check
 from mfpde.learnability.visibility import Visibility, visibility
 from mfpde.problem.activation import Activation, parse_activation
 from mfpde.problem.expressions import rational_number
+from mfpde.problem.laws import Law, violated
 from mfpde.problem.target import Target, hermite_target, parse_target
 
 LARGEST_P, LARGEST_DEGREE = 9, 60
 ORDER = 24
+# Degree at which a function that is no polynomial is truncated, and what counts as 0 among its coefficients.
+TRUNCATED, ROUNDED = 4, 1e-9
 # Smooth activations whose Taylor flow is reported beside that of the user's.
 SMOOTH = ("tanh(u + 0.5)", "erf(u + 1)", "sin(u) + cos(u)", "exp(u)")
 
@@ -45,7 +48,8 @@ class Report:
         no_bias: The same for a network without bias; the two agree if sigma sees the same degrees.
         checks: Their quadrature checks.
         flows: Taylor flows: of almost all sigma, of the given one at w = 0 (if smooth there) and at N(0, I/d), and of others.
-        theorem: Whether Assumption 3.1, on which Theorem 3.4 rests, holds for sigma.
+        theorem: Whether Assumption 3.1, on which Theorem 3.4 rests, holds for sigma and the law of a.
+        law: What the report does not take into account of the law of a; "" if there is nothing.
     """
 
     target: Target
@@ -55,6 +59,7 @@ class Report:
     checks: tuple[QuadratureCheck, QuadratureCheck]
     flows: tuple[Flow, ...]
     theorem: str
+    law: str = ""
 
     @property
     def trapped(self) -> bool:
@@ -62,16 +67,27 @@ class Report:
         return self.no_bias.reflective.dimension > 0
 
 
-def learnability(target: Target, activation: Activation, order: int = ORDER, others: Sequence[str] = SMOOTH) -> Report:
+def threshold_of(target: Target) -> float:
+    """What counts as 0 in rank decisions about a target."""
+    return 0.0 if target.rational else THRESHOLD if target.energy is None else ROUNDED
+
+
+def learnability(
+    target: Target, activation: Activation, order: int = ORDER, others: Sequence[str] = SMOOTH, law: Law | None = None
+) -> Report:
     """The report on a target and an activation.
 
     Args:
-        target: From `parse_target` or `target_along`.
+        target: From `parse_target` or `target_along`, or from `parse_function`: of that the report is about the truncation at
+            degree `TRUNCATED`.
         activation: From `parse_activation`.
         order: Largest order of the Taylor flows.
         others: Further activations for the Taylor flow at w = 0.
+        law: Of the outer weights; one that Assumption 3.1 allows if not given.
     """
-    q, threshold = heat_transform(target), 0.0 if target.rational else THRESHOLD
+    if target.energy is not None and not target.exact:
+        target = target.truncated(TRUNCATED)
+    q, threshold = heat_transform(target), threshold_of(target)
     seen = visibility(activation, target.degree)
     definition, no_bias = (reflection(q, target.p, n, threshold) for n in (seen.definition, seen.flow))
     check, check_no_bias = (
@@ -97,7 +113,18 @@ def learnability(target: Target, activation: Activation, order: int = ORDER, oth
             assert sigma is not None
             stays = reflection(q, target.p, visibility(other, target.degree).flow, threshold).learned
             flows.append(_flow(q, stays, sigma, order))
-    return Report(target, seen, definition, no_bias, (check, check_no_bias), tuple(flows), _assumption(activation))
+    wrong = "" if law is None else violated(law)
+    theorem = f"asks for another law of a: this one is {wrong}; computed only" if wrong else _assumption(activation)
+    unused = "" if law is None else _unused(law)
+    return Report(target, seen, definition, no_bias, (check, check_no_bias), tuple(flows), theorem, unused)
+
+
+def _unused(law: Law) -> str:
+    """What the law of a has to do with a report: where w starts in U it stays there whatever the law; a Taylor flow is that of
+    the output 0, which a law that is not symmetric does not start with."""
+    if law.symmetric:
+        return ""
+    return "S, U and bounds hold for any; the Taylor flows are those of a network with output 0, and this one starts with another"
 
 
 def _assumption(activation: Activation) -> str:
@@ -155,7 +182,7 @@ def parse_subspace(text: str, target: Target, name: str = "z") -> Span:
 
     key, names = "--subspace", [f"{name}{i + 1}" for i in range(target.p)]
     symbols = [sympy.Symbol(n, real=True) for n in names]
-    threshold = 0.0 if target.rational else THRESHOLD
+    threshold = threshold_of(target)
     space = Span(target.p, threshold)
     v = span_of_gradient(heat_transform(target), target.p, threshold)
     for part in text.split(","):

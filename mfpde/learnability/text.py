@@ -33,6 +33,20 @@ def _head(report: Report, name: str) -> str:
         ("arithmetic", "exact" if target.rational else margin),
         ("theory", f"the algebra is proven for this sigma; Theorem 3.4 {report.theorem}"),
     ]
+    if target.energy is not None:
+        degree = max(map(sum, q), default=0)
+        rows[0] = ("target", f"{target.polynomial},  E h*^2 = {target.energy:.6g}")
+        rows.insert(
+            1,
+            (
+                "truncated",
+                f"at degree {degree}, E h*^2 = {float((target.coefficients**2).sum()):.6g} of it; what follows is about this:",
+            ),
+        )
+        rows.insert(2, ("", text(raw_monomials(q), name)))
+        rows[4:] = [(key, "13 digits" if key == "arithmetic" else value) for key, value in rows[4:]]
+    if report.law:
+        rows.append(("law of a", report.law))
     return _rows(rows, 0)
 
 

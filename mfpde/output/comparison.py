@@ -22,6 +22,8 @@ def plot_comparison(histories: Sequence[History], differences: Sequence[Differen
             if history.band is not None:
                 left.fill_between(history.times, *np.maximum(history.band, 1e-300), color=f"C{n}", alpha=0.25, lw=0)
         left.set(xlabel="time $t$", ylabel=r"loss $E(\rho_t)$ (shaded: 95% band of the mean)")
+        first = next((history for history in histories if history.modes), first)
+        reference = histories[0]
         order = np.argsort(-np.abs(first.coefficients).max(axis=0), kind="stable")[:MOST]
         for c, i in enumerate(order):
             alpha, j = first.modes[i]
@@ -29,13 +31,14 @@ def plot_comparison(histories: Sequence[History], differences: Sequence[Differen
             for n, history in enumerate(histories):
                 if first.modes[i] in history.modes:
                     column = history.coefficients[:, history.modes.index(first.modes[i])]
-                    middle.plot(history.times, column, styles[n % 4], color=f"C{c}", label=name if n == 0 else None)
+                    middle.plot(history.times, column, styles[n % 4], color=f"C{c}", label=name if history is first else None)
         middle.set(xlabel="time $t$", ylabel="Hermite coefficient $m_i$")
         for n, (history, change) in enumerate(zip(histories[1:], differences, strict=True), 1):
             size = np.where(change.loss == 0, np.nan, np.abs(change.loss))
             right.semilogy(change.times, size, color=f"C{n}", label=plain(history.path.name))
-        right.set(xlabel="time $t$", ylabel=f"|difference of E from {plain(first.path.name)}|")
+        right.set(xlabel="time $t$", ylabel=f"|difference of E from {plain(reference.path.name)}|")
         for axis in (left, middle, right):
             axis.grid(alpha=0.3)
-            axis.legend(fontsize="small")
+            if axis.get_legend_handles_labels()[0]:
+                axis.legend(fontsize="small")
     return picture

@@ -25,13 +25,15 @@ from numpy.typing import NDArray
 
 from mfpde.errors import InputError
 from mfpde.interrupts import GRACE, deferred, stop_together
-from mfpde.output.paths import check_output
+from mfpde.output.labels import label, provenance
+from mfpde.output.paths import Kind, check_output
+from mfpde.output.sink import CHUNK, append
 from mfpde.parallel import any_failed, on_first
 
 # Publishing may take this share of the run's time, but waits no longer than so many seconds.
 PUBLISH_SHARE, LONGEST_WAIT = 0.05, 1.0
-# Bytes that HDF5 may need for metadata beside the data of an action; rows of the history in a chunk.
-ROOM, CHUNK = 1 << 16, 64
+# Bytes that HDF5 may need for metadata beside the data of an action.
+ROOM = 1 << 16
 # Bytes of a file that is not copied again for every publication.
 LARGE = 1 << 24
 
@@ -50,13 +52,13 @@ class ResultFile:
     Args:
         comm: All ranks of the run.
         path: The result file; replaced when the first records are published. A link is followed.
-        study: Whether the result is a convergence study.
+        study: Whether the result is a convergence study, or "sweep" for a sweep.
 
     Raises:
         InputError: On all ranks, if the file cannot be written or another run is writing it.
     """
 
-    def __init__(self, comm: MPI.Intracomm, path: Path, study: bool = False) -> None:
+    def __init__(self, comm: MPI.Intracomm, path: Path, study: Kind = False) -> None:
         self.comm = comm
         self.path = path
         self._lock: Any = None
@@ -107,7 +109,7 @@ class ResultFile:
 
     def _create(self) -> None:
         with h5py.File(self._work, "w") as file:
-            file.attrs.update(program="mfpde", complete=False)
+            file.attrs.update({**provenance(self.comm.size), "complete": False})
 
     def restart(self) -> None:
         """Collective. Forgets what has been written: a better run begins. What was published stays until that publishes."""
@@ -154,6 +156,7 @@ class ResultFile:
 
         def write(file: h5py.File) -> None:
             file.create_dataset(path, data=array).attrs.update(attributes)
+            label(file, path)
 
         self._on_first(lambda: self._with_file(write, array.nbytes))
 
@@ -228,7 +231,7 @@ class ResultFile:
     def _append(self, path: Path, records: Rows) -> None:
         # Datasets grow by whole chunks.
         size = sum((len(rows) + CHUNK) * rows[0].nbytes for rows in records.values() if rows)
-        _with_room(path, lambda file: _append(file, records), size)
+        _with_room(path, lambda file: append(file, records), size)
 
     def field(self, path: str, shape: tuple[int, ...], index: NDArray[np.int64], values: NDArray[np.float64]) -> None:
         """Collective. Writes a distributed array.
@@ -274,17 +277,6 @@ def _with_room(path: Path, action: Callable[[h5py.File], Any], size: int) -> Any
             os.ftruncate(file.fileno(), present)
     with h5py.File(path, "a") as file:
         return action(file)
-
-
-def _append(file: h5py.File, records: Rows) -> None:
-    for path, rows in records.items():
-        new = np.array(rows)
-        if path in file:
-            old = len(file[path])
-            file[path].resize(old + len(new), axis=0)
-            file[path][old:] = new
-        else:
-            file.create_dataset(path, data=new, maxshape=(None, *new.shape[1:]), chunks=(CHUNK, *new.shape[1:]))
 
 
 def _reserve(file: h5py.File, path: str, shape: tuple[int, ...]) -> int:

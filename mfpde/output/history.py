@@ -37,6 +37,7 @@ class History:
         band: Lower and upper ends of the confidence interval of the loss, shape (2, n), or None for a single run.
         runs: The loss of each repeat, shape (repeats, n); one row for a single run.
         seconds: Wall time of the run, all repeats together.
+        error: Estimated error of the loss, shape (n,): of repeated runs half the width of the band; None if there is none.
     """
 
     path: Path
@@ -50,6 +51,7 @@ class History:
     band: Array | None
     runs: Array
     seconds: float
+    error: Array | None = None
 
 
 def read_history(path: Path) -> History:
@@ -59,7 +61,29 @@ def read_history(path: Path) -> History:
         InputError: If there is no such file, or it holds no records.
     """
     with open_result(path) as file:
-        return _read(path, file)
+        return read_open(path, file)
+
+
+def read_text(path: Path) -> History:
+    """The curve of a text file with two columns, time and loss, or three, with the error of the loss: lines that begin with
+    a letter or # say something else.  It has no modes.
+
+    Raises:
+        InputError: If it cannot be read so.
+    """
+    allowed = "allowed: two or three columns, time, loss and its error, with ascending times"
+    try:
+        lines = [line.replace(",", " ").replace(";", " ").split("#")[0] for line in path.read_text().splitlines()]
+        rows = [[float(word) for word in line.split()] for line in lines if line.strip() and not line.strip()[0].isalpha()]
+    except (OSError, ValueError) as error:
+        raise InputError(f"{str(path)!r} cannot be read: {_reason(error)}; {allowed}") from None
+    if len(rows) < 2 or {len(row) for row in rows} not in ({2}, {3}):
+        raise InputError(f"{str(path)!r} has no columns of two or more numbers; {allowed}")
+    times, loss, *errors = np.array(rows).T
+    if not np.isfinite(rows).all() or (np.diff(times) <= 0).any():
+        raise InputError(f"{str(path)!r} has times that do not ascend, or numbers that are not finite; {allowed}")
+    none = np.empty((len(times), 0))
+    return History(path, "", True, times, loss, none, (), np.empty(0), None, loss[None], 0.0, errors[0] if errors else None)
 
 
 @contextmanager
@@ -148,11 +172,14 @@ def _reason(error: Exception) -> str:
     return text.strip().splitlines()[0] if text.strip() else type(error).__name__
 
 
-def _read(path: Path, file: Any) -> History:
+def read_open(path: Path, file: Any) -> History:
+    """The curves of a result file that is open."""
     history = file["history"]
     alpha, radial = file["modes/alpha"][:].tolist(), file["modes/radial"][:].tolist()
     loss = history["loss"][:]
     repeats = sorted(file.get("repeats", ()))
+    band = np.array([history["loss_low"][:], history["loss_high"][:]]) if "loss_low" in history else None
+    estimate = file["error/estimate"][:] if "error/estimate" in file else None if band is None else (band[1] - band[0]) / 2
     return History(
         path=path,
         config=file.attrs["config"],
@@ -162,10 +189,17 @@ def _read(path: Path, file: Any) -> History:
         coefficients=history["coefficients"][:],
         modes=tuple((tuple(a), j) for a, j in zip(alpha, radial, strict=True)),
         target=file["target/coefficients"][:],
-        band=np.array([history["loss_low"][:], history["loss_high"][:]]) if "loss_low" in history else None,
+        band=band,
         seconds=float((file[f"repeats/{repeats[-1]}"] if repeats else history)["wall_time"][-1]),
         runs=np.array([file[f"repeats/{name}/loss"][:] for name in repeats]) if repeats else loss[None],
+        error=estimate if estimate is not None and estimate.shape == loss.shape else None,
     )
+
+
+def read_columns(file: Any) -> dict[str, NDArray[Any]]:
+    """Every scalar of /history of an open result file, by name, shapes (n,)."""
+    group = file["history"]
+    return {name: group[name][:] for name in group if group[name].ndim == 1 and group[name].dtype.kind in "fiu"}
 
 
 def interpolate(times: Array, values: Array, at: Array) -> tuple[Array, float]:
@@ -212,8 +246,9 @@ class Difference:
     Attributes:
         times: Where they are compared: the records there of the file that has fewer.
         loss: Difference of E, shape (n,).
+        error: The sum of what the two say of their errors there, shape (n,); None if neither says anything.
         max_loss, l2_loss: Its largest value, and the square root of the integral of its square.
-        max_coefficients, l2_coefficients: Likewise for the coefficients of their common modes.
+        max_coefficients, l2_coefficients: Likewise for the coefficients of their common modes; nan if a file has none.
         interpolation: Estimated error of the interpolation of E.
     """
 
@@ -224,6 +259,14 @@ class Difference:
     max_coefficients: float
     l2_coefficients: float
     interpolation: float
+    error: Array | None = None
+
+    @property
+    def excess(self) -> float:
+        """The largest ratio of the difference to the errors, that of the interpolation included; nan without errors."""
+        if self.error is None:
+            return float("nan")
+        return float((np.abs(self.loss) / np.maximum(self.error + self.interpolation, 1e-300)).max())
 
 
 def difference(one: History, other: History) -> Difference:
@@ -235,13 +278,18 @@ def difference(one: History, other: History) -> Difference:
     first, last = max(one.times[0], other.times[0]), min(one.times[-1], other.times[-1])
     if last < first:
         raise InputError(f"{str(one.path)!r} and {str(other.path)!r} have no time in common")
-    if len(one.modes[0][0]) != len(other.modes[0][0]):
+    if one.modes and other.modes and len(one.modes[0][0]) != len(other.modes[0][0]):
         raise InputError(f"{str(one.path)!r} and {str(other.path)!r} have different p: there is nothing to compare")
     inside = [h.times[(h.times >= first - _slack(h.times)) & (h.times <= last + _slack(h.times))] for h in (one, other)]
     times = np.clip(min(inside, key=len), first, last)
     (mine, error), (theirs, further) = (interpolate(h.times, h.loss, times) for h in (one, other))
     loss = mine - theirs
+    known = [np.interp(times, h.times, h.error) for h in (one, other) if h.error is not None]
+    total = sum(known[1:], known[0]) if known else None
     common = [(i, other.modes.index(mode)) for i, mode in enumerate(one.modes) if mode in other.modes]
+    if not common:
+        size, l2 = float(np.abs(loss).max()), _l2(times, loss**2)
+        return Difference(times, loss, size, l2, np.nan, np.nan, max(error, further), total)
     columns = np.array(common).T
     pair = [interpolate(h.times, h.coefficients[:, k], times)[0] for h, k in zip((one, other), columns, strict=True)]
     moments = pair[0] - pair[1]
@@ -253,6 +301,7 @@ def difference(one: History, other: History) -> Difference:
         float(np.abs(moments).max()),
         _l2(times, (moments**2).sum(axis=1)),
         max(error, further),
+        total,
     )
 
 

@@ -3,28 +3,31 @@
 import os
 import stat
 from pathlib import Path
+from typing import Literal
 
 import h5py
 
 from mfpde.errors import InputError
 
+# What a file is: a run (False), a convergence study (True) or a sweep.
+Kind = Literal[False, True, "sweep"]
 NEW_FILE = "allowed: a file name in an existing, writable directory"
 
 
-def check_output(path: Path, key: str, study: bool = False) -> None:
+def check_output(path: Path, key: str, study: Kind = False) -> None:
     """Checks that a result may be written to `path`: a new file, or one that holds such a result (an empty one, too).
 
     Args:
         path: The result file; links are followed.
         key: What the user calls it.
-        study: Whether it is of a convergence study: a study does not replace a run, nor a run a study.
+        study: Whether it is of a convergence study, or of a sweep: a study does not replace a run, nor a run a study.
 
     Raises:
         InputError: If it cannot be written, or holds something else.
     """
     mode = check_place(path, key)
     if mode is not None and path.stat().st_size and not _is_result(path, study):
-        what = "a study" if study else "a result"
+        what = "a sweep" if study == "sweep" else "a study" if study else "a result"
         raise InputError(f"{key}: {str(path)!r} holds something else than {what} of mfpde; {NEW_FILE}, or such a file")
 
 
@@ -66,10 +69,10 @@ def check_place(path: Path, key: str) -> int | None:
     return mode
 
 
-def _is_result(path: Path, study: bool) -> bool:
+def _is_result(path: Path, study: Kind) -> bool:
     try:
         with h5py.File(path) as file:
             ours = str(file.attrs.get("program")) == "mfpde" and "complete" in file.attrs
-            return ours and ("vary" in file.attrs) == study
+            return ours and ("sweep" if "sweep" in file.attrs else "vary" in file.attrs) == study
     except Exception:  # whatever it is, it is not ours
         return False

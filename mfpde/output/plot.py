@@ -19,15 +19,30 @@ Array = NDArray[np.float64]
 def plot_loss(result: Path, picture: Path) -> Path:
     """Draws E(t), with dotted lines where stages begin, and returns the picture's path."""
     with open_result(result) as file, figure(picture, 1) as (_, axes):
-        axes[0].semilogy(file["history/time"][:], file["history/loss"][:], lw=2)
-        if "history/loss_low" in file:  # the confidence band of repeated particle runs
-            band = (np.maximum(file[f"history/loss_{end}"][:], 1e-300) for end in ("low", "high"))
-            axes[0].fill_between(file["history/time"][:], *band, alpha=0.3, lw=0)
-        for start in file["stages/start"][1:] if "stages" in file else ():
-            axes[0].axvline(start, color="k", ls=":", lw=1)
-        axes[0].set(xlabel="time $t$", ylabel=r"loss $E(\rho_t)$", title=_title(file))
-        axes[0].grid(alpha=0.3, which="both")
+        draw_loss(file, axes[0])
     return picture
+
+
+def draw_loss(file: Any, axis: Any) -> None:
+    """E(t) of an open result file with the band of its error, on given axes."""
+    t, loss = file["history/time"][:], file["history/loss"][:]
+    axis.semilogy(t, loss, lw=2)
+    if "history/loss_low" in file:  # the confidence band of repeated particle runs
+        ends, what = [file[f"history/loss_{end}"][:] for end in ("low", "high")], "95% interval of the mean"
+    elif "error/estimate" in file and file["error/estimate"].shape == loss.shape:
+        error = file["error/estimate"][:]
+        ends, what = [loss - error, loss + error], "estimated error"
+    else:
+        ends, what = [], ""
+    if ends:
+        bottom = axis.get_ylim()[0]  # a band that reaches 0 would take the whole axis
+        axis.fill_between(t, *np.maximum(ends, 1e-300), alpha=0.3, lw=0, label=what)
+        axis.set_ylim(bottom=max(bottom, 1e-300))
+        axis.legend(fontsize="small")
+    for start in file["stages/start"][1:] if "stages" in file else ():
+        axis.axvline(start, color="k", ls=":", lw=1)
+    axis.set(xlabel="time $t$", ylabel=r"loss $E(\rho_t)$", title=_title(file))
+    axis.grid(alpha=0.3, which="both")
 
 
 def plot_coefficients(result: Path, picture: Path, most: int = 8) -> Path:

@@ -12,8 +12,8 @@ import mfpde
 from mfpde.accuracy.passes import Answer
 from mfpde.evolution.flow import Field, Interpolant, Observation, StageFlow, Step, loss
 from mfpde.evolution.indicators import warnings
-from mfpde.output.hdf5 import ResultFile
 from mfpde.output.paraview import write_snapshot
+from mfpde.output.sink import Sink
 from mfpde.petsc import event
 from mfpde.problem.problem import Problem
 from mfpde.problem.sections import Config
@@ -43,13 +43,14 @@ class Recorder:
         loss: E at the last record.
         losses: E of the modes of the run, without a correction, at all records.
         first_loss: E at the first one.
+        beyond: The part of E that is the energy of the target beyond the modes.
         mass_error: Largest |mass - 1| of a slice over all records.
         warned: Advice given so far, by indicator.
     """
 
     def __init__(
         self,
-        file: ResultFile,
+        file: Sink,
         problem: Problem,
         flow: StageFlow,
         config: Config,
@@ -63,7 +64,9 @@ class Recorder:
         self.losses: list[float] = []
         self.warned: dict[str, str] = {}
         self._columns: dict[str, Any] = {}
-        self._first, self._target = flow, flow.target
+        self._first, self._target, self.beyond = flow, flow.target, flow.beyond
+        self._regularised = any(stage.regularised for stage in problem.stages)
+        self._correlation = not all(stage.interaction for stage in problem.stages)
         self._snapshots = config.snapshot_times
         self._taken = 0
         self._written: set[str] = set()
@@ -88,6 +91,8 @@ class Recorder:
         self.file.dataset("/modes/alpha", flow.modes.alpha)
         self.file.dataset("/modes/radial", flow.modes.radial)
         self.file.dataset("/target/coefficients", flow.target)
+        if problem.target.energy is not None:
+            self.file.attributes({"energy": problem.target.energy, "beyond": flow.beyond}, "/target")
         self._describe_stages(problem.stages, config)
 
     def _describe_stages(self, stages: tuple[Stage, ...], config: Config) -> None:
@@ -125,7 +130,8 @@ class Recorder:
     def record(self, flow: StageFlow, step: Step, vector: Array) -> None:
         """Collective. One row of the history; a snapshot when one is due."""
         with event("output"):
-            self.write(step, flow.observe(step.time, vector))
+            penalty = flow.penalty(vector) if flow.stage.regularised else 0.0  # type: ignore[attr-defined]
+            self.write(step, flow.observe(step.time, vector), penalty)
         while self._taken < len(self._snapshots) and step.time >= self._snapshots[self._taken] - self._slack:
             if not self._snapshot(flow, step.time, vector):
                 break
@@ -139,18 +145,22 @@ class Recorder:
         if self._progress is not None:
             self._progress.update(step.time, self.loss, step.steps)
 
-    def write(self, step: Step, seen: Observation) -> None:
-        """Collective. One row of the history."""
+    def write(self, step: Step, seen: Observation, penalty: float = 0.0) -> None:
+        """Collective. One row of the history; `penalty` is what a regularised loss adds to E."""
         if not self._columns:  # rows of all columns from the first one on, whatever the first stage has to say
             vector = np.empty(self._first.size)
             self._first.pack(vector)
             self._columns.update(self._first.observe(0.0, vector).columns)
         self._columns.update(seen.columns)
         columns = dict(self._columns)
-        self.losses.append(float(loss(seen.moments, self._target)))
+        self.losses.append(float(loss(seen.moments, self._target, self.beyond)))
         self.loss = self.losses[-1] + next(self._correction, 0.0)
         if self.first_loss != self.first_loss:
             self.first_loss = self.loss
+        if self._regularised:
+            columns["/history/regularised_loss"] = self.loss + penalty
+        if self._correlation:
+            columns["/history/correlation"] = float(seen.moments @ self._target)
         self.mass_error = max(self.mass_error, columns.pop("/history/mass_error"))
         self.file.record(
             {
@@ -171,6 +181,7 @@ class Recorder:
     def error(self, answer: Answer) -> None:
         """Collective. The estimated error of E at every record, and how it came about."""
         found = answer.estimate
+        self.file.publish()  # the records, to which the errors belong
         for name, values in {"estimate": found.total, **found.parts}.items():
             self.file.dataset(f"/error/{name}", values)
         self.file.attributes({"accuracy": found.wanted, "accuracy_reached": found.reached}, "/error")

@@ -22,7 +22,7 @@ def _command(comm: Any, arguments: argparse.Namespace) -> None:
     if comm.rank != 0:
         return
     from mfpde.digits import credible
-    from mfpde.progress import table
+    from mfpde.progress import report, table
 
     path, numbers = Path(config.output.file), config.particles
     band = f" +- {summary.band:.1e}" if numbers.repeats > 1 else ""
@@ -42,7 +42,9 @@ def _command(comm: Any, arguments: argparse.Namespace) -> None:
         from mfpde.output.plot import plot_loss
 
         rows.append(("plot", str(plot_loss(path, path.with_name(f"{path.stem}_loss.png")))))
-    print(table(rows), flush=True)
+    for notice in problem.notices:
+        print(f"mfpde: warning: {notice}", file=sys.stderr)
+    report(table(rows))
 
 
 if __name__ == "__main__":

@@ -50,4 +50,4 @@ def characteristics(
     """
     features = Features(MPI.COMM_SELF, modes, problem.stages[0].activation)
     records = run_gauss(problem, labels, features, times, v_rule, tolerance).records
-    return Curve(*(np.array(column) for column in zip(*records, strict=True)))
+    return Curve(*(np.array(column) for column in list(zip(*records, strict=True))[:3]))

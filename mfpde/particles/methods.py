@@ -17,7 +17,7 @@ from mfpde.features.features import Features
 from mfpde.features.modes import Modes
 from mfpde.parallel import share
 from mfpde.particles.error import gauss_error
-from mfpde.particles.network import NetworkFlow, initial_network
+from mfpde.particles.network import NetworkFlow, initial_network, penalties
 from mfpde.particles.reduced import choose_v_rule, run_gauss
 from mfpde.particles.sampling import random_particles, sobol_particles
 from mfpde.particles.sgd import Sgd
@@ -25,7 +25,8 @@ from mfpde.problem.problem import Problem
 from mfpde.problem.sections import Config
 
 Array = NDArray[np.float64]
-Record = Callable[[float, float, Array], None]
+# Time, loss, moments, and with terms that regularise the penalty.
+Record = Callable[..., None]
 Fields = dict[str, tuple[tuple[int, ...], NDArray[np.int64], Array]]
 
 
@@ -111,7 +112,7 @@ def _follow(flow: LagrangianFlow | NetworkFlow, config: Config, record: Record) 
 
     def measure(step: Step, vector: Array) -> None:
         end[...] = vector
-        record(step.time, *flow.measure(vector, step.time))
+        record(step.time, *flow.measure(vector, step.time), *penalties(flow.stage, lambda: flow.penalty(vector)))
 
     steps = integrate(flow, config.record_times, flow.problem.numbers(config.discretization).tolerance, Recording(measure)).steps
     return end, steps
@@ -126,7 +127,7 @@ def _network(comm: MPI.Intracomm, config: Config, problem: Problem, modes: Modes
         start = initial_network(problem, numbers.particles, (numbers.seed, repeat), first, last)
         flow = NetworkFlow(problem, features, *start)
         end, steps = _follow(flow, config, record)
-        return _neurons(comm, problem, steps, *flow.neurons(end))
+        return _neurons(comm, problem, steps, *flow.placed(end))
 
     return run
 
@@ -139,7 +140,7 @@ def _sgd(comm: MPI.Intracomm, config: Config, problem: Problem, modes: Modes) ->
     def run(repeat: int, record: Record) -> Outcome:
         seed = (numbers.seed, repeat)
         start = initial_network(problem, numbers.particles, seed, first, last)
-        training = Sgd(problem, features, *start, numbers.batch, numbers.step, seed)
+        training = Sgd(problem, features, *start, numbers.batch, numbers.step, seed, numbers.label_noise)
         steps = training.run(config.record_times, record)
         return _neurons(comm, problem, steps, training.a, training.w)
 

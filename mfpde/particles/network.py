@@ -15,12 +15,13 @@ A rotation of V-perp turns the N first directions w_i into a triangle (Bartlett)
 there at any d, also infinite: the cost is N^2 (p + m + K) for a right-hand side.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from math import inf, sqrt
 from pathlib import Path
 
 import numpy as np
+from mpi4py import MPI
 from numpy.typing import NDArray
 
 from mfpde.compile import load_compiled
@@ -72,7 +73,14 @@ def initial_network(problem: Problem, count: int, seed: tuple[int, int], first: 
             if width:
                 row[p : p + len(before)] = problem.w.scale * before
                 row[p + len(before) : p + len(before) + 1] = corner
+    if problem.w.name == "sphere":
+        w = on_sphere(w)
     return problem.a.quantile(np.maximum(u, 2.0**-54)), w
+
+
+def on_sphere(w: Array) -> Array:
+    """w / |w|, by rows."""
+    return w / np.sqrt((w**2).sum(axis=1, keepdims=True))
 
 
 def add_terms(stage: Stage, time: float, p: int, neurons: tuple[Array, Array], rates: tuple[Array, Array]) -> None:
@@ -96,6 +104,16 @@ def add_terms(stage: Stage, time: float, p: int, neurons: tuple[Array, Array], r
     dw[:, p:] += np.divide(dr[0], r, out=np.zeros_like(r), where=r > 0)[:, None] * w[:, p:]
 
 
+def penalty(comm: MPI.Intracomm, stage: Stage, reduced: Cloud) -> float:
+    """Collective. What the regularised loss adds to E, of the neurons of one slice on each rank."""
+    return float(comm.allreduce(stage.penalty((reduced.a[0], reduced.v[0], reduced.r[0]), reduced.weight)))
+
+
+def penalties(stage: Stage, of: Callable[[], float]) -> tuple[float, ...]:
+    """What a record has of it: the penalty where there is one, or nothing."""
+    return (of(),) if stage.regularised else ()
+
+
 class NetworkFlow:
     """The flow of this rank's neurons; its unknowns are (a, w), flattened. Collective to construct and to evaluate.
 
@@ -110,6 +128,7 @@ class NetworkFlow:
         self.problem, self.stage = problem, problem.stages[0]
         self.features = features
         self.target = features.modes.target_coefficients(problem.target)
+        self.beyond = problem.target.beyond(features.modes.hermite_degree)
         self.counts = self.comm.allgather(len(a))
         self.total = sum(self.counts)
         self.width = w.shape[1]
@@ -148,9 +167,14 @@ class NetworkFlow:
         n = self.counts[self.comm.rank]
         return theta[:n], theta[n:].reshape(n, self.width)
 
+    def placed(self, theta: Array) -> tuple[Array, Array]:
+        """The neurons; on the sphere, w / |w|."""
+        a, w = self.neurons(theta)
+        return a, on_sphere(w) if self.stage.on_sphere else w
+
     def measure(self, theta: Array, time: float = 0.0) -> tuple[float, Array]:
         """Collective. The loss, and the moments over the modes."""
-        a, w = self.neurons(theta)
+        a, w = self.placed(theta)
         reduced = self.reduced(a, w, self.total, self.problem.p)
         moments = self.features.moments(reduced, np.ones(1)).all
         T = self._target_terms(reduced)[0]
@@ -158,15 +182,23 @@ class NetworkFlow:
         power, _ = self._pair_sums(a, w, G)
         K = self.features.modes.hermite_degree
         local = float(a @ ((G[:, : K + 1] * power).sum(axis=1) - 2 * T)) / self.total
-        return 0.5 * (self.comm.allreduce(local) + float(self.target @ self.target)), moments
+        return 0.5 * (self.comm.allreduce(local) + float(self.target @ self.target)) + self.beyond, moments
+
+    def penalty(self, theta: Array) -> float:
+        """Collective. What the regularised loss adds to E."""
+        a, w = self.placed(theta)
+        return penalty(self.comm, self.stage, self.reduced(a, w, self.total, self.problem.p))
 
     def rates(self, time: float, theta: Array, out: Array) -> float:
-        a, w = self.neurons(theta)
+        a, w = self.placed(theta)
         reduced = self.reduced(a, w, self.total, self.problem.p)
         self.features.moments(reduced, np.ones(1))  # extends the tables to the largest |w| of all ranks
         T, dT_v, dT_r = self._target_terms(reduced)
         G, K, p = self._tables(w), self.features.modes.hermite_degree, self.problem.p
-        power, force = self._pair_sums(a, w, G)
+        if self.stage.interaction:
+            power, force = self._pair_sums(a, w, G)
+        else:
+            power, force = np.zeros((len(a), K + 1)), np.zeros_like(w)
         k = np.arange(K + 1)
         force += (np.sqrt((k + 1.0) * (k + 2.0)) * G[:, 2:] * power).sum(axis=1)[:, None] * w
         force[:, :p] -= dT_v.T
@@ -176,6 +208,8 @@ class NetworkFlow:
         da[...] = -xi_a * ((G[:, : K + 1] * power).sum(axis=1) - T)
         dw[...] = -xi_w * a[:, None] * force
         add_terms(self.stage, time, p, (a, w), (da, dw))
+        if self.stage.on_sphere:
+            dw -= (w * dw).sum(axis=1, keepdims=True) * w
         return inf
 
     def _tables(self, w: Array) -> Array:

@@ -7,6 +7,7 @@ reduction.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from mpi4py import MPI
@@ -18,6 +19,7 @@ from mfpde.evolution.flow import Recording, Step
 from mfpde.evolution.lagrangian import LagrangianFlow, Nodes
 from mfpde.features.features import Cloud, Features
 from mfpde.parallel import share
+from mfpde.particles.network import penalties
 from mfpde.particles.sampling import PANEL_POINTS, gauss_axes, gauss_particles, normal_rule
 from mfpde.problem.problem import Problem
 
@@ -37,7 +39,7 @@ class GaussRun:
     Attributes:
         flow: Of the nodes.
         end: This rank's unknowns at the end.
-        records: Time, loss and moments at each record time.
+        records: Time, loss and moments at each record time, and with terms that regularise the penalty.
         neglected: Size of the first term that a single Gauss-Hermite rule of v neglects in the moments at the end,
             relative to them; 0 for panels.
         steps: Of the integration.
@@ -45,7 +47,7 @@ class GaussRun:
 
     flow: LagrangianFlow
     end: Array
-    records: list[tuple[float, float, Array]]
+    records: list[tuple[Any, ...]]
     neglected: float
     steps: int
 
@@ -69,11 +71,12 @@ def run_gauss(
     axes = gauss_axes(problem, labels, v_rule)
     first, last = share(features.comm, int(np.prod([len(rule) for rule in axes])))
     flow = LagrangianFlow(problem, features, gauss_particles(problem, labels, v_rule, first, last))
-    records: list[tuple[float, float, Array]] = []
+    records: list[tuple[Any, ...]] = []
     end = np.empty(flow.size)
 
     def record(step: Step, vector: Array) -> None:
-        records.append((step.time, *flow.measure(vector, step.time)))
+        measured = flow.measure(vector, step.time)
+        records.append((step.time, *measured, *penalties(flow.stage, lambda: flow.penalty(vector))))
         end[...] = vector
 
     steps = flow.follow(times, tolerance, Recording(record)).steps

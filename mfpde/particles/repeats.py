@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 import mfpde
 from mfpde.features.modes import Modes
-from mfpde.output.hdf5 import ResultFile
+from mfpde.output.sink import Sink
 from mfpde.problem.problem import Problem
 from mfpde.problem.sections import Config
 
@@ -30,12 +30,14 @@ class RepeatRecorder:
         band: Half width of the confidence interval of `loss`; nan for a single run.
     """
 
-    def __init__(self, file: ResultFile, problem: Problem, modes: Modes, config: Config) -> None:
+    def __init__(self, file: Sink, problem: Problem, modes: Modes, config: Config) -> None:
         self.file = file
         self.repeats = config.particles.repeats
         self.started = time.monotonic()
         self.first_loss = self.loss = self.band = float("nan")
-        self._runs: list[list[tuple[float, float, Array]]] = []
+        self._runs: list[list[tuple[Any, ...]]] = []
+        self._target = modes.target_coefficients(problem.target)
+        self._correlation = not problem.stages[0].interaction
         numbers = config.particles
         file.attributes(
             {
@@ -49,15 +51,18 @@ class RepeatRecorder:
         )
         file.dataset("/modes/alpha", modes.alpha)
         file.dataset("/modes/radial", modes.radial)
-        file.dataset("/target/coefficients", modes.target_coefficients(problem.target))
+        file.dataset("/target/coefficients", self._target)
+        if problem.target.energy is not None:
+            beyond = problem.target.beyond(modes.hermite_degree)
+            file.attributes({"energy": problem.target.energy, "beyond": beyond}, "/target")
 
     def begin(self) -> None:
         """The next repeat begins."""
         self._runs.append([])
 
-    def record(self, when: float, loss: float, moments: Array) -> None:
-        """Collective. One row of the present repeat's history."""
-        self._runs[-1].append((when, loss, moments))
+    def record(self, when: float, loss: float, moments: Array, *penalty: float) -> None:
+        """Collective. One row of the present repeat's history; `penalty` is what a regularised loss adds."""
+        self._runs[-1].append((when, loss, moments, *penalty))
         group = "/history" if self.repeats == 1 else f"/repeats/{len(self._runs) - 1:04d}"
         self.file.record(
             {
@@ -66,8 +71,14 @@ class RepeatRecorder:
                 f"{group}/coefficients": moments,
                 f"{group}/mass": 1.0,
                 f"{group}/wall_time": time.monotonic() - self.started,
+                **{f"{group}/{name}": value for name, value in self._further(loss, moments, *penalty).items()},
             }
         )
+
+    def _further(self, loss: float, moments: Array, *penalty: float) -> dict[str, float]:
+        """Other losses that are trained, by name."""
+        found = {"regularised_loss": loss + penalty[0]} if penalty else {}
+        return found | ({"correlation": float(moments @ self._target)} if self._correlation else {})
 
     def particles(self, fields: Mapping[str, tuple[tuple[int, ...], NDArray[np.int64], Array]]) -> None:
         """Collective. The final state under /particles: whole shape, this rank's flat indices, and its values, by name."""
@@ -97,5 +108,7 @@ class RepeatRecorder:
             "loss_low": mean - half,
             "loss_high": mean + half,
         }
+        further = [[self._further(*row[1:]) for row in run] for run in self._runs]
+        columns |= {name: np.mean([[row[name] for row in run] for run in further], axis=0) for name in further[0][0]}
         for name, values in columns.items():
             self.file.dataset(f"/history/{name}", values)

@@ -66,9 +66,9 @@ def particles(comm: Any, config: Any, problem: Any) -> Summary:
 def _with_progress(record: Callable[..., None], bar: Any, offset: float) -> Callable[..., None]:
     count = 0
 
-    def both(when: float, loss: float, moments: Any) -> None:
+    def both(when: float, loss: float, *rest: Any) -> None:
         nonlocal count
-        record(when, loss, moments)
+        record(when, loss, *rest)
         count += 1
         bar.update(offset + when, loss, count)
 

@@ -51,7 +51,7 @@ def gauss_particles(problem: Problem, labels: Labels, v_rule: Rule, first: int =
     index = np.unravel_index(np.arange(first, int(np.prod(shape)) if last is None else last), shape)
     a, square, *y = (rule.nodes[i] for rule, i in zip(axes, index, strict=True))
     weight = np.prod([rule.weights[i] for rule, i in zip(axes, index, strict=True)], axis=0)
-    return Nodes(a, problem.w.scale * np.array(y), np.sqrt(square), weight)
+    return Nodes(a, *problem.w.placed(problem.w.scale * np.array(y), np.sqrt(square)), weight)
 
 
 def random_particles(problem: Problem, count: int, seed: tuple[int, int], first: int, last: int) -> Nodes:
@@ -93,4 +93,5 @@ def _quantiles(problem: Problem, count: int, cube: Array) -> Nodes:
     cube = np.maximum(cube, 2.0**-54)  # no infinite quantile
     r = np.sqrt(problem.w.squared_radius.quantile(cube[:, 1]))
     v = problem.w.scale * ndtri(cube[:, 2:]).T
-    return Nodes(problem.a.quantile(cube[:, 0]), np.ascontiguousarray(v), r, np.full(len(cube), 1 / count))
+    place = problem.w.placed(np.ascontiguousarray(v), r)
+    return Nodes(problem.a.quantile(cube[:, 0]), *place, np.full(len(cube), 1 / count))

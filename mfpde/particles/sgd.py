@@ -1,8 +1,11 @@
 """Online SGD of a finite network on fresh Gaussian samples, in the mean-field scaling.
 
     f(x) = 1/N sum_i a_i sigma(w_i.x),    with samples x_1..x_B at each step and t = step * eta:
-    a_i += eta xi_a(t) mean_b (f* - f)(x_b) sigma(w_i.x_b),
-    w_i += eta xi_w(t) mean_b (f* - f)(x_b) a_i sigma'(w_i.x_b) x_b,    and eta times the stage's terms
+    a_i += eta xi_a(t) mean_b (y_b - f(x_b)) sigma(w_i.x_b),
+    w_i += eta xi_w(t) mean_b (y_b - f(x_b)) a_i sigma'(w_i.x_b) x_b,    and eta times the stage's terms
+
+with labels y_b = f*(x_b) + s e_b, e_b ~ N(0, 1), s the label noise; with the correlation loss y_b alone instead of
+y_b - f(x_b); on the sphere each w_i is divided by |w_i| after a step.
 
 The gradient is that of one neuron's a sigma(w.x), N times the network's: unit time is that of the mean-field flow.
 Neurons are divided over the ranks, which all draw the same samples: a step depends on its number alone.
@@ -23,7 +26,7 @@ from mfpde.errors import InputError, RunError
 from mfpde.features.features import Features
 from mfpde.features.modes import Modes
 from mfpde.interrupts import stop_together
-from mfpde.particles.network import NetworkFlow, add_terms
+from mfpde.particles.network import NetworkFlow, add_terms, on_sphere, penalties, penalty
 from mfpde.particles.sampling import generator
 from mfpde.problem.activation import derivative
 from mfpde.problem.problem import Problem
@@ -35,7 +38,7 @@ PATIENCE = 16
 # Test samples for the part of the loss outside the modes.
 TEST = 1024
 # Keys of the random streams beside those of the initial neurons, which count blocks upwards from 0.
-SAMPLES, TESTS = 2**40, 2**41
+SAMPLES, TESTS, NOISE = 2**40, 2**41, 2**42
 
 
 def modes_at(modes: Modes, d: float, x: Array) -> Array:
@@ -66,18 +69,27 @@ class Sgd:
         a, w: This rank's neurons at the start, shapes (n,) and (n, at most d), the components in V first.
         batch, step: B and eta.
         seed: The seed and the number of the repetition.
+        label_noise: Standard deviation of the noise in the labels.
 
     Raises:
         InputError: If d is infinite or sigma has jumps.
     """
 
     def __init__(
-        self, problem: Problem, features: Features, a: Array, w: Array, batch: int, step: float, seed: tuple[int, int]
+        self,
+        problem: Problem,
+        features: Features,
+        a: Array,
+        w: Array,
+        batch: int,
+        step: float,
+        seed: tuple[int, int],
+        label_noise: float = 0.0,
     ) -> None:
         check_sgd(problem)
         d = int(problem.d)
         self.problem, self.features, self.seed = problem, features, seed
-        self.batch, self.step = batch, step
+        self.batch, self.step, self.label_noise = batch, step, label_noise
         self.comm: MPI.Intracomm = features.comm
         self.total = self.comm.allreduce(len(a))
         self.a = a.copy()
@@ -87,8 +99,10 @@ class Sgd:
         self._test = generator(seed, TESTS).standard_normal((TEST, d))
         self._modes_at_test = modes_at(features.modes, problem.d, self._test)
 
-    def run(self, times: Sequence[float], record: Callable[[float, float, Array], None]) -> int:
+    def run(self, times: Sequence[float], record: Callable[..., None]) -> int:
         """Collective. Steps to the last of `times`; records at the steps nearest to them. Returns the number of steps.
+
+        A record is the time, the loss, the moments, and with terms that regularise the penalty.
 
         Raises:
             RunError: On all ranks, if the network blows up.
@@ -105,7 +119,7 @@ class Sgd:
                 loss, moments = self.measure()
             if not np.isfinite(loss):
                 raise RunError(f"SGD has blown up by t = {k * self.step:.6g}: lower particles.step or the learning rates")
-            record(k * self.step, loss, moments)
+            record(k * self.step, loss, moments, *penalties(self.problem.stages[0], self.penalty))
         return done
 
     def _advance(self, number: int) -> None:
@@ -113,10 +127,15 @@ class Sgd:
         x = generator(self.seed, SAMPLES + number).standard_normal((self.batch, self.w.shape[1]))
         u = self.w @ x.T
         value = sigma(u)
-        f = self.a @ value / self.total
-        self.comm.Allreduce(MPI.IN_PLACE, f)
-        error = (self.problem.target(x[:, : self.problem.p].T) - f) * (self.step / self.batch)
         stage = self.problem.stages[0]
+        error = self.problem.target(x[:, : self.problem.p].T)
+        if self.label_noise:
+            error += self.label_noise * generator(self.seed, NOISE + number).standard_normal(self.batch)
+        if stage.interaction:
+            f = self.a @ value / self.total
+            self.comm.Allreduce(MPI.IN_PLACE, f)
+            error -= f
+        error *= self.step / self.batch
         change = value @ error
         if stage.terms:
             da, dw = np.zeros_like(self.a), np.zeros_like(self.w)
@@ -128,6 +147,12 @@ class Sgd:
         if stage.terms:
             self.a += self.step * da
             self.w += self.step * dw
+        if stage.on_sphere:
+            self.w = on_sphere(self.w)
+
+    def penalty(self) -> float:
+        """Collective. What the regularised loss adds to E."""
+        return penalty(self.comm, self.problem.stages[0], NetworkFlow.reduced(self.a, self.w, self.total, self.problem.p))
 
     def measure(self) -> tuple[float, Array]:
         """Collective. The population loss (see the module), and the moments over the modes."""
@@ -137,8 +162,17 @@ class Sgd:
         residual = moments - modes.target_coefficients(self.problem.target)
         f = self.a @ self.problem.stages[0].activation(self.w @ self._test.T) / self.total
         self.comm.Allreduce(MPI.IN_PLACE, f)
-        rest = float(((f - self._modes_at_test @ moments) ** 2).mean())
+        outside = f - self._modes_at_test @ moments
+        rest = float((outside**2).mean()) + self._outside(outside)
         return 0.5 * (float(residual @ residual) + rest), moments
+
+    def _outside(self, outside: Array) -> float:
+        """E h^2 - 2 E (f - g) h for the part h of h* outside the modes: the first exact, the second a mean over test samples."""
+        target, modes = self.problem.target, self.features.modes
+        if target.energy is None:
+            return 0.0
+        h = target(self._test[:, : modes.p].T) - self._modes_at_test @ modes.target_coefficients(target)
+        return 2 * target.beyond(modes.hermite_degree) - 2 * float((outside * h).mean())
 
 
 def check_sgd(problem: Problem) -> None:

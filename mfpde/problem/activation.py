@@ -154,10 +154,19 @@ def parse_activation(text: str, key: str = KEY) -> Activation:
     Raises:
         InputError: If it is neither, or not real and finite, or grows so fast that E sigma(s G)^2 is infinite at s = 2.
     """
+    with limited(key, text):
+        return activation_of(activation_expression(text, key), text, key)
+
+
+def activation_of(expression: Any, text: str, key: str) -> Activation:
+    """The function of the real symbol u that an expression is; arguments otherwise as for `parse_activation`.
+
+    Raises:
+        InputError: If it is not real and finite, or grows so fast that E sigma(s G)^2 is infinite at s = 2.
+    """
     from mfpde.problem.expressions import source
 
     with limited(key, text):
-        expression = activation_expression(text, key)
         u = _variable()
         activation = Activation(str(text), source(expression, "numpy"), (), None)
         _check_finite(activation, key, FUNCTIONS)

@@ -1,5 +1,6 @@
 """The configuration file: TOML to frozen structures, with every key, type and range checked once, here."""
 
+import copy
 import difflib
 import re
 import tomllib
@@ -27,18 +28,46 @@ def load(path: Path | None, overrides: Sequence[str] = ()) -> Config:
     Raises:
         InputError: For the first thing that is wrong, naming its key and what is allowed.
     """
-    data = {} if path is None else _read(path)
+    return config_of(read_data(path), overrides, None if path is None else path.stem)
+
+
+def read_data(path: Path | None) -> dict[str, Any]:
+    """What a TOML file holds, unchecked; nothing for None.
+
+    Raises:
+        InputError: If it cannot be read as TOML.
+    """
+    return {} if path is None else _read(path)
+
+
+def config_of(data: dict[str, Any], overrides: Sequence[str] = (), stem: str | None = None) -> Config:
+    """The configuration of the sections of a TOML file.
+
+    Args:
+        data: {section: {key: value}}; it is left as it is.
+        overrides: As for `load`.
+        stem: Of the result file, where nothing else is said.
+
+    Raises:
+        InputError: For the first thing that is wrong, naming its key and what is allowed.
+    """
+    from mfpde.problem.parameters import resolved
+
+    data = copy.deepcopy(data)
     for override in overrides:
         _override(data, override)
     _check_names(data)
-    if path is not None and isinstance(data.setdefault("output", {}), dict):
-        data["output"].setdefault("file", path.stem + ".h5")
+    if stem is not None and isinstance(data.setdefault("output", {}), dict):
+        data["output"].setdefault("file", stem + ".h5")
+    data = resolved(data)
     try:
         config = msgspec.convert(data, Config)
     except msgspec.ValidationError as error:
         raise InputError(_refusal(str(error), data)) from None
     _check_ranges(config)
-    return config
+    # 0 is another word for what is left out.
+    left_out = {key: None for key in ("a_nodes", "r_nodes", "cells") if getattr(config.discretization, key) == 0}
+    return msgspec.structs.replace(config, discretization=msgspec.structs.replace(config.discretization, **left_out))
 
 
 def _read(path: Path) -> dict[str, Any]:
@@ -78,7 +107,11 @@ def _check_names(data: dict[str, Any]) -> None:
             raise InputError(f"unknown section [{_short(name)}]{_nearest(name, sections)}; allowed: {', '.join(sections)}")
         if not isinstance(values, dict):
             raise InputError(f"{name}: expected a section [{name}], got {quoted(values)}; allowed: keys = values below [{name}]")
-        _check_keys(values, sections[name], name, f"[{name}]")
+        if name != "parameters":
+            _check_keys(values, sections[name], name, f"[{name}]")
+    target = data.get("target", {})
+    if "function" in target and "polynomial" in target:
+        raise InputError("target.polynomial: has no effect beside target.function; allowed: one of the two")
     training = data.get("training", {})
     stages = training.get("stages", [])
     for i, stage in enumerate(stages if isinstance(stages, list) else []):
@@ -170,6 +203,11 @@ def _check_particles(config: Config) -> None:
     if numbers.method != "reduced" and numbers.sampling != "random":
         raise InputError(
             f'particles.sampling: {numbers.sampling!r} is for method = "reduced"; allowed with {numbers.method!r}: "random"'
+        )
+    if numbers.label_noise and numbers.method != "sgd":
+        raise InputError(
+            f'particles.label_noise: {numbers.label_noise:g} has no effect with method = "{numbers.method}", which follows the '
+            'population gradient; allowed: 0, or method = "sgd"'
         )
     if numbers.sampling == "sobol" and numbers.particles.bit_count() != 1:
         raise InputError(f"particles.particles: {numbers.particles} Sobol' points are not balanced; allowed: powers of 2")

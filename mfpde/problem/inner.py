@@ -1,6 +1,7 @@
 """The law of the inner weights w_0 = (v_0, w_perp): where v_0 = w_V starts, and the radius r_0 = |w_{V perp}|.
 
 gaussian   w_0 ~ N(0, I_d / d):  v_0 = y / sqrt(d), y ~ N(0, I_p),  r_0^2 ~ chi^2_{d-p} / d;  v_0 = 0, r_0 = 1 at d = inf
+sphere     w_0 = g / |g|, g of the Gaussian law: uniform on |w| = 1, labelled by y and |g_perp| as that is
 zero       w_0 = 0                                                                    (Algorithm 1 of arXiv 2402.08948)
 """
 
@@ -63,12 +64,12 @@ class InnerLaw:
     """The law of w_0.
 
     Attributes:
-        name: "gaussian" or "zero", as in the configuration.
+        name: "gaussian", "sphere" or "zero", as in the configuration.
         d: Dimension of the input, or inf.
         p: Dimension of V.
     """
 
-    name: Literal["gaussian", "zero"]
+    name: Literal["gaussian", "sphere", "zero"]
     d: float
     p: int
 
@@ -84,7 +85,14 @@ class InnerLaw:
 
     @property
     def squared_radius(self) -> Law:
-        """The law of r_0^2."""
+        """The law of r_0^2, or of |g_perp|^2."""
         if self.name == "zero":
             return Point(0.0)
         return Point(1.0) if self.d == inf else SquaredRadius(self.d, self.p)
+
+    def placed(self, v: Array, r: Array) -> tuple[Array, Array]:
+        """Where neurons start whose Gaussian labels are v (p, n) and r (n,)."""
+        if self.name != "sphere":
+            return v, r
+        norm = np.sqrt((v**2).sum(axis=0) + r**2)
+        return v / norm, r / norm

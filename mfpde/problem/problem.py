@@ -5,10 +5,10 @@ from dataclasses import dataclass
 from mfpde.errors import InputError
 from mfpde.problem.defaults import Numbers, filled
 from mfpde.problem.inner import InnerLaw
-from mfpde.problem.laws import Law, parse_law
+from mfpde.problem.laws import Law, parse_law, violated
 from mfpde.problem.sections import Config, Discretization
 from mfpde.problem.stages import Stage, parse_stages
-from mfpde.problem.target import Target, parse_target
+from mfpde.problem.target import FUNCTION_DEGREE, Target, parse_function, parse_target
 
 
 @dataclass(frozen=True)
@@ -34,9 +34,19 @@ class Problem:
         """Dimension of the subspace V."""
         return self.target.p
 
+    @property
+    def notices(self) -> tuple[str, ...]:
+        """What a user should know of the problem before its result, a line each."""
+        if not (wrong := violated(self.a)):
+            return ()
+        return (
+            f"initial.a is {wrong}: Assumption 3.1 of arXiv 2402.08948 does not hold, and its Theorems 3.4, 3.6 and 4.3 no "
+            "longer apply",
+        )
+
     def numbers(self, options: Discretization) -> Numbers:
         """All numbers of a discretisation: given, or by default."""
-        return filled(options, self.p, self.d, self.target.degree)
+        return filled(options, self.p, self.d, self.target.least_degree)
 
 
 def build_problem(config: Config) -> Problem:
@@ -45,19 +55,34 @@ def build_problem(config: Config) -> Problem:
     Raises:
         InputError: For the first thing that is wrong, naming its key and what is allowed.
     """
-    target = parse_target(config.target.polynomial, config.target.subspace_dimension)
+    asked = config.target
+    if asked.function is None:
+        target = parse_target(asked.polynomial, asked.subspace_dimension)
+    else:
+        target = parse_function(asked.function, asked.subspace_dimension)
     d = config.dimension
-    numbers = filled(config.discretization, target.p, d, target.degree)
+    numbers = filled(config.discretization, target.p, d, target.least_degree)
     if d < target.p + 1:
         raise InputError(f"input.dimension: {d:g} is too small; allowed for p = {target.p}: at least {target.p + 1}, or inf")
-    if numbers.hermite_degree < target.degree:
+    if numbers.hermite_degree < target.least_degree:
         raise InputError(
             f"discretization.hermite_degree: {numbers.hermite_degree} is less than the degree of target.polynomial; "
             f"allowed: at least {target.degree}"
         )
+    if target.energy is not None and numbers.hermite_degree > (most := FUNCTION_DEGREE[target.p]):
+        raise InputError(
+            f"discretization.hermite_degree: {numbers.hermite_degree}; allowed with target.function and p = {target.p}: "
+            f"up to {most}"
+        )
     law = parse_law(config.initial.a)
-    if not law.symmetric:
-        raise InputError(f"initial.a: {config.initial.a!r} is not symmetric about 0; allowed: symmetric laws")
+    if config.training.constraint == "sphere" and config.initial.w != "sphere":
+        raise InputError(
+            f'training.constraint: "sphere" with initial.w = "{config.initial.w}"; allowed: with initial.w = "sphere"'
+        )
+    if config.initial.w == "sphere" and config.discretization.frame == "affine":
+        raise InputError('discretization.frame: "affine" starts from a Gaussian; allowed with initial.w = "sphere": "flow"')
+    if config.training.constraint and config.training.strategy:
+        raise InputError("training.constraint: averages leave the sphere; allowed: without training.strategy")
     stages = parse_stages(config, target, numbers)
     kinked = [stage.activation for stage in stages if 0.0 in stage.activation.kinks]
     if config.initial.w == "zero" and kinked:

@@ -20,6 +20,8 @@ def _number(value: float) -> str:
 # Beyond it, d - p and d are the same number, and so are d and inf but for the time that w takes to leave 0.
 LARGEST_DIMENSION = 1e20
 MOST_TIMES, MOST_PARTICLES = 1_000_000, 2**24
+# Copies of a neuron that are averaged.
+MOST_COPIES = 6
 # Largest Hermite degree.
 LARGEST_K = 60
 Duration = Annotated[float, _within(1e-12, 1e12)]
@@ -29,12 +31,25 @@ Rate = Annotated[
 ]
 
 
+Decay = Annotated[float, _within(0.0, 1e6)]
+
+
 class _Section(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     pass
 
 
 class TargetSection(_Section, frozen=True):
+    """The target h*.
+
+    Attributes:
+        polynomial: In z1..z3.
+        function: Instead of it, any expression in z1..z3, such as "sign(z1)" or a teacher network "tanh(z1 + z2) - relu(z2)". Its
+            energy beyond the largest Hermite degree of the run is part of the loss, and stated.
+        subspace_dimension: p, if larger than the largest index.
+    """
+
     polynomial: str = "z1 + z1*z2"
+    function: str | None = None
     subspace_dimension: Annotated[int, msgspec.Meta(description="an integer, p or more")] | None = None
 
 
@@ -49,8 +64,15 @@ class Input(_Section, frozen=True):
 
 
 class Initial(_Section, frozen=True):
+    """The law of the neurons at t = 0.
+
+    Attributes:
+        a: Of the outer weights: point(c), points(-1: 0.5, 2: 0.5), rademacher, uniform(b, c), normal(m, s).
+        w: Of the inner weights: N(0, I/d) ("gaussian"), uniform on |w| = 1 ("sphere"), or 0 ("zero").
+    """
+
     a: str = "uniform(-1, 1)"
-    w: Literal["gaussian", "zero"] = "gaussian"
+    w: Literal["gaussian", "sphere", "zero"] = "gaussian"
 
 
 class StageSection(_Section, frozen=True):
@@ -63,14 +85,21 @@ class StageSection(_Section, frozen=True):
         activation: Of this stage; the network's if not given.
         average: At its start, w becomes the average of this many independent copies.
         reset_a: Whether the outer weights start at 0 again.
+        interaction: Whether neurons see the output of the others (square loss); false: correlation loss -E f h*, whose
+            residual is -h*. E is recorded all the same, and E f h* as /history/correlation.
+        decay_a, decay_w: Weight decay, a' = .. - xi_a decay_a a and w' = .. - xi_w decay_w w; E with the penalty
+            1/2 decay_a E a^2 + 1/2 decay_w E |w|^2 is recorded as /history/regularised_loss.
     """
 
     duration: Duration
     xi_a: Rate = 0.0
     xi_w: Rate = 0.0
     activation: str | None = None
-    average: Annotated[int, msgspec.Meta(ge=1, description="a number of copies")] = 1
+    average: Annotated[int, _within(1, MOST_COPIES)] = 1
     reset_a: bool = False
+    interaction: bool = True
+    decay_a: Decay = 0.0
+    decay_w: Decay = 0.0
 
 
 class Training(_Section, frozen=True):
@@ -79,7 +108,9 @@ class Training(_Section, frozen=True):
     Attributes:
         final_time: Of a training at once; of the stage that trains w in a strategy.
         xi_a, xi_w: Learning rates of a training at once.
-        stages: Instead of the three.
+        constraint: "sphere": w moves on |w| = 1, by the projected gradient; it starts there, initial.w = "sphere".
+        interaction, decay_a, decay_w: Likewise, see `StageSection`.
+        stages: Instead of these.
         strategy: "chen-ge": train w, average independent copies, train a with a polynomial activation.
         strategy_copies: How many copies; p if not given.
         strategy_degree: n of the activation (1 + u)^n; the target's degree if not given.
@@ -89,6 +120,10 @@ class Training(_Section, frozen=True):
     final_time: Duration = 8.0
     xi_a: Rate = 1.0
     xi_w: Rate = 1.0
+    interaction: bool = True
+    decay_a: Decay = 0.0
+    decay_w: Decay = 0.0
+    constraint: Literal["sphere"] | None = None
     stages: tuple[StageSection, ...] = ()
     strategy: Literal["chen-ge"] | None = None
     strategy_copies: int | None = None
@@ -113,8 +148,8 @@ class Training(_Section, frozen=True):
 
 
 class Discretization(_Section, frozen=True):
-    """How the density is resolved.  What is left out (None) is chosen: by the run, so that `accuracy` is reached, or with
-    accuracy = false and in the affine frame from p and d (`mfpde.problem.defaults`).
+    """How the density is resolved.  What is left out (None; for a_nodes, r_nodes and cells also 0) is chosen: by the run, so that
+    `accuracy` is reached, or with accuracy = false and in the affine frame from p and d (`mfpde.problem.defaults`).
 
     Attributes:
         frame: What carries the density: finite elements whose nodes move with the neurons ("flow"), or a fixed mesh in an
@@ -139,10 +174,10 @@ class Discretization(_Section, frozen=True):
     accuracy: Annotated[float, _within(1e-8, 0.1)] | Literal[False] = 1e-4
     hermite_degree: Annotated[int, _within(1, LARGEST_K)] | None = None
     radial_degree: Annotated[int, _within(0, LARGEST_K // 2)] | None = None
-    a_nodes: Annotated[int, _within(1, 1024)] | None = None
+    a_nodes: Annotated[int, _within(0, 1024)] | None = None
     a_panels: Annotated[int, _within(1, 512)] | None = None
-    r_nodes: Annotated[int, _within(1, 64)] | None = None
-    cells: Annotated[int, _within(1, 4096)] | None = None
+    r_nodes: Annotated[int, _within(0, 64)] | None = None
+    cells: Annotated[int, _within(0, 4096)] | None = None
     degree: Annotated[int, _within(0, 15)] | None = None
     core_width: Annotated[float, _within(0.01, 10.0)] | None = None
     half_width: Annotated[float, _within(1.0, 20.0)] = 10.0
@@ -166,6 +201,8 @@ class Particles(_Section, frozen=True):
         seed: Of all random numbers.
         repeats: Independent runs, whose mean and confidence band are written.
         batch, step: Samples of one SGD step, and its length in time.
+        label_noise: Standard deviation of the noise in the labels of SGD. The constant that it adds to the risk,
+            label_noise^2 / 2, is not in E.
     """
 
     method: Literal["reduced", "network", "sgd"] = "reduced"
@@ -175,6 +212,7 @@ class Particles(_Section, frozen=True):
     repeats: Annotated[int, _within(1, 10_000)] = 1
     batch: Annotated[int, _within(1, 2**24)] = 100
     step: Annotated[float, _within(1e-9, 1.0)] = 0.01
+    label_noise: Annotated[float, _within(0.0, 1e6)] = 0.0
 
 
 class Output(_Section, frozen=True):
@@ -196,8 +234,9 @@ class Output(_Section, frozen=True):
 
 
 class Config(_Section, frozen=True):
-    """One run's configuration."""
+    """One run's configuration; `parameters` are named constants, see `mfpde.problem.parameters`."""
 
+    parameters: dict[str, float | int | str] = {}
     target: TargetSection = TargetSection()
     network: Network = Network()
     input: Input = Input()
@@ -210,12 +249,15 @@ class Config(_Section, frozen=True):
 
     def to_toml(self) -> str:
         """The whole configuration, defaults included, as TOML text."""
-        lines = []
+        lines = ["[parameters]", *_pairs(self.parameters)] if self.parameters else []
         for name, section in msgspec.structs.asdict(self).items():
+            if not isinstance(section, _Section):
+                continue
             lines.append(f"[{name}]")
             values = msgspec.structs.asdict(section)
             stages = values.pop("stages", ())
-            replaced = REPLACED["stages" if stages else "strategy"] if stages or values.get("strategy") else ()
+            chosen = next((key for key in REPLACED if values.get(key) or (key == "stages" and stages)), None)
+            replaced = REPLACED[chosen] if chosen else ()
             lines += _pairs({key: value for key, value in values.items() if key not in replaced})
             for stage in stages:
                 lines += [f"[[{name}.stages]]", *_pairs(msgspec.structs.asdict(stage))]
@@ -270,8 +312,12 @@ def _toml(value: Any) -> str:
 
 # What training a alone needs: it is slow, and as it is linear, a long time costs little.
 STRATEGY_TIME = 1000.0
-# Keys of [training] that stages, or a strategy, take the place of.
-REPLACED = {
-    "stages": ("final_time", "xi_a", "xi_w", "strategy", "strategy_copies", "strategy_degree", "strategy_time"),
-    "strategy": ("xi_a", "xi_w"),
+# Keys of a section that stages, or a strategy, or a function take the place of.
+REPLACED: dict[str, tuple[str, ...]] = {
+    "function": ("polynomial",),
+    "stages": (
+        *("final_time", "xi_a", "xi_w", "interaction", "decay_a", "decay_w"),
+        *("strategy", "strategy_copies", "strategy_degree", "strategy_time"),
+    ),
+    "strategy": ("xi_a", "xi_w", "interaction", "decay_a", "decay_w"),
 }

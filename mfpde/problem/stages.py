@@ -14,11 +14,11 @@ from mfpde.problem.activation import Activation, parse_activation
 from mfpde.problem.defaults import Numbers
 from mfpde.problem.laws import parse_law
 from mfpde.problem.schedule import Schedule, joint_breaks, parse_schedule
-from mfpde.problem.sections import Config, StageSection
+from mfpde.problem.sections import MOST_COPIES, Config, StageSection
 from mfpde.problem.target import Target
-from mfpde.problem.terms import Term
+from mfpde.problem.terms import Array, GradientTerm, Term
+from mfpde.problem.terms.weight_decay import WeightDecay
 
-MOST_COPIES = 6
 # Neurons of the average of a point start's copies, one for each multiset of labels.
 MOST_TUPLES = 200_000
 
@@ -35,6 +35,8 @@ class Stage:
         reset_a: Whether a starts again at 0.
         by_moments: Whether moments are all that is known of the law of w from its start on, and all that is needed.
         terms: Of the velocity beside the interaction, see `mfpde.problem.terms`.
+        on_sphere: Whether w moves on |w| = 1, by the projected gradient.
+        interaction: Whether the residual is that of the square loss, m - h, or with the correlation loss -E f h* just -h.
     """
 
     start: float
@@ -46,6 +48,8 @@ class Stage:
     reset_a: bool
     by_moments: bool = False
     terms: tuple[Term, ...] = ()
+    interaction: bool = True
+    on_sphere: bool = False
 
     @property
     def trains(self) -> tuple[bool, bool]:
@@ -69,6 +73,19 @@ class Stage:
             raise RunError(f"training.xi_a or training.xi_w is not finite at t = {time:.6g}")
         return xi
 
+    def residual(self, moments: Array, target: Array) -> Array:
+        """Coefficients of the derivative of the trained loss by f, from those of f and h*."""
+        return moments - target if self.interaction else -target
+
+    @property
+    def regularised(self) -> bool:
+        """Whether another loss than E decreases, by its terms."""
+        return any(isinstance(term, GradientTerm) for term in self.terms)
+
+    def penalty(self, neurons: tuple[Array, Array, Array], weight: Array) -> float:
+        """What the regularised loss adds to E: the sum over neurons a (n,), v (p, n), r (n,) with weights (n,)."""
+        return float(sum(weight @ term.potential(neurons) for term in self.terms if isinstance(term, GradientTerm)))
+
     def unit_of_time(self, time: float) -> float:
         """1 / max(xi_a, xi_w) at `time`: what the flow needs for a change of order 1; inf where nothing moves."""
         fastest = max(self.rates(time))
@@ -77,7 +94,8 @@ class Stage:
     @property
     def linear(self) -> bool:
         """Whether only a is trained, and with a polynomial: then moments of the law of w are all that enters."""
-        return self.xi_w.zero and not self.terms and self.activation.polynomial is not None
+        plain = self.interaction and not self.terms
+        return self.xi_w.zero and plain and self.activation.polynomial is not None
 
     @property
     def degree(self) -> int:
@@ -103,7 +121,8 @@ def parse_stages(config: Config, target: Target, numbers: Numbers) -> tuple[Stag
     elif training.stages:
         sections, keys = training.stages, [f"training.stages[{i}]" for i in range(len(training.stages))]
     else:
-        sections, keys = (StageSection(training.final_time, training.xi_a, training.xi_w),), ["training"]
+        shared = {key: getattr(training, key) for key in ("xi_a", "xi_w", "interaction", "decay_a", "decay_w")}
+        sections, keys = (StageSection(training.final_time, **shared),), ["training"]
     network = parse_activation(config.network.activation)
     stages: list[Stage] = []
     for section, key in zip(sections, keys, strict=True):
@@ -116,7 +135,14 @@ def parse_stages(config: Config, target: Target, numbers: Numbers) -> tuple[Stag
             xi_w=parse_schedule(section.xi_w, f"{key}.xi_w", section.duration),
             average=section.average,
             reset_a=section.reset_a,
+            interaction=section.interaction,
+            on_sphere=training.constraint == "sphere",
         )
+        stage = replace(stage, terms=_terms(section, stage, key))
+        if stage.on_sphere and section.decay_w:
+            raise InputError(f'{key}.decay_w: has no effect with training.constraint = "sphere"; allowed: 0')
+        if stage.on_sphere and section.average > 1:
+            raise InputError(f'{key}.average: averages leave the sphere; allowed with training.constraint = "sphere": 1')
         if own or (stage.linear and stage.reset_a):
             _check_truncation(stage, config, numbers, f"{key}.activation" if own else "network.activation")
         stages.append(stage)
@@ -126,17 +152,33 @@ def parse_stages(config: Config, target: Target, numbers: Numbers) -> tuple[Stag
     return tuple(replace(stage, by_moments=i >= first) for i, stage in enumerate(stages))
 
 
+def _terms(section: StageSection, stage: Stage, key: str) -> tuple[Term, ...]:
+    """Those that a section asks for."""
+    for name, decay, xi in (("a", section.decay_a, stage.xi_a), ("w", section.decay_w, stage.xi_w)):
+        if decay and xi.zero:
+            raise InputError(f"{key}.decay_{name}: {decay:g} has no effect, as xi_{name} = 0; allowed: 0, or with a rate")
+    if not (section.decay_a or section.decay_w):
+        return ()
+    return (WeightDecay(section.decay_a, section.decay_w, stage.xi_a, stage.xi_w),)
+
+
 def _chen_ge(config: Config, target: Target, numbers: Numbers) -> tuple[StageSection, StageSection]:
     training = config.training
     first, second = training.durations
     copies = target.p if training.strategy_copies is None else training.strategy_copies
-    degree = max(target.degree, 1) if training.strategy_degree is None else training.strategy_degree
+    least = max(target.least_degree, 1)
+    if training.strategy_degree is None and target.energy is not None:
+        raise InputError(
+            "training.strategy_degree: not given, and target.function is no polynomial whose degree it could be; allowed: 1 to "
+            f"discretization.hermite_degree = {numbers.hermite_degree}"
+        )
+    degree = least if training.strategy_degree is None else training.strategy_degree
     if not 1 <= copies <= MOST_COPIES:
         raise InputError(f"training.strategy_copies: {copies}; allowed: 1 to {MOST_COPIES}")
     most = numbers.hermite_degree
-    if not max(target.degree, 1) <= degree <= most:
+    if not least <= degree <= most:
         raise InputError(
-            f"training.strategy_degree: {degree}; allowed: from {max(target.degree, 1)}, the target's degree, to "
+            f"training.strategy_degree: {degree}; allowed: from {least}, the target's degree, to "
             f"discretization.hermite_degree = {most}"
         )
     return (
@@ -147,7 +189,7 @@ def _chen_ge(config: Config, target: Target, numbers: Numbers) -> tuple[StageSec
 
 def spread_start(config: Config) -> bool:
     """Whether w starts with a density, rather than in one point for each label."""
-    return config.initial.w == "gaussian" and config.dimension != inf
+    return config.initial.w != "zero" and config.dimension != inf
 
 
 def stage_times(stages: Sequence[Stage], times: Sequence[float]) -> list[list[float]]:
@@ -200,9 +242,11 @@ def _check_averages(stages: list[Stage], keys: list[str], law: str, a_nodes: int
                     "copies or discretization.a_nodes, or a polynomial activation with xi_w = 0"
                 )
         elif not stage.linear:
+            wrong = "xi_w" if not stage.xi_w.zero else "decay_a" if stage.terms else "activation"
+            wrong = wrong if stage.interaction else "interaction"
             raise InputError(
-                f"{key}.{'activation' if stage.xi_w.zero else 'xi_w'}: of an average of copies the moments alone are known; "
-                "allowed from the average on: xi_w = 0 and a polynomial activation"
+                f"{key}.{wrong}: of an average of copies the moments alone are known; "
+                "allowed from the average on: xi_w = 0 and a polynomial activation, with interaction and without weight decay"
             )
         elif i > first and not stage.reset_a and stage.activation != stages[i - 1].activation:
             raise InputError(

@@ -5,7 +5,7 @@ z^n = sum_m n! / (2^m m! (n - 2m)!) He_{n-2m}(z),   he_k = He_k / sqrt(k!),   h_
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from math import factorial, isqrt, prod, sqrt
 from typing import Any
@@ -14,11 +14,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mfpde.errors import InputError, quoted
-from mfpde.problem.expressions import rational_number
+from mfpde.problem.expressions import compiled, namespace, parse, rational_number, source
 from mfpde.problem.polynomial import parse_polynomial
-from mfpde.problem.reading import LONGEST, limited
+from mfpde.problem.reading import LONGEST, TooCostly, limited
 
 LARGEST_P, LARGEST_DEGREE = 3, 20
+# Degrees up to which a function's coefficients are computed, by p, and digits of a truncation's.
+FUNCTION_DEGREE, DIGITS = {1: 68, 2: 68, 3: 24}, 13
 # Of he_alpha; the loss is its square. 50 z^20 has 5e12.
 LARGEST_COEFFICIENT = 1e30
 
@@ -34,6 +36,8 @@ class Target:
         coefficients: h_alpha, shape (n,).
         exact: q_alpha = h_alpha / sqrt(alpha!), the coefficients of the monic He_alpha, n rational numbers.
         rational: Whether the coefficients given were rational, so that `exact` is exact.
+        energy: E h*^2 of a function that is no polynomial, whose coefficients end at some degree; None for a polynomial.
+        source: Of that function, as Python over the names of numpy.
     """
 
     polynomial: str
@@ -42,14 +46,46 @@ class Target:
     coefficients: NDArray[np.float64]
     exact: tuple[Fraction, ...] = ()
     rational: bool = True
+    energy: float | None = None
+    source: str = ""
 
     @property
     def degree(self) -> int:
-        """Total degree; 0 for a constant."""
+        """Total degree of the coefficients; 0 for a constant."""
         return int(self.alpha.sum(axis=1).max(initial=0))
+
+    @property
+    def least_degree(self) -> int:
+        """The least Hermite degree that can be asked of a run: that of a polynomial; any, for another function."""
+        return self.degree if self.energy is None else 0
+
+    @property
+    def square(self) -> float:
+        """E h*^2."""
+        return float((self.coefficients**2).sum()) if self.energy is None else self.energy
+
+    def beyond(self, degree: int) -> float:
+        """1/2 of the part of E h*^2 beyond a total degree, which no truncation at it can learn; 0 for polynomials."""
+        if self.energy is None:
+            return 0.0
+        inside = self.coefficients[self.alpha.sum(axis=1) <= degree]
+        return max(0.5 * (self.energy - float((inside**2).sum())), 0.0)
+
+    def truncated(self, degree: int) -> "Target":
+        """The polynomial of the coefficients up to a degree, each rounded to `DIGITS` digits: what algebra can work on."""
+        kept = self.alpha.sum(axis=1) <= degree
+        hermite = {
+            tuple(alpha): Fraction(round(c / sqrt(prod(map(factorial, alpha))) * 10**DIGITS), 10**DIGITS)
+            for alpha, c in zip(self.alpha[kept].tolist(), self.coefficients[kept].tolist(), strict=True)
+        }
+        return replace(_target(self.polynomial, self.p, hermite, rational=False), energy=self.energy, source=self.source)
 
     def __call__(self, z: NDArray[np.float64]) -> NDArray[np.float64]:
         """h*(z) at z of shape (p, n), shape (n,)."""
+        if self.source:
+            names = {f"z{q + 1}": row for q, row in enumerate(z)}
+            value = eval(compiled(self.source), namespace(), names)
+            return np.array(np.broadcast_to(np.asarray(value, dtype=np.float64), z.shape[1:]))
         norm = np.sqrt([factorial(k) for k in range(self.degree + 1)])
         he = np.polynomial.hermite_e.hermevander(z, self.degree) / norm
         terms = [
@@ -86,6 +122,53 @@ def parse_target(
     if any(abs(c) * isqrt(prod(map(factorial, alpha))) > LARGEST_COEFFICIENT for alpha, c in exact.items()):
         raise InputError(f"{key}: {quoted(polynomial)} has a coefficient beyond the allowed {LARGEST_COEFFICIENT:g}")
     return _target(str(polynomial), p, {alpha[:p]: c for alpha, c in exact.items()}, rational)
+
+
+def parse_function(text: str, subspace_dimension: int | None = None) -> Target:
+    """The target of any expression in z1..zp, see `mfpde.problem.gaussian`; a polynomial is converted exactly.
+
+    Args:
+        text: E.g. "sign(z1)" or "tanh(z1 + z2) - 0.5*relu(z1 - 2*z2 + 1)".
+        subspace_dimension: p, if larger than the largest index in it.
+
+    Raises:
+        InputError: If it is not finite, grows too fast, or its integrals do not converge.
+    """
+    from mfpde.problem.gaussian import hermite_tensor, mean_square, terms_of
+
+    key = "target.function"
+    used = largest_index(text)
+    p = max(used, 1) if subspace_dimension is None else subspace_dimension
+    if used > LARGEST_P or not max(used, 1) <= p <= LARGEST_P:
+        raise InputError(f"{key}: p = {max(p, used)} for {quoted(text)}; allowed: {max(min(used, LARGEST_P), 1)} to {LARGEST_P}")
+    import sympy
+
+    names = [f"z{q + 1}" for q in range(p)]
+    expression, symbols = parse(text, names, key), [sympy.Symbol(name, real=True) for name in names]
+    with limited(key, text):
+        terms_of(expression, symbols)
+    if expression.is_polynomial(*symbols):
+        try:
+            return parse_target(text, subspace_dimension)
+        except InputError as error:
+            raise InputError(str(error).replace("target.polynomial", key)) from None
+    degree = FUNCTION_DEGREE[p]
+    try:
+        tensor = hermite_tensor(expression, symbols, degree, key)
+        energy = mean_square(expression, symbols, key)
+    except TooCostly as error:
+        raise InputError(f"{key}: {quoted(text)} {error}") from None
+    except InputError as error:
+        reason = str(error).removeprefix(f"{key}: ")
+        raise InputError(f"{key}: {quoted(text)} has a factor, written as a function of u, that is refused: {reason}") from None
+    alpha = np.argwhere(np.abs(tensor) > NOISE * sqrt(max(energy, 1e-300)))
+    alpha = alpha[alpha.sum(axis=1) <= degree]
+    coefficients = tensor[tuple(alpha.T)]
+    return Target(str(text), p, alpha, coefficients, (), False, energy, source(expression, "numpy"))
+
+
+# Coefficients smaller than this part of the whole are rounding errors of 0.
+NOISE = 1e-14
 
 
 def _monic_coefficients(

@@ -62,6 +62,7 @@ class LinearFlow:
         position = {key: i for i, key in enumerate(_keys(modes))}
         self.index = np.array([position[key] for key in _keys(mine)])
         self.target = modes.target_coefficients(problem.target)
+        self.beyond = problem.target.beyond(self.modes.hermite_degree)
         self.beginning = np.zeros(len(modes)) if start is None else start
 
     @property

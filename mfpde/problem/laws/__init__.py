@@ -26,7 +26,7 @@ class Law(ABC):
     """A probability law on the line.
 
     Attributes:
-        usage: How the configuration writes it, e.g. "uniform(-b, b)".
+        usage: How the configuration writes it, e.g. "uniform(b, c)".
     """
 
     usage: ClassVar[str]
@@ -43,6 +43,18 @@ class Law(ABC):
     @abstractmethod
     def quantile(self, u: Array) -> Array:
         """The quantiles at probabilities u in (0, 1), the shape of u."""
+
+    @classmethod
+    def read(cls, arguments: str) -> "Law":
+        """The law of what stands between the brackets of its text: by default its parameters, one number each.
+
+        Raises:
+            ValueError: If that is not what the law takes; with a message if it is of the right form.
+        """
+        numbers = [float(x) for x in arguments.split(",")] if arguments.strip() else []
+        if len(numbers) != len(fields(cls)) or not all(map(isfinite, numbers)):  # type: ignore[arg-type]
+            raise ValueError
+        return cls(*numbers)
 
     @property
     def atoms(self) -> tuple[Array, Array] | None:
@@ -88,12 +100,13 @@ def parse_law(text: str, key: str = "initial.a") -> Law:
     try:
         if match is None or law is None:
             raise ValueError
-        arguments = [float(x) for x in match.group(2).split(",")] if match.group(2) else []
-        if len(arguments) != len(fields(law)) or not all(map(isfinite, arguments)):  # type: ignore[arg-type]
-            raise ValueError
-    except ValueError:
-        raise InputError(f"{key}: {text!r} is no law of a; {allowed}") from None
-    try:
-        return law(*arguments)
+        return law.read(match.group(2) or "")
     except ValueError as error:
-        raise InputError(f"{key}: {text!r} {error}; {allowed}") from None
+        reason = str(error) if str(error).startswith("has ") else "is no law of a"
+        raise InputError(f"{key}: {text!r} {reason}; {allowed}") from None
+
+
+def violated(law: Law) -> str:
+    """What keeps a law of a from Assumption 3.1 of arXiv 2402.08948, a symmetric law of bounded support; "" if nothing does."""
+    wrong = [*([] if law.symmetric else ["symmetric about 0"]), *([] if law.bounded else ["of bounded support"])]
+    return f"not {' and not '.join(wrong)}" if wrong else ""

@@ -18,7 +18,7 @@ class Normal(Law):
 
     mean: float
     deviation: float
-    usage = "normal(0, s)"
+    usage = "normal(m, s)"
 
     def __post_init__(self) -> None:
         if not self.deviation > 0:

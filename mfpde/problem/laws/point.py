@@ -12,7 +12,7 @@ class Point(Law):
     """The value itself with probability 1."""
 
     value: float
-    usage = "point(0)"
+    usage = "point(c)"
 
     @property
     def support(self) -> tuple[float, float]:

@@ -17,7 +17,7 @@ class Uniform(Law):
 
     low: float
     high: float
-    usage = "uniform(-b, b)"
+    usage = "uniform(b, c)"
 
     def __post_init__(self) -> None:
         if not self.low < self.high:

@@ -5,7 +5,7 @@ the neurons of a network (there w_perp' = r' w_perp / r).  A stage lists its ter
 to the interaction.
 """
 
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,3 +28,11 @@ class Term(Protocol):
             neurons: a (slices, nodes), v (slices, p, nodes), r (slices, nodes).
             rates: a', v' and r', alike; None where a or r is constant.
         """
+
+
+@runtime_checkable
+class GradientTerm(Term, Protocol):
+    """A term a' = -xi_a dU/da, w' = -xi_w grad U: E + int U d rho is then the regularised loss, which decreases."""
+
+    def potential(self, neurons: tuple[Array, Array, Array]) -> Array:
+        """U at neurons a (..., nodes), v (..., p, nodes), r (..., nodes), shape (..., nodes)."""

@@ -1,0 +1,123 @@
+"""Runs a sweep: `mpirun -n 8 python -m mfpde.sweep CONFIG.toml --vary 'input.dimension=[10, 100, inf]' --output sweep.h5`."""
+
+import argparse
+import sys
+from pathlib import Path
+from typing import Any
+
+from mfpde.command import config_parser, run_command, say
+from mfpde.errors import InputError, RunError
+from mfpde.parallel import on_first
+
+
+def main() -> int:
+    """Collective over all ranks. Runs the command line and returns the exit status."""
+    parser = config_parser("sweep", "Solve a configuration for all combinations of some values, and draw the phase diagram.")
+    parser.add_argument(
+        "--vary", required=True, action="append", metavar="SECTION.KEY=[VALUES]", help="one axis; may be repeated"
+    )
+    parser.add_argument(
+        "--level", type=float, default=0.5, help="of the loss, in units of that at t = 0, for time_to_level (0.5)"
+    )
+    parser.add_argument("--show", default="final_loss", metavar="NAME", help="what to draw: final_loss, time_to_level, ...")
+    parser.add_argument("--budget", type=float, metavar="SECONDS", help="begin no further pass of a member after this time")
+    parser.description = (
+        f"{parser.description} The members are spread over the ranks; their results stay in the directory OUT beside OUT.h5, "
+        "and those that are finished are not computed again."
+    )
+    return run_command(parser, _command)
+
+
+def _command(comm: Any, arguments: argparse.Namespace) -> None:
+    from mfpde.progress import report
+    from mfpde.sweep.axes import parse_axes
+    from mfpde.sweep.picture import draw
+    from mfpde.sweep.plane import collect, write
+    from mfpde.sweep.runs import Member, Outcome, run_all
+
+    name = f"{arguments.config.stem if arguments.config else 'staircase'}_sweep.h5"
+    output = Path(name if arguments.output is None else arguments.output)
+    axes = on_first(comm, lambda: parse_axes(arguments.vary))
+    members = on_first(comm, lambda: _members(arguments, output, axes))
+
+    def told(member: Member, outcome: Outcome) -> None:
+        if not arguments.quiet:
+            what = outcome.message or (f"{outcome.seconds:.1f} s" if outcome.seconds else "kept")
+            say(f"{member.name}: {what}")
+
+    outcomes = run_all(comm, members, output.with_suffix("") / ".queue", arguments.budget, told)
+    plane = on_first(comm, lambda: collect(axes, members, outcomes, arguments.level))
+    failed = [(member, outcome) for member, outcome in zip(members, outcomes, strict=True) if outcome.message]
+    if len(failed) == len(members):
+        raise RunError(f"all {len(members)} members failed; the first one: {failed[0][1].message}")
+    attributes = {"config": members[0].config.to_toml(), "level": arguments.level}
+    write(comm, output, plane, attributes)
+
+    def close() -> None:
+        if arguments.show not in plane.values:
+            raise InputError(f"--show: {arguments.show!r}; allowed: {', '.join(plane.values)}")
+        picture = draw(plane, arguments.show, output.with_suffix(".png"))
+        report(_table(plane, members))
+        report(f"written to {output}, {arguments.show} drawn to {picture}")
+        if failed:
+            say(f"warning: {len(failed)} of {len(members)} members failed, see /message in {output}")
+
+    on_first(comm, close)
+
+
+def _members(arguments: argparse.Namespace, output: Path, axes: Any) -> Any:
+    """All members, with their configurations checked, and the directory of their results."""
+    import json
+
+    from mfpde.output.paths import check_output, check_picture
+    from mfpde.problem.config import load
+    from mfpde.sweep.axes import member_name, members
+    from mfpde.sweep.runs import Member
+
+    if output.suffix in ("", ".png"):
+        raise InputError(
+            f"--output: {str(output)!r} has no suffix of its own, as the members lie in a directory of that name and the "
+            "picture in a .png file; allowed: a file name such as sweep.h5"
+        )
+    if not 0 < arguments.level < 1:
+        raise InputError(f"--level: {arguments.level:g}; allowed: between 0 and 1")
+    check_output(output, "--output", study="sweep")
+    check_picture(output.with_suffix(".png"), "--output")
+    folder, found = output.with_suffix(""), []
+    for index in members(axes):
+        name = member_name(axes, index)
+        varied = [axis.override(i) for axis, i in zip(axes, index, strict=True)]
+        fixed = ["output.plot=false", f"output.file={json.dumps(str(folder / f'{name}.h5'))}"]
+        found.append(Member(index, name, load(arguments.config, [*arguments.set, *varied, *fixed])))
+    try:
+        folder.mkdir(exist_ok=True)
+    except OSError as error:
+        raise InputError(f"--output: cannot make {str(folder)!r}: {error.strerror}") from None
+    for member in found:
+        check_output(member.path, "--output")
+    return found
+
+
+def _table(plane: Any, members: Any) -> str:
+    from mfpde.digits import credible
+    from mfpde.progress import text_table
+
+    head = [*(axis.name for axis in plane.axes), "final loss", "time to level", "seconds"]
+    rows = []
+    for member in members:
+        at = member.index
+        labels = [axis.labels[i] for axis, i in zip(plane.axes, at, strict=True)]
+        if plane.messages[at]:
+            rows.append([*labels, "failed", "", ""])
+            continue
+        loss, error = plane.values["final_loss"][at], plane.values["final_error"][at]
+        reached = plane.values["time_to_level"][at]
+        shown = credible(loss, error) if error == error else f"{loss:.6g}"
+        rows.append(
+            [*labels, shown, "never" if reached == float("inf") else f"{reached:.4g}", f"{plane.values['wall_time'][at]:.2f}"]
+        )
+    return text_table(head, rows)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,204 @@
+"""From Python: runs, results, parameters; files that explain themselves; comparisons with someone's own curve; log lines."""
+
+import importlib
+import importlib.util
+import logging
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from mpi4py import MPI
+from support import command
+
+import mfpde
+from mfpde import progress
+from mfpde.errors import InputError
+from mfpde.output.history import difference, read_history, read_text
+from mfpde.problem.config import config_of
+from mfpde.progress import Progress, duration, report, speak
+
+WORLD, SELF = MPI.COMM_WORLD, MPI.COMM_SELF
+# One neuron for each label, at a resolution that is given.
+SMALL: dict[str, Any] = {"dimension": np.inf, "accuracy": False, "a_nodes": 4, "final_time": 1.0, "times": 5}
+WORDS = ["--set", "input.dimension=inf", "--set", "discretization.accuracy=false", "--set", "discretization.a_nodes=4"]
+WORDS += ["--set", "training.final_time=1.0", "--set", "output.times=5", "--set", "output.plot=false"]
+
+
+def say(module: str, *words: str, monkeypatch: pytest.MonkeyPatch, folder: Path) -> int:
+    """The exit status of a command line, run in this process."""
+    monkeypatch.chdir(folder)
+    monkeypatch.setattr("sys.argv", [module, *words])
+    return int(importlib.import_module(f"mfpde.{module}").main())
+
+
+def test_a_run_from_a_dict_is_the_run_of_the_command_and_writes_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    result = mfpde.run({"target": {"polynomial": "z1 + z1*z2"}}, comm=SELF, **SMALL)
+    assert list(tmp_path.iterdir()) == []
+    assert say("solve", *WORDS, "--output", "out.h5", monkeypatch=monkeypatch, folder=tmp_path) == 0
+    other = mfpde.open("out.h5")
+    assert np.array_equal(result.time, other.time) and np.array_equal(result.loss, other.loss)
+    assert result.coefficients.shape == (5, len(result.modes)) == (5, len(result.target)) and result.error is None
+    assert np.abs(0.5 * ((result.coefficients - result.target) ** 2).sum(axis=1) - result.loss).max() < 1e-15
+    assert set(result.columns) >= {"loss", "mass", "steps", "wall_time", "time"} and "[target]" in result.config
+    assert result.summary is not None and result.summary.loss == result.loss[-1]
+    result.save("saved.h5")
+    assert np.array_equal(mfpde.open("saved.h5").coefficients, result.coefficients)
+    assert result.plot("loss.png").axes and (tmp_path / "loss.png").stat().st_size > 0
+
+
+def test_a_run_to_an_accuracy_has_its_error_at_every_record() -> None:
+    result = mfpde.run(comm=SELF, **{**SMALL, "a_nodes": None, "accuracy": 1e-2})
+    assert result.error is not None and result.error.shape == result.loss.shape and 0 < result.error.max() < 1e-2
+    with result._opened() as file:
+        assert file["error/estimate"].dims[0][0].name == "/error/record_time"
+        assert np.array_equal(file["error/record_time"][:], result.time)
+
+
+def test_progress_goes_to_a_function() -> None:
+    seen: list[float] = []
+    mfpde.run(comm=SELF, progress=lambda when, loss, steps: seen.append(when), **SMALL)
+    assert seen[-1] == 1.0 and sorted(seen) == seen
+
+
+@pytest.mark.parametrize(
+    "keywords,word",
+    [
+        ({"dimensoin": 10}, "did you mean 'dimension'"),
+        ({"target": 3}, "dict"),
+        ({"accuracy": "good"}, "discretization.accuracy"),
+        ({"polynomial": "z1 + d"}, "unknown name 'd'"),
+    ],
+)
+def test_what_is_wrong_is_said_in_one_line(keywords: dict[str, Any], word: str) -> None:
+    with pytest.raises(InputError, match=word):
+        mfpde.run(comm=SELF, **keywords)
+
+
+@pytest.mark.mpi
+def test_all_ranks_hold_the_curves() -> None:
+    result = mfpde.run(
+        comm=WORLD, progress=False, polynomial="z1", dimension=100, final_time=0.5, times=3, accuracy=False, a_nodes=3
+    )
+    losses = WORLD.allgather(result.loss.tolist())
+    assert all(loss == losses[0] for loss in losses) and len(losses[0]) == 3
+    assert (result.plot() is None) == (WORLD.rank > 0)
+
+
+def test_parameters_stand_in_every_expression() -> None:
+    sections = {
+        "parameters": {"c": 0.25, "s": "sqrt(1 - c**2)", "b": 2},
+        "target": {"polynomial": "c*z1 + s*z1*z2"},
+        "network": {"activation": "tanh(b*u + c)"},
+        "initial": {"a": "uniform(-b/2, b/2)"},
+        "training": {"stages": [{"duration": 1.0, "xi_w": "1 + c*t"}]},
+    }
+    problem = mfpde.build_problem(config_of(sections))
+    assert np.allclose(problem.target.coefficients, [0.25, np.sqrt(1 - 0.25**2)], rtol=1e-15)
+    assert problem.a.support == (-1, 1) and problem.stages[0].xi_w(2.0) == 1.5
+    assert abs(float(problem.stages[0].activation(np.array(0.5))) - np.tanh(1.25)) < 1e-15
+    again = mfpde.build_problem(config_of(sections, ["parameters.c=0.5"]))
+    assert again.target.coefficients[0] == 0.5
+    text = config_of(sections).to_toml()
+    assert "[parameters]\nc = 0.25\n" in text and "(0.25)*z1" in text
+
+
+@pytest.mark.parametrize("wrong", [{"u": 1}, {"c": True}, {"c": "d + 1"}, {"tanh": 1}, {"c": np.inf}, {"z1": 1}, {"c-d": 1}])
+def test_parameters_with_other_names_or_values_are_refused(wrong: dict[str, Any]) -> None:
+    with pytest.raises(InputError, match="parameters"):
+        config_of({"parameters": wrong})
+
+
+def test_datasets_say_what_they_are_and_files_how_they_came_about() -> None:
+    with mfpde.run(comm=SELF, **SMALL)._opened() as file:
+        for name in file["history"]:
+            data = file[f"history/{name}"]
+            assert data.attrs["units"] and data.attrs["long_name"]
+            assert data.is_scale or data.dims[0][0].name == "/history/time"
+        moments = file["history/coefficients"]
+        assert moments.dims[1][0].name == "/history/mode" and "m_i" in moments.attrs["formula"]
+        alpha = file["modes/alpha"][:]
+        names = file["history/mode"].asstr()[:]
+        assert names[1] == ",".join(map(str, alpha[1])) and file["modes/alpha"].dims[0][0].name == "/modes/mode"
+        assert {"date", "command", "ranks", "version", "version_dolfinx", "version_petsc4py", "version_mpi4py"} <= set(file.attrs)
+
+
+@pytest.mark.skipif(importlib.util.find_spec("xarray") is None, reason="xarray is not installed")
+def test_xarray_opens_files_with_coordinates(tmp_path: Path) -> None:
+    import xarray
+
+    result = mfpde.run(comm=SELF, **SMALL)
+    data = xarray.open_dataset(result.save(tmp_path / "out.h5"), group="history", engine="h5netcdf")
+    assert data.loss.dims == ("time",) and data.coefficients.sel(mode="1,1").shape == (5,)
+    assert np.array_equal(data.time, result.time)
+    own = result.to_xarray()
+    assert own.loss.dims == ("time",) and np.isnan(own.error).all() and own.target.sel(mode="1,1") == 1
+
+
+@pytest.mark.skipif(importlib.util.find_spec("xarray") is not None, reason="xarray is installed")
+def test_without_xarray_one_line_says_what_to_install() -> None:
+    with pytest.raises(InputError, match="pip install"):
+        mfpde.run(comm=SELF, **SMALL).to_xarray()
+
+
+def test_compare_reads_two_columns_and_knows_the_errors(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    result = mfpde.run(comm=SELF, save=tmp_path / "out.h5", **{**SMALL, "a_nodes": None, "accuracy": 1e-2})
+    assert result.error is not None
+    rows = [f"{t:.17g}, {e + 0.5 * d:.17g}" for t, e, d in zip(result.time, result.loss, result.error, strict=True)]
+    (tmp_path / "near.csv").write_text("time, loss\n" + "\n".join(rows) + "\n")
+    (tmp_path / "far.txt").write_text("# mine\n0 1.5 1e-3\n1 1.4 1e-3\n")
+    near, far = (difference(read_text(tmp_path / name), read_history(tmp_path / "out.h5")) for name in ("near.csv", "far.txt"))
+    assert 0.49 < near.excess < 0.51 and far.excess > 10 and np.isnan(near.max_coefficients)
+    assert say("compare", "out.h5", "near.csv", "far.txt", monkeypatch=monkeypatch, folder=tmp_path) == 0
+    said = capsys.readouterr().out
+    assert "near.csv agrees with out.h5" in said and "far.txt differs from out.h5" in said
+    (tmp_path / "bad.txt").write_text("0 1 2 3\n")
+    assert say("compare", "out.h5", "bad.txt", monkeypatch=monkeypatch, folder=tmp_path) == 2
+    assert capsys.readouterr().err.count("\n") == 1
+
+
+def test_inspect_prints_the_digits_that_hold(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    result = mfpde.run(comm=SELF, save=tmp_path / "out.h5", **{**SMALL, "a_nodes": None, "accuracy": 1e-2})
+    assert result.error is not None
+    from mfpde.digits import credible
+
+    assert say("inspect", "out.h5", monkeypatch=monkeypatch, folder=tmp_path) == 0
+    assert credible(result.loss[-1], result.error[-1]) in capsys.readouterr().out
+
+
+def test_without_a_terminal_a_line_says_now_and_then_how_far_the_run_is(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(progress, "EVERY", 0.02)
+    path = tmp_path / "log.txt"
+    speak(0, True, path)
+    try:
+        with Progress(0, 8.0) as bar:
+            for step in range(1, 5):
+                time.sleep(0.03)
+                bar.update(float(step), 0.5, step)
+        report("the end")
+    finally:
+        speak(0, False, None)
+        logging.getLogger("mfpde").setLevel(logging.NOTSET)
+    lines = path.read_text().splitlines()
+    assert len(lines) == 5 and "t = 4 of 8, E = 0.5, step 4" in lines[3] and "left" in lines[3] and lines[4] == "the end"
+    assert duration(45) == "45 s" and duration(720) == "12 min" and duration(12000) == "3 h 20 min"
+
+
+def test_a_batch_run_says_its_size_and_quiet_says_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    done = command("solve", *WORDS, "--output", "out.h5", "--log", "log.txt", cwd=tmp_path)
+    assert done.returncode == 0 and "4 unknowns" not in done.stderr
+    assert "16 unknowns, about" in done.stdout and "MB on 1 rank" in done.stdout and "K = " in done.stdout
+    assert "unknowns, about" in (tmp_path / "log.txt").read_text() and "wall time" in (tmp_path / "log.txt").read_text()
+    assert say("solve", *WORDS, "--output", "out.h5", "--quiet", monkeypatch=monkeypatch, folder=tmp_path) == 0
+    said = capsys.readouterr()
+    assert said.out == said.err == ""
+    bad = command("solve", *WORDS, "--output", "out.h5", "--log", "nowhere/log.txt", cwd=tmp_path)
+    assert bad.returncode == 2 and bad.stderr.count("\n") == 1 and "--log" in bad.stderr
