@@ -13,12 +13,14 @@ fields are evaluated between the nodes that of their interpolation, of order n.
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from math import gcd
 
 import numpy as np
 from mpi4py import MPI
 from numpy.typing import NDArray
 
 from mfpde.elements.cells import Cells, normal_cells, point_cells
+from mfpde.elements.folds import folded
 from mfpde.elements.labels import Labels
 from mfpde.evolution.flow import Field, Observation
 from mfpde.evolution.grid import ProcessGrid, process_grid
@@ -29,6 +31,9 @@ from mfpde.problem.inner import InnerLaw
 from mfpde.problem.problem import Problem
 
 Array = NDArray[np.float64]
+
+# Nodes that are looked at for folds.
+MOST_LOOKED_AT = 50_000
 
 
 @dataclass(frozen=True)
@@ -117,6 +122,19 @@ class FollowingFlow(LagrangianFlow):
         mass = float(self.labels.weight.sum() * self.elements.grid.mesh_comm.allreduce(float(self.elements.cells.mass.sum())))
         columns = {f"/history/{name}": value for name, value in values.items()}
         return Observation(moments.all, columns | {"/history/mass": mass, "/history/mass_error": abs(mass - 1)})
+
+    def folded(self, nodes: Nodes) -> float:
+        """Collective. The mass where y -> X has turned over; of very many nodes, as every few slices show it."""
+        every = -(-self.total // MOST_LOOKED_AT)
+        while gcd(every, len(self.labels.squared_radius)) > 1:  # r runs fastest, and all of it shall be seen
+            every += 1
+        here = np.array([s for s, label in enumerate(self.grid.slices) if label % every == 0], dtype=np.int64)
+        cells = self.elements.cells
+        turned = folded(cells, nodes.v.reshape(len(nodes.v), *self.elements.shape)[:, here])
+        mass = self.elements.label_weight[here] @ (turned * cells.mass).sum(axis=(1, 2))
+        seen = self.elements.label_weight[here].sum() * cells.mass.sum()
+        total = self.comm.allreduce(np.array([mass, seen]))
+        return float(total[0] / total[1])
 
     def _index(self) -> tuple[tuple[int, ...], NDArray[np.int64]]:
         """Whole shape (slices, cells, nodes) of a field, and the flat indices of this rank's part."""

@@ -79,7 +79,7 @@ class _Run:
                 where = self.flow.fastest(ts.getTime(), values)
             raise RunError(
                 f"the time step fell to {step:.2g} at t = {ts.getTime():.6g}{where}: the neurons have "
-                "become too fast, or the density too thin for the mesh (see /history/fold, /history/negative); lower the "
+                "become too fast, or the density too thin for the mesh (see /history/torn, /history/negative); lower the "
                 "learning rates, take more cells, or an earlier training.final_time"
             )
         remaining = self.stops[self.next] - ts.getTime()
