@@ -103,7 +103,6 @@ def make_plan(comm: MPI.Intracomm, problem: Problem, options: Discretization, ti
     share = 0.7 * wanted / (len(names) + 2)
     given = options.hermite_degree, options.radial_degree
     tasks: dict[str, Callable[[], Any]] = {
-        "truncation": lambda: truncation_study(problem, base, times, share, given),
         "tolerance": lambda: _tolerance(problem, base, curve, times, share, options),
         **{name: _direction(problem, base, name, curve, times, share, options) for name in names},
     }
@@ -111,12 +110,10 @@ def make_plan(comm: MPI.Intracomm, problem: Problem, options: Discretization, ti
     # Where the coarse elements are wrong by percents, so is what they say of the truncation: late neurons are elsewhere.
     finer = base
     for name in names:
-        levels = found[name].levels
-        if np.abs(levels[found[name].chosen].loss - levels[0].loss).max() > MISLED * unit:
-            finer = with_direction(finer, name, found[name].value)
-    if finer is not base:
-        again = {"truncation": lambda: truncation_study(problem, finer, times, share, given)}
-        found.update(_divided(comm, again))
+        study = found[name]
+        if np.abs(study.levels[study.chosen].loss - study.levels[0].loss).max() > MISLED * unit:
+            finer = with_direction(finer, name, study.value)
+    found |= _divided(comm, {"truncation": lambda: truncation_study(problem, finer, times, share, given)})
     return Plan(base, curve.loss, {n: found[n] for n in names}, found["truncation"], found["tolerance"], times, share)
 
 
