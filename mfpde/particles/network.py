@@ -214,7 +214,7 @@ class NetworkFlow:
 
     def _tables(self, w: Array) -> Array:
         """G_k(S_i), shape (n, K + 3)."""
-        return evaluate(self.features.table, (w**2).sum(axis=1))
+        return evaluate(self.features.table, (w**2).sum(axis=1))[:, : self.features.modes.hermite_degree + 3]
 
     @staticmethod
     def reduced(a: Array, w: Array, total: int, p: int) -> Cloud:
