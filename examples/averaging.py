@@ -1,19 +1,21 @@
 """Is averaging needed?  The smallest eigenvalue of the kernel matrix for 1 to 2 p copies: two tables, and a picture.
 
 `python examples/averaging.py [FOLDER]`: point start at d = inf, stage 2 up to T with tanh(u + 1/2), then the activation
-(1 + u)^deg(h*).  First lambda_min at T = 4 for eleven targets; in brackets what fewer labels and digits change by more
-than a tenth.  Then the exponent of lambda_min ~ T^e, from T = 1/16 and 1/32.
+(1 + u)^deg(h*).  First lambda_min at T = 4 for eleven targets, with the digits that a run with fewer labels, a lower Hermite
+degree and a larger tolerance leaves.  Then the local exponents of lambda_min ~ T^e between T = 1/4, 1/8, .., 1/64.
 """
 
 import sys
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
 from mpi4py import MPI
 
+from mfpde.digits import credible, scientific
 from mfpde.evolution.lagrangian import LagrangianFlow, Nodes
 from mfpde.features.features import Features
-from mfpde.features.modes import modes_of
+from mfpde.features.modes import hermite_modes
 from mfpde.problem.config import load
 from mfpde.problem.problem import Problem, build_problem
 from mfpde.training.averaging import Moments, law_moments
@@ -33,6 +35,8 @@ TARGETS = (
     "z1 + z1^2 + z1*z2^2",
     "z1 + z1*z2*z3",
 )
+# The times of the exponents: 1/4 to 1/64.
+HALVINGS = range(2, 7)
 
 
 def labels(panels: int, points: int) -> tuple[np.ndarray, np.ndarray]:
@@ -44,12 +48,11 @@ def labels(panels: int, points: int) -> tuple[np.ndarray, np.ndarray]:
     return np.concatenate((-a[::-1], a)), np.concatenate((weight[::-1], weight))
 
 
-def law(problem: Problem, panels: int, points: int, tolerance: float) -> Moments:
-    """The moments of w at the end of stage 2."""
-    numbers = load(None).discretization
+def law(problem: Problem, panels: int, points: int, degree: int, tolerance: float) -> Moments:
+    """The moments of w at the end of stage 2, at Hermite degree `degree`."""
     a, weight = labels(panels, points)
     start = Nodes(a, np.zeros((problem.p, len(a))), np.zeros_like(a), weight)
-    features = Features(MPI.COMM_SELF, modes_of(problem, numbers), problem.stages[0].activation)
+    features = Features(MPI.COMM_SELF, hermite_modes(problem.p, degree, 0, problem.d), problem.stages[0].activation)
     end = train(problem, LagrangianFlow(problem, features, start), [], tolerance, Silent(), stages=1)
     moments = law_moments(MPI.COMM_SELF, neurons(end), problem.d - problem.p, 2 * problem.stages[1].degree)
     assert moments is not None
@@ -60,7 +63,7 @@ def spectra(target: str, time: float) -> list[Spectrum]:
     """Of the kernel matrices for 1 to 2 p copies."""
     options = [f"target.polynomial={target}", f"training.final_time={time}", "training.strategy=chen-ge"]
     problem = build_problem(load(None, [*options, "input.dimension=inf", "initial.w=zero"]))
-    fine, rough = law(problem, 8, 16, 1e-13), law(problem, 6, 12, 1e-12)
+    fine, rough = law(problem, 8, 16, 28, 1e-13), law(problem, 6, 12, 22, 1e-12)
     activation = problem.stages[1].activation.polynomial
     assert activation is not None
     modes = kernel_modes(problem.p, problem.stages[1].degree, np.inf, False)
@@ -68,11 +71,12 @@ def spectra(target: str, time: float) -> list[Spectrum]:
 
 
 def cell(found: Spectrum) -> str:
-    """lambda_min; 0 where it is less than the rounding of 32 digits."""
-    value = found.eigenvalues[0]
+    """lambda_min with the digits that hold; 0 where it is less than the rounding of 32 digits."""
+    value, error = found.eigenvalues[0], found.uncertainty[0]
     if value < 1e-28 * found.eigenvalues[-1]:
         return "0"
-    return f"{value:.2e}" if found.certain[0] else f"({value:.0e})"
+    # Three digits are enough.
+    return scientific(value, max(error, 1e-3 * value))
 
 
 def row(name: str, cells: list[str]) -> str:
@@ -89,10 +93,11 @@ def main() -> None:
     heading = row("copies", [str(n) for n in range(1, 7)])
     print(f"lambda_min at T = 4\n{heading}")
     for target in TARGETS:
-        cells = [cell(found) for found in spectra(target, 4.0)]
+        sizes = spectra(target, 4.0)
+        cells = [cell(found) for found in sizes]
         print(row(target, cells), flush=True)
         if "0" not in cells:
-            values = [float(value.strip("()")) for value in cells]
+            values = [found.eigenvalues[0] for found in sizes]
             axes.semilogy(np.arange(1, len(values) + 1), values, "o-", label=target)
     axes.set(xlabel="copies", ylabel=r"$\lambda_{\min}(K)$", title="point start, $T = 4$")
     axes.grid(alpha=0.3, which="both")
@@ -100,12 +105,18 @@ def main() -> None:
     folder = Path(sys.argv[1]) if len(sys.argv) > 1 else Path(__file__).parent
     figure.savefig(folder / "averaging.png")
 
-    print(f"exponent of lambda_min ~ T^e\n{heading}")
+    print(f"local exponent of lambda_min ~ T^e\n{row('T', [f'1/{2**k}, 1/{2 ** (k + 1)}' for k in HALVINGS[:-1]])}")
     for target in ("z1 + z1^2", "z1 + z1*z2"):
-        late, early = spectra(target, 1 / 16), spectra(target, 1 / 32)
-        slopes = [np.log2(a.eigenvalues[0] / b.eigenvalues[0]) for a, b in zip(late, early, strict=True)]
-        known = [a.certain[0] and b.certain[0] for a, b in zip(late, early, strict=True)]
-        print(row(target, [f"{e:.2f}" if k else "?" for e, k in zip(slopes, known, strict=True)]))
+        by_time = [spectra(target, 0.5**k)[:2] for k in HALVINGS]
+        for copies in (1, 2):
+            slopes = [slope(late[copies - 1], early[copies - 1]) for late, early in pairwise(by_time)]
+            print(row(f"{target}, copies: {copies}", slopes), flush=True)
+
+
+def slope(late: Spectrum, early: Spectrum) -> str:
+    """The exponent between a time and half of it, with its error."""
+    error = sum(found.uncertainty[0] / found.eigenvalues[0] for found in (late, early)) / np.log(2)
+    return credible(np.log2(late.eigenvalues[0] / early.eigenvalues[0]), max(error, 1e-3)) if error < 0.5 else "?"
 
 
 if __name__ == "__main__":

@@ -12,12 +12,16 @@ from mpi4py import MPI
 from strategy_rates import run
 
 TARGET = "z1 + z1*z2*z3"
-CASES = (("inf", 1, 12.0), ("1e4", 6, 18.0), ("1e2", 7, 12.0))
+# d, T, and nodes of a direction of y (one panel of Gauss nodes).
+CASES = (("inf", 12.0, ()), ("1e4", 18.0, (9,)), ("1e2", 12.0, (9,)))
 
 
 def main() -> None:
-    labels = ("discretization.a_nodes=28", "discretization.r_nodes=1")
-    found = [run(TARGET, "gaussian", d, cells, 1e-8, f"training.final_time={T}", *labels) for d, cells, T in CASES]
+    found = []
+    for d, T, nodes in CASES:
+        given = ["discretization.r_nodes=1", "discretization.radial_degree=2", "discretization.a_nodes=24"] if nodes else []
+        given += [f"discretization.{key}" for n in nodes for key in ("cells=1", f"degree={n - 1}")]
+        found.append(run(TARGET, "gaussian", d, f"training.final_time={T}", *given))
     if MPI.COMM_WORLD.rank != 0:
         return
     print("| d | lambda = 0 | smallest other | t = 10^2 | 10^4 | 10^6 | 10^8 |")

@@ -20,7 +20,7 @@ def credible(value: float, error: float) -> str:
         digits -= 1
         shown = _up(error * 10.0**digits)
     if digits <= 0:
-        return f"{value:.0f}({shown * 10**-digits:.0f})"
+        return f"{round(value, digits):.0f}({shown * 10**-digits:.0f})"
     return f"{value:.{digits}f}({shown})"
 
 

@@ -73,6 +73,7 @@ TEXTS = {
 KEYS = [
     (section.name, key.name)
     for section in msgspec.structs.fields(Config)
+    if section.name != "parameters"
     for key in msgspec.structs.fields(type(section.default))
 ]
 

@@ -3,6 +3,8 @@
 import importlib
 import importlib.util
 import logging
+import subprocess
+import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -202,3 +204,18 @@ def test_a_batch_run_says_its_size_and_quiet_says_nothing(
     assert said.out == said.err == ""
     bad = command("solve", *WORDS, "--output", "out.h5", "--log", "nowhere/log.txt", cwd=tmp_path)
     assert bad.returncode == 2 and bad.stderr.count("\n") == 1 and "--log" in bad.stderr
+
+
+def test_one_command_runs_the_others_and_copies_the_examples(tmp_path: Path) -> None:
+    words = [sys.executable, "-m", "mfpde"]
+    done = subprocess.run([*words, "examples", "here"], cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 0 and (tmp_path / "here/examples/staircase.toml").is_file(), done.stderr
+    assert (tmp_path / "here/meshes/skewed_square.xdmf").is_file()
+    for arguments, status, word in ((["--help"], 0, "learnability"), (["solev"], 2, "solve"), (["inspect", "no.h5"], 2, "no.h5")):
+        done = subprocess.run([*words, *arguments], cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False)
+        assert done.returncode == status and word in done.stdout + done.stderr
+
+
+def test_a_result_in_memory_has_its_density() -> None:
+    result = mfpde.run(comm=SELF, dimension=100, polynomial="z1", accuracy=False, a_nodes=4, r_nodes=1, cells=4, final_time=0.5)
+    assert "(a, v1)" in str(result.density(("a", "v1"), bins=20))

@@ -8,7 +8,7 @@ import numpy as np
 from mpi4py import MPI
 from numpy.typing import NDArray
 
-from mfpde.accuracy.curves import Curve, run
+from mfpde.accuracy.curves import Curve, run, with_direction
 from mfpde.accuracy.studies import (
     Study,
     TruncationStudy,
@@ -29,6 +29,8 @@ Array = NDArray[np.float64]
 BASE_A, BASE_R, BASE_Y = 4, 2, 3
 # Refinements of one direction at the most, and nodes of the main run.
 REFINEMENTS, LARGEST = 14, 4_000_000
+# Error of the coarse elements, in units of E h*^2 / 2, beyond which the truncation is studied on finer ones.
+MISLED = 0.01
 # The first tolerance of a time step, in units of the accuracy.
 TOLERANCE = 0.02
 
@@ -96,15 +98,22 @@ def make_plan(comm: MPI.Intracomm, problem: Problem, options: Discretization, ti
         RunError: On all ranks, if the problem cannot be solved on coarse elements.
     """
     base, curve = _base(comm, problem, options, times, wanted)
+    unit = 0.5 * max(float((problem.target.coefficients**2).sum()), 1e-300)
     names = ["a", "r", *(f"y{q + 1}" for q in range(len(base.y)))]
     share = 0.7 * wanted / (len(names) + 2)
     given = options.hermite_degree, options.radial_degree
     tasks: dict[str, Callable[[], Any]] = {
-        "truncation": lambda: truncation_study(problem, base, times, share, given),
         "tolerance": lambda: _tolerance(problem, base, curve, times, share, options),
         **{name: _direction(problem, base, name, curve, times, share, options) for name in names},
     }
     found = _divided(comm, tasks)
+    # Where the coarse elements are wrong by percents, so is what they say of the truncation: late neurons are elsewhere.
+    finer = base
+    for name in names:
+        study = found[name]
+        if np.abs(study.levels[study.chosen].loss - study.levels[0].loss).max() > MISLED * unit:
+            finer = with_direction(finer, name, study.value)
+    found |= _divided(comm, {"truncation": lambda: truncation_study(problem, finer, times, share, given)})
     return Plan(base, curve.loss, {n: found[n] for n in names}, found["truncation"], found["tolerance"], times, share)
 
 

@@ -135,11 +135,10 @@ def resolutions(problem: Any, options: Any) -> Iterator[Resolution]:
     """Finer and finer resolutions, in all directions at once but for the numbers that the user gave."""
     given = given_resolution(problem, options)
     for step in range(PASSES):
-        size = 1.5**step
-        a, r, n = round(24 * size), round(2 * size), round(4 * size)
-        K = max(given.hermite_degree, round(10 * size))
+        a, r, n = round(24 * 1.5**step), 2 + step // 2, 4 + step
+        K = max(given.hermite_degree, round(10 * 1.4**step))
         fixed_y = any(x is not None for x in (options.cells, options.degree))
-        yield Resolution(
+        found = Resolution(
             a=given.a if options.a_nodes is not None else equal_panels(problem.a, a, 2),
             r=given.r if options.r_nodes is not None else equal_panels(problem.w.squared_radius, r, 1),
             y=given.y if fixed_y or problem.w.is_point else tuple(_more(panels, n) for panels in given.y),
@@ -147,6 +146,9 @@ def resolutions(problem: Any, options: Any) -> Iterator[Resolution]:
             radial_degree=max(given.radial_degree, r) if options.radial_degree is None else given.radial_degree,
             tolerance=1e-9 / 30**step if options.tolerance is None else given.tolerance,
         )
+        if step > 1 and found.nodes > MOST_NODES:
+            return
+        yield found
 
 
 def _more(panels: Panels, n: int) -> Panels:
@@ -156,6 +158,8 @@ def _more(panels: Panels, n: int) -> Panels:
 
 # Refinements of a kernel matrix, and the relative change of its eigenvalues at which they end.
 PASSES, STILL = 5, 1e-4
+# Elements of a refinement, from the third on.
+MOST_NODES = 100_000
 
 
 def integrator_difference(study: Study, tolerance: float) -> float:
