@@ -42,6 +42,7 @@ from mfpde.errors import InputError as InputError
 from mfpde.errors import RunError as RunError
 
 if TYPE_CHECKING:
+    from mfpde.density.marginal import density as density
     from mfpde.evolution.integrate import integrate as integrate
     from mfpde.evolution.start import start_flow as start_flow
     from mfpde.learnability.report import learnability as learnability
@@ -71,6 +72,7 @@ _PUBLIC = {
     "Result": "mfpde.results",
     "build_problem": "mfpde.problem.problem",
     "characteristics": "mfpde.particles.characteristics",
+    "density": "mfpde.density",
     "integrate": "mfpde.evolution.integrate",
     "learnability": "mfpde.learnability",
     "load": "mfpde.problem.config",

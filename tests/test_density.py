@@ -10,12 +10,13 @@ from support import command
 
 from mfpde.density.bins import Density
 from mfpde.density.choice import Ruler, choose_map, choose_steps, follow_trial
+from mfpde.density.entropy import Entropy
 from mfpde.density.field import LOBATTO, MeanField
 from mfpde.density.grid import Grid
 from mfpde.density.maps import Interpolant, stacked, tensor_nodes
 from mfpde.density.marginal import density
 from mfpde.density.passive import Passive
-from mfpde.density.points import Sampling, normal_cells, sample, slabs
+from mfpde.density.points import Sampling, neurons, normal_cells, sample, slabs
 from mfpde.density.run import Run, read_run
 from mfpde.errors import InputError
 from mfpde.evolution.lagrangian import Nodes
@@ -55,9 +56,7 @@ def p1(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def followed(run: Run, time: float, start: tuple[np.ndarray, np.ndarray, np.ndarray]) -> np.ndarray:
     """(A, X, R) of points a_0, r_0^2, y at a time."""
-    a, square, y = start
-    nodes = Nodes(a, run.problem.w.scale * y, np.sqrt(square), np.ones(len(a)))
-    return stacked(Passive(run.problem, run.modes, run.field, time)(nodes))
+    return stacked(Passive(run.problem, run.modes, run.field, time)(neurons(run.problem.w, *start)))
 
 
 def test_the_mean_field_is_exact_for_polynomials_of_degree_seven() -> None:
@@ -275,3 +274,58 @@ def test_bad_input_ends_the_command_with_one_line_and_status_2(default: Path, tm
     for words in ([str(default), "--bins", "many"], ["text.h5"]):
         done = command("density", *words, cwd=tmp_path)
         assert done.returncode == 2 and done.stderr.count("\n") == 1
+
+
+def test_the_determinant_of_the_map_is_carried_along(p1: Path) -> None:
+    """det d(A, X, R) / d(a_0, v_0, r_0) by passive differences equals exp(log D), which is positive."""
+    run = opened(p1)
+    rng = np.random.default_rng(0)
+    start = np.array([rng.uniform(-1, 1, 40), rng.normal(0, 10**-0.5, 40), rng.uniform(0.6, 1.2, 40)])
+    passive = Passive(run.problem, run.modes, run.field, 2.0)
+
+    def at(x: np.ndarray) -> np.ndarray:
+        return stacked(passive(Nodes(x[0], x[1:2], x[2], np.ones(x.shape[1]))))
+
+    h = 1e-4 * np.eye(3)[:, :, None]
+    columns = [(8 * (at(start + e) - at(start - e)) - at(start + 2 * e) + at(start - 2 * e)) / 1.2e-3 for e in h]
+    D = np.linalg.det(np.moveaxis(np.array(columns), 2, 0))
+    log_D = passive.with_determinant(Nodes(start[0], start[1:2], start[2], np.ones(40)))[0][1]
+    assert np.abs(np.exp(log_D) / D - 1).max() < 1e-5
+
+
+def test_entropy_is_a_column_of_the_history(p1: Path, default: Path, tmp_path: Path) -> None:
+    """E log D = -0.3128 and -0.7530 at t = 2 and 4 for p = 1, d = 10; as many rows as there are records."""
+    with h5py.File(p1) as file:
+        entropy, time = file["history/entropy"][:], file["history/time"][:]
+    assert len(entropy) == len(time) and entropy[0] == 0
+    found = [entropy[np.abs(time - t).argmin()] for t in (2.0, 4.0)]
+    assert np.abs(np.array(found) - [-0.3128, -0.7530]).max() < 1e-4
+    # Between the steps, by the interpolant: against nodes that stop there.
+    run = opened(default)
+    with h5py.File(default) as file:
+        entropy, time = file["history/entropy"][:], file["history/time"][:]
+    stops = [float(time[k]) for k in (3, 37, 80)]
+    entropy_of = Entropy(SELF, run.problem, run.modes)
+    nodes = tensor_nodes(run.problem, entropy_of.rules)
+    passive = Passive(run.problem, run.modes, run.field, stops[-1], stops=stops)
+    expected = [log_D @ nodes.weight for _, log_D in passive.with_determinant(nodes)]
+    assert np.abs(entropy[[3, 37, 80]] - expected).max() < 1e-6
+
+
+def test_signs_and_points_have_no_entropy(tmp_path: Path) -> None:
+    for number, given in enumerate(("initial.a=rademacher", "input.dimension=inf")):
+        path = run_to(tmp_path / f"{number}.h5", given, "training.final_time=0.5")
+        with h5py.File(path) as file:
+            assert "entropy" not in file["history"]
+
+
+def test_a_sphere_and_a_decay_are_followed_like_the_run(tmp_path: Path) -> None:
+    """Terms, constraints and losses are those of the stages."""
+    for number, given in enumerate((["initial.w=sphere"], ["training.decay_a=0.1", "training.decay_w=0.2"])):
+        path = run_to(
+            tmp_path / f"{number}.h5", "input.dimension=100", "training.final_time=2", "discretization.a_nodes=6", *given
+        )
+        run = opened(path)
+        nodes = stacked(Passive(run.problem, run.modes, run.field, run.end)(tensor_nodes(run.problem, run.rules)))
+        values = run.snapshots[-1].values
+        assert np.abs(nodes - values.reshape(nodes.shape)).max() < 1e-6

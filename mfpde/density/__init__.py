@@ -1,8 +1,12 @@
-"""The density of the neurons: push-forward of the initial law, marginals on bins, entropy."""
+"""The density of the neurons: push-forward of the initial law, marginals on bins, entropy: `python -m mfpde.density`."""
 
 from typing import Any
 
+from mfpde.callable import make_callable
+
 __all__ = ["Density", "density"]
+
+make_callable(__name__, calls="mfpde.density.marginal")
 
 
 def __getattr__(name: str) -> Any:

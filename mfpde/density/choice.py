@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from mfpde.density.maps import Direct, Interpolant, InY, Map, interpolant, matrix, refined, sizes, stacked
 from mfpde.density.passive import Passive, restricted
-from mfpde.density.points import GROUPS, Sampling, Slabs, sample, slabs
+from mfpde.density.points import GROUPS, Sampling, Slabs, neurons, sample, slabs
 from mfpde.density.run import Run
 from mfpde.evolution.lagrangian import Nodes
 
@@ -76,17 +76,14 @@ def follow_trial(run: Run, time: float) -> Trial:
     problem = run.problem
     start = sample(problem, TRIALS)
     outer = Sampling(2 * GROUPS, () if problem.w.is_point else (7,) * problem.p if problem.p < 3 else (4,) * problem.p)
-    parts = [part.nodes(problem.w.scale) for part in slabs(problem, outer, CHUNK)]
-    a = np.concatenate([start[0], *(part.a for part in parts)])
-    v = np.concatenate([problem.w.scale * start[2], *(part.v for part in parts)], axis=1)
-    r = np.concatenate([np.sqrt(start[1]), *(part.r for part in parts)])
-    nodes = Nodes(a, v, r, np.zeros(len(a)))
+    parts = [start, *(part.labels for part in slabs(problem, outer, CHUNK))]
+    a, square, y = (np.concatenate(rows, axis=-1) for rows in zip(*parts, strict=True))
+    nodes = neurons(problem.w, a, square, y)
     snapshot = run.snapshot(time)
     if len(run.field.times):
         values = stacked(Passive(problem, run.modes, run.field, time)(nodes))
     elif snapshot is not None:
-        y = v / problem.w.scale if problem.w.scale else v
-        values = Interpolant(run.rules, snapshot.values).at(a, r**2, y)
+        values = Interpolant(run.rules, snapshot.values).at(a, square, y)
     else:
         values = stacked(nodes)  # nothing has moved
     return Trial(nodes, start, values)
@@ -143,11 +140,10 @@ def _compare(run: Run, in_y: InY, time: float) -> tuple[Array, Array]:
     a, square, y = (x[..., : IN_Y_TRIALS[0]] for x in sample(problem, TRIALS))
     y = sample(problem, IN_Y_TRIALS[1])[2]
     nodes = Slabs(a, square, tuple(rule.nodes for rule in in_y.rules), tuple(rule.weights for rule in in_y.rules), 1.0)
-    values = stacked(in_y.passive(nodes.nodes(problem.w.scale))).reshape(-1, len(a), *(len(rule) for rule in in_y.rules))
+    values = stacked(in_y.passive(nodes.nodes(problem.w))).reshape(-1, len(a), *(len(rule) for rule in in_y.rules))
     values = np.broadcast_to(values[:, :, None], (*values.shape[:2], y.shape[1], *values.shape[2:]))
     for rule, x in zip(in_y.rules, y, strict=True):
         values = np.einsum("kn,cskn...->csk...", matrix(rule, x), values)
-    start = Nodes(
-        np.repeat(a, y.shape[1]), np.tile(problem.w.scale * y, len(a)), np.repeat(np.sqrt(square), y.shape[1]), np.empty(0)
-    )
+    n = y.shape[1]
+    start = neurons(problem.w, np.repeat(a, n), np.repeat(square, n), np.tile(y, len(a)))
     return values.reshape(len(values), -1), stacked(in_y.passive(start))

@@ -15,7 +15,7 @@ from mpi4py import MPI
 from numpy.typing import NDArray
 
 from mfpde.density.passive import Passive, restricted
-from mfpde.density.points import Slabs
+from mfpde.density.points import Slabs, neurons
 from mfpde.elements.rules import Rule, gauss_rule
 from mfpde.evolution.lagrangian import Nodes
 from mfpde.parallel import share
@@ -45,7 +45,7 @@ class Direct:
 
     def __call__(self, slabs: Slabs, axes: tuple[int, ...]) -> Array:
         shape = (len(slabs.a), *(len(y) for y in slabs.y))
-        return stacked(self.passive(slabs.nodes(self.problem.w.scale)))[list(axes)].reshape(-1, *shape)
+        return stacked(self.passive(slabs.nodes(self.problem.w)))[list(axes)].reshape(-1, *shape)
 
 
 @dataclass(frozen=True)
@@ -64,7 +64,7 @@ class InY:
 
     def __call__(self, slabs: Slabs, axes: tuple[int, ...]) -> Array:
         nodes = Slabs(slabs.a, slabs.square, tuple(r.nodes for r in self.rules), tuple(r.weights for r in self.rules), 1.0)
-        values = stacked(self.passive(nodes.nodes(self.problem.w.scale)))[list(axes)]
+        values = stacked(self.passive(nodes.nodes(self.problem.w)))[list(axes)]
         return in_y(values.reshape(-1, len(slabs.a), *(len(rule) for rule in self.rules)), self.rules, slabs.y)
 
 
@@ -147,7 +147,7 @@ def tensor_nodes(problem: Problem, rules: tuple[Rule, ...]) -> Nodes:
     weight = np.array(1.0)
     for rule in rules:
         weight = weight[..., None] * rule.weights
-    return Nodes(a, problem.w.scale * np.array(y), np.sqrt(square), weight.ravel())
+    return neurons(problem.w, a, square, np.array(y), weight.ravel())
 
 
 def refined(problem: Problem, rules: tuple[Rule, ...], change: Sequence[int]) -> tuple[Rule, ...]:

@@ -20,10 +20,12 @@ from scipy.integrate import DOP853
 from mfpde.density.field import MeanField
 from mfpde.errors import RunError
 from mfpde.evolution.lagrangian import Nodes
+from mfpde.evolution.sphere import normalised, project
 from mfpde.features.features import Cloud, Features, Velocity
 from mfpde.features.modes import Modes
 from mfpde.problem.problem import Problem
 from mfpde.problem.stages import Stage
+from mfpde.problem.terms import Term
 
 Array = NDArray[np.float64]
 
@@ -42,7 +44,7 @@ class Leg:
         stage: Of the training.
         features: Of its activation.
         time, length: Of the step, `time` since the start of the stage.
-        residual: m - h at the times of the Runge-Kutta method's twelve stages, shape (12, modes).
+        residual: Of the trained loss, m - h, at the times of the Runge-Kutta method's twelve stages, shape (12, modes).
         rates: xi_a and xi_w there.
         reset: Whether a starts again at 0 before the step.
     """
@@ -90,7 +92,7 @@ class Passive:
                     length = knots[high] - knots[low]
                     # Where a step ends or a rate breaks, the limits from inside.
                     times = np.clip(_C[: len(_B)], INSIDE, 1 - INSIDE) * length + knots[low]
-                    residual = np.array([field(t, t) - target for t in times])
+                    residual = np.array([stage.residual(field(t, t), target) for t in times])
                     rates = tuple(stage.rates(t - stage.start) for t in times)
                     reset = k == 0 and stage.reset_a and start == stage.start
                     where = features[stage.activation.text]
@@ -119,8 +121,10 @@ class Passive:
             state = np.concatenate((*rows, np.zeros((int(determinant), rows[0].shape[1]))))
             for legs, place in zip(self.legs, out, strict=True):
                 for leg in legs:
-                    state = _step(leg, state, p)
+                    state = step(leg, state, p)[0]
                 place[:, part] = state
+                if self.problem.stages[0].on_sphere:
+                    place[1 : p + 1, part], place[p + 1, part] = normalised(state[1 : p + 1], state[p + 1])
         return [(Nodes(z[0], z[1 : p + 1], z[p + 1], start.weight), z[p + 2] if determinant else np.empty(0)) for z in out]
 
 
@@ -134,8 +138,8 @@ def _ends(knots: Array, together: int, stage: Stage) -> list[int]:
     return [*found, len(knots) - 1]
 
 
-def _step(leg: Leg, state: Array, p: int) -> Array:
-    """One step of all points of a block, shape (p + 2, n), or (p + 3, n) with log D."""
+def step(leg: Leg, state: Array, p: int) -> tuple[Array, Array]:
+    """One step of all points of a block, (p + 2, n) or with log D (p + 3, n); and the rates on the way (12, ..., n)."""
     if leg.reset:
         state = np.concatenate((np.zeros_like(state[:1]), state[1:]))
     while True:
@@ -145,23 +149,43 @@ def _step(leg: Leg, state: Array, p: int) -> Array:
         for s in range(len(_B)):
             now = state if s == 0 else state + (leg.length * (_A[s, :s] @ flat[:s])).reshape(state.shape)
             largest = max(largest, float((now[1 : p + 2] ** 2).sum(axis=0).max(initial=0.0)))
-            _rates(leg, s, now, rates[s], p)
+            rates_at(leg, leg.time + _C[s] * leg.length, now, leg.residual[s], leg.rates[s], rates[s], p)
         if not np.isfinite(largest):
             raise RunError(f"a point of the density is no longer finite at t = {leg.stage.start + leg.time:.6g}")
         if not leg.features.cover(largest):
-            return np.asarray(state + (leg.length * (_B @ flat)).reshape(state.shape))
+            return np.asarray(state + (leg.length * (_B @ flat)).reshape(state.shape)), rates
 
 
-def _rates(leg: Leg, s: int, state: Array, out: Array, p: int) -> None:
-    """The time derivative at the s-th stage of the Runge-Kutta method."""
-    a, v, r = state[0:1], state[1 : p + 1][None], state[p + 1 : p + 2]
-    cloud = Cloud(np.ones(state.shape[1]), a, v, r)
+def rates_at(leg: Leg, time: float, state: Array, residual: Array, xi: tuple[float, float], out: Array, p: int) -> None:
+    """The time derivative of a state at a time of the stage, written to `out`."""
+    a, v, r = state[0:1], state[1 : p + 1], state[p + 1 : p + 2]
+    if leg.stage.on_sphere:
+        v, r = normalised(v, r[0])
+        r = r[None]
+    cloud = Cloud(np.ones(state.shape[1]), a, v[None], r)
     velocity = Velocity(out[0:1], out[1 : p + 1][None], out[p + 1 : p + 2])
-    leg.features.velocities(cloud, leg.residual[s], leg.rates[s], velocity)
-    if len(out) > p + 2:
-        leg.features.divergence(cloud, leg.residual[s], leg.rates[s][1], out[p + 2 : p + 3])
+    leg.features.velocities(cloud, residual, xi, velocity)
     for term in leg.stage.terms:
-        term.add(leg.time + _C[s] * leg.length, (a, v, r), (velocity.a, velocity.v, velocity.r))
+        term.add(time, (a, v[None], r), (velocity.a, velocity.v, velocity.r))
+    if leg.stage.on_sphere:
+        project(v, r[0], out[1 : p + 1], out[p + 1])
+    if len(out) > p + 2:
+        leg.features.divergence(cloud, residual, xi[1], out[p + 2 : p + 3])
+        for term in leg.stage.terms:
+            out[p + 2] += _divergence(term, time, state, p)
+
+
+def _divergence(term: Term, time: float, state: Array, p: int) -> Array:
+    """Of a term's velocity in (a, v, r), by central differences."""
+    total, h = np.zeros(state.shape[1]), 1e-5
+    for q in range(p + 2):
+        for side in (1, -1):
+            moved, rate = state[: p + 2].copy(), np.zeros((p + 2, state.shape[1]))
+            moved[q] += side * h
+            parts = [(x[0:1], x[1 : p + 1][None], x[p + 1 : p + 2]) for x in (moved, rate)]
+            term.add(time, parts[0], parts[1])
+            total += side * rate[q] / (2 * h)
+    return total
 
 
 def restricted(nodes: Nodes, part: slice) -> Nodes:

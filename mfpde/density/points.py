@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mfpde.evolution.lagrangian import Nodes
+from mfpde.problem.inner import InnerLaw
 from mfpde.problem.problem import Problem
 
 Array = NDArray[np.float64]
@@ -72,13 +73,21 @@ class Slabs:
             out = out[..., None] * mass
         return out
 
-    def nodes(self, scale: float) -> Nodes:
-        """As neurons at t = 0, the last direction of y fastest; a point start has v = 0."""
-        count = int(np.prod([len(y) for y in self.y]))
-        grid = np.meshgrid(*self.y, indexing="ij")
-        v = np.tile(scale * np.array([x.ravel() for x in grid]), (1, len(self.a)))
-        a, r = np.repeat(self.a, count), np.repeat(np.sqrt(self.square), count)
-        return Nodes(a, v, r, np.tile(self.weight.ravel(), len(self.a)))
+    @property
+    def labels(self) -> tuple[Array, Array, Array]:
+        """a_0 (n,), r_0^2 (n,) and y (p, n) of all sub-cells, the last direction of y fastest."""
+        grid = np.array([x.ravel() for x in np.meshgrid(*self.y, indexing="ij")])
+        a, square = (np.repeat(x, grid.shape[1]) for x in (self.a, self.square))
+        return a, square, np.tile(grid, (1, len(self.a)))
+
+    def nodes(self, law: InnerLaw) -> Nodes:
+        """As neurons at t = 0."""
+        return neurons(law, *self.labels, np.tile(self.weight.ravel(), len(self.a)))
+
+
+def neurons(law: InnerLaw, a: Array, square: Array, y: Array, weight: Array | None = None) -> Nodes:
+    """Neurons at t = 0 from their labels a_0 (n,), r_0^2 (n,), y (p, n); a point start has v = 0."""
+    return Nodes(a, *law.placed(law.scale * y, np.sqrt(square)), np.ones(len(a)) if weight is None else weight)
 
 
 def normal_cells(count: int, reach: float = REACH) -> tuple[Array, Array]:

@@ -4,7 +4,6 @@ import tomllib
 from dataclasses import dataclass
 from typing import Any
 
-import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
@@ -12,9 +11,9 @@ from mfpde.density.field import POINTS, MeanField
 from mfpde.elements.rules import Rule, gauss_rule
 from mfpde.errors import InputError
 from mfpde.features.modes import Modes, hermite_modes
+from mfpde.problem.config import config_of
 from mfpde.problem.laws.normal import Normal
 from mfpde.problem.problem import Problem, build_problem
-from mfpde.problem.sections import Config
 
 Array = NDArray[np.float64]
 
@@ -107,7 +106,7 @@ def read_run(file: Any) -> Run:
 
 def read_problem(file: Any) -> Problem:
     """The problem of an open result file."""
-    return build_problem(msgspec.convert(tomllib.loads(file.attrs["config"]), Config))
+    return build_problem(config_of(tomllib.loads(file.attrs["config"])))
 
 
 def _rule(group: Any, name: str, law: Any) -> Rule:

@@ -50,10 +50,10 @@ def advance(flow: Flow, vector: Array, interval: Interval, tolerance: float, wat
             count += 1
             step = Step(solver.t, before.steps + count, before.rejected + solver.tried - count, solver.t - solver.t_old)
             inside = _Inside(solver, flow.size)
+            watch.stepped(step, inside)
             while following < len(times) and times[following] <= solver.t:
                 watch.record(replace(step, time=times[following]), inside(times[following]))
                 following += 1
-            watch.stepped(step, inside)
             stop_together(flow.comm, solver.t)
     return np.array(solver.y[: flow.size]), step
 

@@ -38,7 +38,8 @@ class Watch(Protocol):
         """Collective. A record time is reached: the state's flat vector, read-only."""
 
     def stepped(self, step: Step, inside: Interpolant | None) -> None:
-        """Collective. A step is done; `inside` gives the state within it, where the method has an interpolant."""
+        """Collective. A step is done; `inside` gives the state within it, where the method has an interpolant: then the step
+        is told before the records in it."""
 
 
 @dataclass(frozen=True)

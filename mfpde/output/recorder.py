@@ -10,6 +10,8 @@ from numpy.typing import NDArray
 
 import mfpde
 from mfpde.accuracy.passes import Answer
+from mfpde.density.entropy import Entropy, has_entropy
+from mfpde.density.field import LOBATTO
 from mfpde.evolution.flow import Field, Interpolant, Observation, StageFlow, Step, loss
 from mfpde.evolution.indicators import warnings
 from mfpde.output.paraview import write_snapshot
@@ -24,8 +26,6 @@ Array = NDArray[np.float64]
 
 # Indicators of what an estimated error already counts.
 ESTIMATED = ("label_error", "top_modes")
-# Where in a step the mean field is kept: Chebyshev-Lobatto points, for an interpolant of the order of the integrator's own.
-FIELD_POINTS = (1 - np.cos(np.pi * np.arange(8) / 7)) / 2
 
 
 class Recorder:
@@ -65,6 +65,7 @@ class Recorder:
         self.warned: dict[str, str] = {}
         self._columns: dict[str, Any] = {}
         self._first, self._target, self.beyond = flow, flow.target, flow.beyond
+        self._entropy = Entropy(flow.comm, problem, flow.modes) if has_entropy(problem) else None
         self._regularised = any(stage.regularised for stage in problem.stages)
         self._correlation = not all(stage.interaction for stage in problem.stages)
         self._snapshots = config.snapshot_times
@@ -116,6 +117,8 @@ class Recorder:
 
     def enter(self, flow: StageFlow) -> None:
         """Collective. A stage begins: what it has to say is written, unless a stage before has said it."""
+        if self._entropy is not None:
+            self._entropy.enter(flow.stage)
         for path, values in flow.datasets().items():
             if path not in self._written:
                 self._write(path, values)
@@ -139,9 +142,11 @@ class Recorder:
     def stepped(self, flow: StageFlow, step: Step, inside: Interpolant | None) -> None:
         """Collective. Keeps the mean field within the step: with it, any neuron can be followed after the run."""
         if inside is not None:
-            times = step.time - step.length * (1 - FIELD_POINTS)
+            times = step.time - step.length * (1 - LOBATTO)
             moments = np.array([flow.moments(inside(time), time) for time in times])
             self.file.record({"/field/time": times, "/field/moments": moments})
+            if self._entropy is not None:
+                self._entropy.stepped(times, moments)
         if self._progress is not None:
             self._progress.update(step.time, self.loss, step.steps)
 
@@ -157,6 +162,8 @@ class Recorder:
         self.loss = self.losses[-1] + next(self._correction, 0.0)
         if self.first_loss != self.first_loss:
             self.first_loss = self.loss
+        if self._entropy is not None:
+            columns["/history/entropy"] = self._entropy(step.time)
         if self._regularised:
             columns["/history/regularised_loss"] = self.loss + penalty
         if self._correlation:

@@ -1,0 +1,128 @@
+"""The entropy of the joint density rho of (a, v, r), along the neurons: no density has to be known for it.
+
+With D = det d(A, X, R) / d(a_0, v_0, r_0), which stays positive, the density at a neuron is rho_0 / D, and
+
+    H(t) = -int rho log rho = H(0) + E[log D],      (log D)' = -xi_w A (Laplace_v Psi + d^2 Psi / dr^2)(X, R)          (F3)
+
+so a few neurons at Gauss nodes of the initial law, which carry log D through the mean field of every step, give H(t) - H(0).
+They follow the steps of the run; within a step E[log D] has the integrator's own interpolant (order 7).
+"""
+
+from math import nan
+
+import numpy as np
+from mpi4py import MPI
+from numpy.typing import NDArray
+from scipy.integrate import DOP853
+
+from mfpde.density.field import MeanField
+from mfpde.density.maps import sizes, tensor_nodes
+from mfpde.density.passive import BLOCK, INSIDE, Leg, rates_at, restricted, step
+from mfpde.elements.resolution import equal_panels, graded_edges
+from mfpde.elements.rules import Rule, gauss_rule
+from mfpde.features.features import Features
+from mfpde.features.modes import Modes
+from mfpde.parallel import share
+from mfpde.problem.laws.normal import Normal
+from mfpde.problem.problem import Problem
+from mfpde.problem.stages import Stage
+
+Array = NDArray[np.float64]
+
+# Nodes by p: labels of a and r, and cells, nodes of a cell, core width and grading in y; from d = GENTLE on, fewer in y.
+# They give E[log D] to about 1e-3 (2e-5 at p = 1, d = 10, t = 2).
+NODES = {1: (24, 4, 8, 4, 2.0, 1.5), 2: (16, 3, 6, 3, 2.0, 1.0), 3: (10, 2, 2, 3, 1.0, 0.0)}
+GENTLE = 1000
+
+
+def has_entropy(problem: Problem) -> bool:
+    """Whether (a, v, r) starts with a density."""
+    return problem.a.atoms is None and problem.w.name == "gaussian" and not problem.w.is_point
+
+
+class Entropy:
+    """H(t) - H(0) of a run, told of its stages and steps.
+
+    Args:
+        comm: Ranks that divide the nodes.
+        problem: With a density, see `has_entropy`.
+        modes: Of the run.
+
+    Attributes:
+        rules: Of a_0, r_0^2 and the directions of y: the nodes are their products.
+    """
+
+    def __init__(self, comm: MPI.Intracomm, problem: Problem, modes: Modes) -> None:
+        self.comm, self.problem, self.modes = comm, problem, modes
+        self.target = modes.target_coefficients(problem.target)
+        self.rules = rules = _rules(problem)
+        nodes = restricted(tensor_nodes(problem, rules), slice(*share(comm, sizes(rules))))
+        self._weight = nodes.weight
+        self._state = np.concatenate((nodes.a[None], nodes.v, nodes.r[None], np.zeros((1, len(nodes.a)))))
+        self._features: Features | None = None
+        self._stage: Stage | None = None
+        self._known = True
+        self._step = (0.0, 0.0)
+        self._curve = np.zeros(1)
+
+    def enter(self, stage: Stage) -> None:
+        """A stage begins: copies that are averaged have no entropy of their own, and a = 0 has none."""
+        if stage.average > 1 or stage.by_moments or stage.reset_a or stage.on_sphere:
+            self._known = False
+        if self._stage is None or stage.activation != self._stage.activation:
+            self._features = Features(MPI.COMM_SELF, self.modes, stage.activation)
+        self._stage = stage
+
+    def stepped(self, times: Array, moments: Array) -> None:
+        """Collective. A step is done, with the mean field at the points `LOBATTO` of it."""
+        if not self._known or self._features is None or self._stage is None:
+            return
+        field, start, length = MeanField(times[None], moments[None]), times[0], times[-1] - times[0]
+        stage = self._stage
+        places = np.clip(np.append(DOP853.C, (1.0, *DOP853.C_EXTRA)), INSIDE, 1 - INSIDE)
+        residual = np.array([stage.residual(field(t, t), self.target) for t in start + places * length])
+        rates = tuple(stage.rates(t - stage.start) for t in start + places * length)
+        leg = Leg(stage, self._features, start - stage.start, length, residual[:12], rates[:12])
+        p, n = self.problem.p, self._state.shape[1]
+        means = np.zeros(len(places) + 2)
+        for first in range(0, n, BLOCK):
+            part = slice(first, min(first + BLOCK, n))
+            state, weight = np.ascontiguousarray(self._state[:, part]), self._weight[part]
+            now, early = step(leg, state, p)
+            K = np.concatenate((early, np.empty((4, *state.shape))))
+            flat = K.reshape(len(K), -1)
+            rates_at(leg, leg.time + length, now, residual[12], rates[12], K[12], p)
+            for s, (a, c) in enumerate(zip(DOP853.A_EXTRA, DOP853.C_EXTRA, strict=True), 13):
+                inside = state + (length * (a[:s] @ flat[:s])).reshape(state.shape)
+                rates_at(leg, leg.time + c * length, inside, residual[s], rates[s], K[s], p)
+            means[:16] += K[:, -1] @ weight
+            means[16:] += state[-1] @ weight, now[-1] @ weight
+            self._state[:, part] = now
+        self.comm.Allreduce(MPI.IN_PLACE, means)
+        rate, (before, after) = means[:16], means[16:]
+        change = after - before
+        curve = [change, length * rate[0] - change, 2 * change - length * (rate[12] + rate[0])]
+        self._step = (start, length)
+        self._curve = np.array([before, *curve, *(length * DOP853.D @ rate)])
+
+    def __call__(self, time: float) -> float:
+        """H(time) - H(0), at a time of the last step; nan where it is not known."""
+        start, length = self._step
+        if not self._known or time > (start + length) * (1 + 1e-9):
+            return nan
+        if length == 0:
+            return 0.0
+        x, y = (time - start) / length, 0.0
+        for k, part in enumerate(self._curve[:0:-1]):  # as SciPy evaluates DOP853's interpolant
+            y = (y + float(part)) * (x if k % 2 == 0 else 1 - x)
+        return float(self._curve[0]) + y
+
+
+def _rules(problem: Problem) -> tuple[Rule, ...]:
+    n_a, n_r, cells, n, width, grading = NODES[problem.p]
+    if problem.d >= GENTLE:
+        cells, n = 1, 4 if problem.p < 3 else 3
+    a, r = equal_panels(problem.a, n_a, 2), equal_panels(problem.w.squared_radius, n_r, 1)
+    y = gauss_rule(Normal(0.0, 1.0), (n,) * cells, graded_edges(cells, width, grading))
+    labels = gauss_rule(problem.a, a.counts, a.edges), gauss_rule(problem.w.squared_radius, r.counts, r.edges)
+    return (*labels, *[y] * problem.p)
