@@ -6,6 +6,7 @@ degree and a larger tolerance leaves.  Then the local exponents of lambda_min ~ 
 """
 
 import sys
+from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 
@@ -19,7 +20,7 @@ from mfpde.features.modes import hermite_modes
 from mfpde.problem.config import load
 from mfpde.problem.problem import Problem, build_problem
 from mfpde.training.averaging import Moments, law_moments
-from mfpde.training.spectrum import Spectrum, kernel_modes, spectrum
+from mfpde.training.spectrum import kernel_modes, spectrum
 from mfpde.training.training import Silent, neurons, train
 
 TARGETS = (
@@ -59,24 +60,36 @@ def law(problem: Problem, panels: int, points: int, degree: int, tolerance: floa
     return moments
 
 
-def spectra(target: str, time: float) -> list[Spectrum]:
-    """Of the kernel matrices for 1 to 2 p copies."""
+@dataclass(frozen=True)
+class Smallest:
+    """lambda_min, the largest eigenvalue, and by how much a rougher run changes the first."""
+
+    value: float
+    largest: float
+    error: float
+
+    def __str__(self) -> str:
+        """Three digits, or those that hold; 0 where it is less than the rounding of 32 digits."""
+        return "0" if self.is_zero else scientific(self.value, max(self.error, 1e-3 * self.value))
+
+    @property
+    def is_zero(self) -> bool:
+        return self.value < 1e-28 * self.largest
+
+
+def smallest(target: str, time: float, most: int = 6) -> list[Smallest]:
+    """Of the kernel matrices for 1 to 2 p copies, at most `most`."""
     options = [f"target.polynomial={target}", f"training.final_time={time}", "training.strategy=chen-ge"]
     problem = build_problem(load(None, [*options, "input.dimension=inf", "initial.w=zero"]))
-    fine, rough = law(problem, 8, 16, 28, 1e-13), law(problem, 6, 12, 22, 1e-12)
+    laws = law(problem, 8, 16, 28, 1e-13), law(problem, 6, 12, 22, 1e-12)
     activation = problem.stages[1].activation.polynomial
     assert activation is not None
     modes = kernel_modes(problem.p, problem.stages[1].degree, np.inf, False)
-    return [spectrum(fine.average(n), activation, modes, rough.average(n)) for n in range(1, 2 * problem.p + 1)]
-
-
-def cell(found: Spectrum) -> str:
-    """lambda_min with the digits that hold; 0 where it is less than the rounding of 32 digits."""
-    value, error = found.eigenvalues[0], found.uncertainty[0]
-    if value < 1e-28 * found.eigenvalues[-1]:
-        return "0"
-    # Three digits are enough.
-    return scientific(value, max(error, 1e-3 * value))
+    found = []
+    for copies in range(1, min(2 * problem.p, most) + 1):
+        fine, rough = (spectrum(moments.average(copies), activation, modes).eigenvalues for moments in laws)
+        found.append(Smallest(float(fine[0]), float(fine[-1]), abs(float(fine[0] - rough[0]))))
+    return found
 
 
 def row(name: str, cells: list[str]) -> str:
@@ -93,11 +106,11 @@ def main() -> None:
     heading = row("copies", [str(n) for n in range(1, 7)])
     print(f"lambda_min at T = 4\n{heading}")
     for target in TARGETS:
-        sizes = spectra(target, 4.0)
-        cells = [cell(found) for found in sizes]
+        sizes = smallest(target, 4.0)
+        cells = [str(found) for found in sizes]
         print(row(target, cells), flush=True)
         if "0" not in cells:
-            values = [found.eigenvalues[0] for found in sizes]
+            values = [found.value for found in sizes]
             axes.semilogy(np.arange(1, len(values) + 1), values, "o-", label=target)
     axes.set(xlabel="copies", ylabel=r"$\lambda_{\min}(K)$", title="point start, $T = 4$")
     axes.grid(alpha=0.3, which="both")
@@ -107,16 +120,16 @@ def main() -> None:
 
     print(f"local exponent of lambda_min ~ T^e\n{row('T', [f'1/{2**k}, 1/{2 ** (k + 1)}' for k in HALVINGS[:-1]])}")
     for target in ("z1 + z1^2", "z1 + z1*z2"):
-        by_time = [spectra(target, 0.5**k)[:2] for k in HALVINGS]
+        by_time = [smallest(target, 0.5**k, 2) for k in HALVINGS]
         for copies in (1, 2):
             slopes = [slope(late[copies - 1], early[copies - 1]) for late, early in pairwise(by_time)]
             print(row(f"{target}, copies: {copies}", slopes), flush=True)
 
 
-def slope(late: Spectrum, early: Spectrum) -> str:
+def slope(late: Smallest, early: Smallest) -> str:
     """The exponent between a time and half of it, with its error."""
-    error = sum(found.uncertainty[0] / found.eigenvalues[0] for found in (late, early)) / np.log(2)
-    return credible(np.log2(late.eigenvalues[0] / early.eigenvalues[0]), max(error, 1e-3)) if error < 0.5 else "?"
+    error = (late.error / late.value + early.error / early.value) / np.log(2)
+    return credible(np.log2(late.value / early.value), max(error, 1e-3)) if error < 0.5 else "?"
 
 
 if __name__ == "__main__":

@@ -19,9 +19,9 @@ CASES = (("inf", 12.0, ()), ("1e4", 18.0, (9,)), ("1e2", 12.0, (9,)))
 def main() -> None:
     found = []
     for d, T, nodes in CASES:
-        given = ["discretization.r_nodes=1", "discretization.radial_degree=2", "discretization.a_nodes=24"] if nodes else []
-        given += [f"discretization.{key}" for n in nodes for key in ("cells=1", f"degree={n - 1}")]
-        found.append(run(TARGET, "gaussian", d, f"training.final_time={T}", *given))
+        given = ["r_nodes=1", "radial_degree=2", "a_nodes=24", "hermite_degree=12"] if nodes else []
+        given += [key for n in nodes for key in ("cells=1", f"degree={n - 1}")]
+        found.append(run(TARGET, "gaussian", d, tuple(given), T))
     if MPI.COMM_WORLD.rank != 0:
         return
     print("| d | lambda = 0 | smallest other | t = 10^2 | 10^4 | 10^6 | 10^8 |")

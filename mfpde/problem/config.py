@@ -189,6 +189,10 @@ def _check_ranges(config: Config) -> None:
     _check_text("output.file", config.output.file)
     if config.discretization.mesh is not None:
         _check_text("discretization.mesh", config.discretization.mesh)
+        if numbers.frame == "flow":
+            raise InputError(
+                'discretization.mesh: a mesh file is for the affine frame; allowed: with discretization.frame = "affine"'
+            )
     for key, least in (("times", 2), ("snapshots", 0)):
         _check_times(f"output.{key}", getattr(config.output, key), least, config.final_time)
 
