@@ -70,7 +70,7 @@ def draw(result: Path, picture: Path) -> None:
             title = f"$t = {group['time'][()]:g}$"
             axes[1].plot(label[order], A[order], ".-", ms=3, lw=1, label=title)
             axes[2].plot(X[order, 0], X[order, 1], ".-", ms=3, lw=1, label=title)
-        axes[1].set(xlabel="label $a_0$", ylabel="outer weight $A$", title="outer weights", xscale="symlog")
+        axes[1].set(xlabel="label $a_0$", ylabel="outer weight $A$", title="outer weights")
         axes[1].set_xscale("symlog", linthresh=1e-3)
         axes[2].set(xlabel="$v_1$", ylabel="$v_2$", title="inner weights, one dot a label")
         for axis in axes:

@@ -1,5 +1,5 @@
 # Prediction beside outcome: trapped or not on ten targets at d = inf, and when the plateau ends for d = 10^2..10^8.
-"""Run as `.venv/bin/python examples/predictions.py [FIGURE.png]`; ten minutes on a free core.
+"""Run as `.venv/bin/python examples/predictions.py [FIGURE.png]`; some ten minutes, most of them for part two.
 
 Part one runs the solver at d = inf on ten targets, to an accuracy of 1e-3 over the whole run, and prints E(T) with its error.
 Part two takes targets of isotropic leap 2 to finite d: along characteristics, with the finite-element density for one of
