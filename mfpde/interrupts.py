@@ -11,6 +11,7 @@ import os
 import signal
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -22,6 +23,8 @@ from mfpde.errors import one_line
 
 # Seconds in which all ranks have to come to an agreement.
 GRACE = 3.0
+# Seconds that the launcher has to pass a line on: what it has not read when a rank aborts, it drops.
+FORWARDED = 0.3
 SIGNALS = {signal.SIGINT: "interrupted", signal.SIGTERM: "terminated"}
 
 
@@ -123,6 +126,7 @@ def abort(comm: Any, status: int, message: str) -> None:
     with suppress(OSError):
         print(f"mfpde: {one_line(message)}", file=sys.stderr, flush=True)
     if comm.size > 1:
+        time.sleep(FORWARDED)
         os.dup2(os.open(os.devnull, os.O_WRONLY), 2)  # the line that matters is ours, not MPI's
         comm.Abort(status)
     os._exit(status)
