@@ -40,7 +40,7 @@ lint: $(VENV)/.installed
 	$(BIN)/mypy
 
 serial: $(VENV)/.installed
-	$(BIN)/python -m pytest -q -m "not mpi"
+	$(BIN)/python -m pytest -q -n auto --dist worksteal -m "not mpi"
 
 mpi: $(VENV)/.installed
 	for n in 1 2 3 8; do $(BIN)/mpirun -n $$n $(BIN)/python -m pytest -q -m mpi || exit 1; done

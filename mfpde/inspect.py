@@ -43,7 +43,7 @@ def _inspect(path: Path, plot: bool) -> None:
 
 def _pictures(path: Path) -> Iterator[tuple[str, Path | None]]:
     """Draws loss, coefficients and, if the file knows them, the densities of (v1, v2) and (a, v1)."""
-    from mfpde.output.plot import plot_coefficients, plot_density, plot_loss
+    from mfpde.output.plot import plot_coefficients, plot_loss
 
     names = {name: path.with_name(f"{path.stem}_{name}.png") for name in ("loss", "coefficients", "density")}
     yield "loss", plot_loss(path, names["loss"])
@@ -54,6 +54,7 @@ def _pictures(path: Path) -> Iterator[tuple[str, Path | None]]:
         yield "density", None
         return
     from mfpde.density.marginal import density
+    from mfpde.density.picture import plot_density
 
     axes = [("v1", "v2"), ("a", "v1")] if p > 1 else [("a", "v1"), ("v1",)]
     yield "density", plot_density(path, names["density"], [density(path, pair, bins=PICTURE_BINS) for pair in axes])

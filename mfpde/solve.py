@@ -122,7 +122,13 @@ def solve(
     """
     from mfpde.output.hdf5 import ResultFile
 
-    return solve_into(ResultFile(comm, Path(config.output.file)), config, problem, outputs, budget, progress)
+    path = Path(config.output.file)
+    summary = solve_into(ResultFile(comm, path), config, problem, outputs, budget, progress)
+    if config.output.paraview and config.snapshot_times:
+        from mfpde.density.paraview import write_series
+
+        write_series(comm, path)
+    return summary
 
 
 def solve_into(

@@ -90,7 +90,8 @@ def test_a_law_of_the_page_has_samples_and_a_density_that_fit(semicircle: Law) -
 
 
 def test_a_law_of_the_page_runs_and_is_drawn(semicircle: Law, tmp_path: Path) -> None:
-    from mfpde.output.plot import plot_density
+    from mfpde.density.marginal import density
+    from mfpde.density.picture import plot_density
 
     small = ["discretization.a_nodes=4", "discretization.r_nodes=1", "discretization.cells=6", "training.final_time=1.0"]
     config, problem = read(AFFINE, "initial.a=semicircle(1.5)", *small, f"output.file={tmp_path / 'out.h5'}")
@@ -99,8 +100,9 @@ def test_a_law_of_the_page_runs_and_is_drawn(semicircle: Law, tmp_path: Path) ->
     assert summary.loss < summary.first_loss
     with h5py.File(tmp_path / "out.h5") as file:
         assert np.abs(file["slices/label_a"][:] - gauss_rule(semicircle, (4,)).nodes).max() < 1e-15
-    picture = plot_density(tmp_path / "out.h5", tmp_path / "out.png")
-    assert picture is not None and picture.stat().st_size > 0
+    found = density(tmp_path / "out.h5", ("v1", "v2"), bins=50)
+    picture = plot_density(tmp_path / "out.h5", tmp_path / "out.png", [found])
+    assert picture.stat().st_size > 0
 
 
 def test_a_law_of_the_page_is_offered_and_checked(semicircle: Law) -> None:

@@ -139,22 +139,6 @@ def test_fields_are_written_in_natural_order_by_all_ranks() -> None:
     WORLD.Barrier()
 
 
-@pytest.mark.parametrize("polynomial", ["z1 + z1**2/2", "z1 + z1*z2"])
-def test_the_paraview_cells_integrate_to_the_mass(polynomial: str, tmp_path: Path) -> None:
-    """Cells are images of boxes under an affine map, so cross products of edges are their volumes."""
-    more = ["--set", f"target.polynomial={polynomial}", "--set", "output.paraview=true", "--set", "training.final_time=1.0"]
-    done = command("solve", *SMALL, *more, "--output", "out.h5", cwd=tmp_path)
-    assert done.returncode == 0, done.stderr
-    with h5py.File(tmp_path / "out_0001.vtkhdf") as file:
-        group = file["VTKHDF"]
-        points, density = group["Points"][:], group["CellData/u"][:, 0]
-        corners = points[group["Connectivity"][:].reshape(len(density), -1)]
-    edges = corners[:, [1, -1]] - corners[:, :1]  # VTK goes round a quadrilateral
-    two = np.abs(edges[:, 0, 0] * edges[:, 1, 1] - edges[:, 0, 1] * edges[:, 1, 0])
-    volume = two if corners.shape[1] == 4 else np.abs(edges[:, 0, 0])
-    assert abs(density @ volume - 1) < 1e-12
-
-
 @pytest.mark.parametrize("ranks", [1, 2])
 def test_a_run_that_blows_up_says_when_and_where_and_keeps_its_records(ranks: int, tmp_path: Path) -> None:
     rates = ["--set", "training.xi_w=exp(30*t)", "--set", "training.xi_a=exp(30*t)", "--set", "network.activation=exp"]

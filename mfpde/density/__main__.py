@@ -21,6 +21,8 @@ def main() -> int:
     parser.add_argument("--accuracy", type=float, help="wanted L1 error (default: 2e-2)")
     parser.add_argument("--output", type=Path, metavar="D.h5", help="write the density there")
     parser.add_argument("--plot", action="store_true", help="draw it to PNG beside the file")
+    parser.add_argument("--paraview", action="store_true", help="write all snapshots for ParaView instead, beside the file")
+    parser.add_argument("--mesh", action="store_true", help="with --paraview: the elements that move as well")
     return run_command(parser, _command)
 
 
@@ -29,7 +31,15 @@ def _command(comm: Any, arguments: argparse.Namespace) -> None:
     from mfpde.density.report import report, write
     from mfpde.errors import InputError
     from mfpde.parallel import on_first
+    from mfpde.progress import table
 
+    if arguments.paraview or arguments.mesh:
+        from mfpde.density.paraview import write_series
+
+        files = write_series(comm, arguments.file, arguments.mesh)
+        if comm.rank == 0:
+            print(table([(name, str(path)) for name, path in files.items()]), flush=True)
+        return
     axes = arguments.axes.replace(" ", "").split(",")
     try:
         bins = [int(word) for word in arguments.bins.split(",")]
@@ -44,7 +54,7 @@ def _command(comm: Any, arguments: argparse.Namespace) -> None:
             write(found, arguments.output)
             files["file"] = arguments.output
         if arguments.plot:
-            from mfpde.output.plot import plot_density
+            from mfpde.density.picture import plot_density
 
             stem = (arguments.output or arguments.file).with_suffix("")
             picture = stem.with_name(f"{stem.name}_{'_'.join(axes)}.png")

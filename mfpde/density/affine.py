@@ -24,7 +24,9 @@ FINE = {1: 64, 2: 12, 3: 6}
 PARTS, FAINT = 2, 1e-9
 
 
-def affine_density(path: Path, axes: tuple[str, ...], time: float | None, bins: int | Sequence[int | Array] = 200) -> Density:
+def affine_density(
+    path: Path, axes: tuple[str, ...], time: float | None, bins: int | Sequence[int | Array] = 200, most_axes: int = 2
+) -> Density:
     """The density at a snapshot; arguments as for `mfpde.density.density`.
 
     Raises:
@@ -40,7 +42,7 @@ def affine_density(path: Path, axes: tuple[str, ...], time: float | None, bins: 
             allowed = ", ".join(f"{t:g}" for t in known.values())
             raise InputError(f"time {time:g}: in the affine frame there are snapshots alone; allowed: {allowed}")
         group = snapshots[found[0]]
-        index = list(coordinates(axes, group["M"].shape[1]))
+        index = list(coordinates(axes, group["M"].shape[1], most_axes))
         given = as_bins(bins, len(axes))
         limits = np.array([[np.inf] * len(axes), [-np.inf] * len(axes)])
         for x, mass in _points(file, group):

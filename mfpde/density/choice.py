@@ -15,10 +15,10 @@ from mpi4py import MPI
 from numpy.typing import NDArray
 
 from mfpde.density.maps import Direct, Interpolant, InY, Map, interpolant, matrix, refined, sizes, stacked
-from mfpde.density.passive import Passive, restricted
-from mfpde.density.points import GROUPS, Sampling, Slabs, neurons, sample, slabs
+from mfpde.density.points import GROUPS, Sampling, Slabs, sample, slabs
 from mfpde.density.run import Run
 from mfpde.evolution.lagrangian import Nodes
+from mfpde.evolution.passive import Passive, neurons, restricted
 
 Array = NDArray[np.float64]
 
@@ -75,7 +75,7 @@ def follow_trial(run: Run, time: float) -> Trial:
     """Follows the trial points; without a mean field, they come from the snapshot."""
     problem = run.problem
     start = sample(problem, TRIALS)
-    outer = Sampling(2 * GROUPS, () if problem.w.is_point else (7,) * problem.p if problem.p < 3 else (4,) * problem.p)
+    outer = Sampling(GROUPS, () if problem.w.is_point else ({1: 16, 2: 10, 3: 6}[problem.p],) * problem.p)
     parts = [start, *(part.labels for part in slabs(problem, outer, CHUNK))]
     a, square, y = (np.concatenate(rows, axis=-1) for rows in zip(*parts, strict=True))
     nodes = neurons(problem.w, a, square, y)

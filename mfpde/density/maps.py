@@ -3,7 +3,7 @@
 Interpolation is a tensor product of one matrix a direction: polynomials of each panel of a_0, of r_0^2 (in which the
 features are smooth) and of y; nothing is interpolated between atoms.  Its nodes are those of a snapshot, or passive points
 on finer rules.  Where the map has more structure than rules of a sensible size hold (small d, long times), every point is
-followed by itself (`mfpde.density.passive`).
+followed by itself (`mfpde.evolution.passive`).
 """
 
 from collections.abc import Sequence
@@ -14,10 +14,10 @@ import numpy as np
 from mpi4py import MPI
 from numpy.typing import NDArray
 
-from mfpde.density.passive import Passive, restricted
-from mfpde.density.points import Slabs, neurons
+from mfpde.density.points import Slabs
 from mfpde.elements.rules import Rule, gauss_rule
 from mfpde.evolution.lagrangian import Nodes
+from mfpde.evolution.passive import Passive, restricted, tensor_nodes
 from mfpde.parallel import share
 from mfpde.problem.laws import Law
 from mfpde.problem.laws.normal import Normal
@@ -139,15 +139,6 @@ def interpolant(comm: MPI.Intracomm, problem: Problem, passive: Passive, rules: 
     values[:, first:last] = stacked(passive(restricted(everything, slice(first, last))))
     comm.Allreduce(MPI.IN_PLACE, values)
     return Interpolant(rules, values.reshape(-1, *(len(rule) for rule in rules)))
-
-
-def tensor_nodes(problem: Problem, rules: tuple[Rule, ...]) -> Nodes:
-    """The product of rules of a_0, r_0^2 and y as neurons at t = 0, the last direction fastest."""
-    a, square, *y = (x.ravel() for x in np.meshgrid(*(rule.nodes for rule in rules), indexing="ij"))
-    weight = np.array(1.0)
-    for rule in rules:
-        weight = weight[..., None] * rule.weights
-    return neurons(problem.w, a, square, np.array(y), weight.ravel())
 
 
 def refined(problem: Problem, rules: tuple[Rule, ...], change: Sequence[int]) -> tuple[Rule, ...]:

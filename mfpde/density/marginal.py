@@ -36,8 +36,10 @@ Array = NDArray[np.float64]
 
 # Wanted L1 error; most sub-cells that are drawn, and points that are followed.
 ACCURACY, MOST_DRAWN, MOST_FOLLOWED = 2e-2, 10_000_000, 500_000
-# Points to begin with; least sub-cells in each direction of y; how much more at once.
-START, LEAST, GROWTH = 400_000, 12, 8.0
+# Bins of the finer grid in all.
+MOST_CELLS = 1 << 24
+# Points to begin with; least sub-cells in each direction of y; how much more at once; of how many slabs one is measured.
+START, LEAST, GROWTH, FEW = 400_000, 12, 8.0, 4
 
 
 def density(
@@ -47,6 +49,7 @@ def density(
     bins: int | Sequence[int | Array] = 200,
     accuracy: float = ACCURACY,
     comm: MPI.Intracomm = MPI.COMM_SELF,
+    most_axes: int = 2,
 ) -> Density:
     """Collective. The density of a result file in one or two of its coordinates.
 
@@ -57,6 +60,7 @@ def density(
         bins: Their number, or for each axis their number or their edges.
         accuracy: Wanted L1 error.
         comm: Ranks that divide the work.
+        most_axes: How many coordinates there may be.
 
     Raises:
         InputError: On all ranks, if the file holds no density, or not at this time or in these coordinates.
@@ -65,8 +69,8 @@ def density(
     if not isinstance(run, Run):
         from mfpde.density.affine import affine_density
 
-        return on_first(comm, lambda: affine_density(Path(file), tuple(axes), time, bins))  # type: ignore[no-any-return]
-    return run_density(run, axes, time, bins, accuracy, comm)
+        return on_first(comm, lambda: affine_density(Path(file), tuple(axes), time, bins, most_axes))  # type: ignore[no-any-return]
+    return run_density(run, axes, time, bins, accuracy, comm, most_axes)
 
 
 def _read(path: Path) -> Run | None:
@@ -83,9 +87,10 @@ def run_density(
     bins: int | Sequence[int | Array] = 200,
     accuracy: float = ACCURACY,
     comm: MPI.Intracomm = MPI.COMM_SELF,
+    most_axes: int = 2,
 ) -> Density:
     """Collective. The same of a run that has been read."""
-    index = coordinates(axes, run.problem.p)
+    index = coordinates(axes, run.problem.p, most_axes)
     time = run.at(time)
     if not accuracy > 0:
         raise InputError(f"accuracy {accuracy:g}: allowed: a positive number")
@@ -128,7 +133,7 @@ class _Picture:
         if problem.w.is_point:
             return ()
         p = problem.p
-        part = slabs(problem, Sampling(GROUPS, ({1: 65, 2: 17, 3: 9}[p],) * p), CHUNK)
+        part = slabs(problem, Sampling(GROUPS, ({1: 64, 2: 16, 3: 8}[p],) * p), CHUNK)[::FEW]
         wanted = []
         for q in range(p):
             paths = []
@@ -142,12 +147,14 @@ class _Picture:
 
     def draw(self, at: Map, axes: tuple[str, ...], time: float, known_error: float, method: str) -> Density:
         """Collective. Renders, and refines what the error comes from: slabs, and sub-cells of y up to the finest useful."""
-        finest_cells, finest_parts = self.finest(at), max(1, MOST_BINS // max(len(e) - 1 for e in self.edges))
+        most_bins = min(MOST_BINS, int(MOST_CELLS ** (1 / len(self.edges))))
+        finest_cells, finest_parts = self.finest(at), max(1, most_bins // max(len(e) - 1 for e in self.edges))
         parts = min(4 if finest_cells else 8, finest_parts)
         most = MOST_FOLLOWED if isinstance(at, Direct) else MOST_DRAWN
         most_pairs = MOST_FOLLOWED // (2 * sizes(at.rules)) if isinstance(at, InY) else most
         least = min(most_pairs, 100 if finest_cells else 2000)
-        sampling = _sampling(finest_cells, least, min(START, most))
+        # Where slabs are followed, they cost more than what is drawn of each.
+        sampling = _sampling(finest_cells, least, most // 2 if isinstance(at, InY) else min(START, most))
         while True:
             mass, lost, apart, smoothing = self._render(at, sampling, parts)
             error = apart + smoothing + known_error

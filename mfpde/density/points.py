@@ -1,10 +1,11 @@
 """Points of the initial law that stand for its mass: sub-cells of (a_0, r_0, y) with their masses and representatives.
 
-Slabs of equal mass in (a_0, r_0) come in mirrored pairs, at the quantiles u and 1 - u of a_0 and one quantile of r_0, so
-that a symmetry of the flow is one of the picture; r_0 follows the golden section, so that few slabs cover both labels.
-In each slab the sub-cells of y are boxes whose masses and conditional means are exact.  Slabs take turns with slightly
-different ones: what is seen of a lattice then averages out, and two halves of the slabs give two renderings whose
-difference says how far either is from the truth.
+Slabs of equal mass in (a_0, r_0) come in pairs, at the quantiles u and 1 - u of a_0 and one quantile of r_0, with sub-cells of y
+that are mirrored in y_1: the symmetry a, v_1 -> -a, -v_1 of a target that is odd in z1 is one of the picture, exactly.  r_0
+follows the golden section, so that few slabs cover both labels.  The sub-cells of y are products of intervals of equal width
+and two outer ones in each direction, with exact masses and conditional means.  Slabs take turns with shifted ones: what is seen
+of a lattice then averages out, and two halves of the slabs give two renderings whose difference says how far either is from the
+truth.
 """
 
 from dataclasses import dataclass
@@ -13,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mfpde.evolution.lagrangian import Nodes
+from mfpde.evolution.passive import neurons
 from mfpde.problem.inner import InnerLaw
 from mfpde.problem.problem import Problem
 
@@ -20,8 +22,8 @@ Array = NDArray[np.float64]
 
 # Beyond this the outermost sub-cells begin, of mass 3e-6.
 REACH = 4.5
-# Kinds of slabs, by their sub-cells of y.
-GROUPS = 16
+# Kinds of slabs, by the shifts of their sub-cells of y.
+GROUPS = 64
 GOLDEN = (np.sqrt(5.0) - 1) / 2
 
 
@@ -40,11 +42,7 @@ class Sampling:
     @property
     def count(self) -> int:
         """Of points."""
-        return sum(2 * len(range(g, self.pairs, GROUPS)) * int(np.prod(self.of_group(g))) for g in range(GROUPS))
-
-    def of_group(self, group: int) -> tuple[int, ...]:
-        """Sub-cells in each direction for a group of slabs."""
-        return tuple(n + (group + q * (group // 4)) % 4 for q, n in enumerate(self.cells))
+        return 2 * self.pairs * int(np.prod(self.cells, initial=1))
 
 
 @dataclass(frozen=True)
@@ -85,44 +83,45 @@ class Slabs:
         return neurons(law, *self.labels, np.tile(self.weight.ravel(), len(self.a)))
 
 
-def neurons(law: InnerLaw, a: Array, square: Array, y: Array, weight: Array | None = None) -> Nodes:
-    """Neurons at t = 0 from their labels a_0 (n,), r_0^2 (n,), y (p, n); a point start has v = 0."""
-    return Nodes(a, *law.placed(law.scale * y, np.sqrt(square)), np.ones(len(a)) if weight is None else weight)
+def normal_cells(count: int, shift: float = 0.0) -> tuple[Array, Array]:
+    """Conditional means and masses of `count` cells of N(0, 1): equal ones in |y| < REACH, and two outer ones.
 
-
-def normal_cells(count: int, reach: float = REACH) -> tuple[Array, Array]:
-    """Conditional means and masses of `count` cells of N(0, 1): equal ones in |y| < reach, and two outer ones."""
+    Args:
+        count: At least 1.
+        shift: Of the inner ends, in widths of a cell.
+    """
     from scipy.special import ndtr
 
-    inner = np.linspace(-reach, reach, count - 1) if count > 2 else np.zeros(count - 1)
+    inner = np.linspace(-REACH, REACH, count - 1) if count > 2 else np.zeros(count - 1)
+    if count > 2:
+        inner = inner + shift * 2 * REACH / (count - 2)
     edges = np.array([-np.inf, *inner, np.inf])
-    # Differences of tails keep their digits on the left half; the right one is its mirror image.
-    below = np.where(edges <= 0, ndtr(edges), ndtr(-edges))
+    # Differences of tails keep their digits on both sides.
+    tail = np.where(edges <= 0, ndtr(edges), ndtr(-edges))
     low, high = edges[:-1], edges[1:]
-    mass = np.where(high <= 0, below[1:] - below[:-1], np.where(low >= 0, below[:-1] - below[1:], 1 - below[:-1] - below[1:]))
+    mass = np.where(high <= 0, tail[1:] - tail[:-1], np.where(low >= 0, tail[:-1] - tail[1:], 1 - tail[:-1] - tail[1:]))
     density = np.exp(-0.5 * edges**2) / np.sqrt(2 * np.pi)
-    mean = (density[:-1] - density[1:]) / mass
-    mass = (mass + mass[::-1]) / 2
-    return (mean - mean[::-1]) / 2, mass / mass.sum()
+    return (density[:-1] - density[1:]) / mass, mass / mass.sum()
 
 
 def slabs(problem: Problem, sampling: Sampling, most: int) -> list[Slabs]:
     """All slabs of a sampling, in parts of at most about `most` points."""
     found = []
+    length = max(1, most // int(np.prod(sampling.cells, initial=1)))
     for group in range(GROUPS):
-        stretch = [1 + (group // 4) / (2 * n) for n in sampling.cells]
-        parts = [normal_cells(n, REACH * x) for n, x in zip(sampling.of_group(group), stretch, strict=True)] or [
+        shifts = (0.5 + group * np.sqrt((2.0, 3.0, 7.0))[: len(sampling.cells)]) % 1 - 0.5
+        parts = [normal_cells(n, x) for n, x in zip(sampling.cells, shifts, strict=True)] or [
             (np.zeros(1), np.ones(1))
         ] * problem.p
-        y, mass = zip(*parts, strict=True)
         number = np.arange(group, sampling.pairs, GROUPS)
         u = (number + 0.5) / (2 * sampling.pairs)
-        a = np.stack([problem.a.quantile(u), problem.a.quantile(1 - u)], axis=1).ravel()
-        square = np.repeat(problem.w.squared_radius.quantile((number + 0.5) * GOLDEN % 1), 2)
-        length = 2 * max(1, most // (2 * int(np.prod([len(x) for x in y]))))  # mirrored ones stay together
-        for first in range(0, len(a), length):
-            part = slice(first, first + length)
-            found.append(Slabs(a[part], square[part], tuple(y), tuple(mass), 1 / (2 * sampling.pairs), group % 2))
+        square = problem.w.squared_radius.quantile((number + 0.5) * GOLDEN % 1)
+        for a in (problem.a.quantile(u), problem.a.quantile(1 - u)):
+            y, mass = zip(*parts, strict=True)
+            for first in range(0, len(a), length):
+                part = slice(first, first + length)
+                found.append(Slabs(a[part], square[part], tuple(y), tuple(mass), 1 / (2 * sampling.pairs), group % 2))
+            parts[0] = -parts[0][0][::-1], parts[0][1][::-1]
     return found
 
 

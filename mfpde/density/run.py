@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mfpde.density.field import POINTS, MeanField
 from mfpde.elements.rules import Rule, gauss_rule
 from mfpde.errors import InputError
+from mfpde.evolution.mean_field import POINTS, MeanField
 from mfpde.features.modes import Modes, hermite_modes
 from mfpde.problem.config import config_of
 from mfpde.problem.laws.normal import Normal

@@ -1,17 +1,13 @@
-"""Pictures of a result file: loss, Hermite coefficients, the spectrum of a kernel matrix, densities of the neurons."""
+"""Pictures of a result file: loss, Hermite coefficients, the spectrum of a kernel matrix."""
 
-from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from mfpde.errors import InputError
 from mfpde.output.history import open_result
-
-if TYPE_CHECKING:
-    from mfpde.density.bins import Density
 
 Array = NDArray[np.float64]
 
@@ -41,8 +37,29 @@ def draw_loss(file: Any, axis: Any) -> None:
         axis.legend(fontsize="small")
     for start in file["stages/start"][1:] if "stages" in file else ():
         axis.axvline(start, color="k", ls=":", lw=1)
-    axis.set(xlabel="time $t$", ylabel=r"loss $E(\rho_t)$", title=_title(file))
+    axis.set(xlabel="time $t$", ylabel=r"loss $E(\rho_t)$", title=title_of(file))
     axis.grid(alpha=0.3, which="both")
+    plain_numbers(axis)
+
+
+def plain_numbers(axis: Any) -> None:
+    """Labels a logarithmic y axis over little more than a decade with plain numbers, also between the powers of ten."""
+    from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullLocator
+
+    low, high = axis.get_ylim()
+    if not 0 < low < high < FEW_DECADES * low:
+        return
+    # Where a decade is far away, powers of ten and their halves are too few; round steps are not.
+    ticks = [x for x in (0.01, 0.02, 0.05, 0.1, 0.2, 0.3, 0.5, 0.7, 1, 1.5, 2, 3, 5, 10, 20, 50, 100) if low <= x <= high]
+    if len(ticks) < 4:
+        ticks = [float(x) for x in MaxNLocator(7, steps=[1, 2, 5, 10]).tick_values(low, high) if low <= x <= high]
+    axis.yaxis.set_major_locator(FixedLocator(ticks))
+    axis.yaxis.set_minor_locator(NullLocator())
+    axis.yaxis.set_major_formatter(FuncFormatter(lambda x, _: f"{x:g}"))
+
+
+# Ratio of the ends of an axis below which powers of ten do not label it.
+FEW_DECADES = 30.0
 
 
 def plot_coefficients(result: Path, picture: Path, most: int = 8) -> Path:
@@ -51,15 +68,24 @@ def plot_coefficients(result: Path, picture: Path, most: int = 8) -> Path:
         t, m, h = file["history/time"][:], file["history/coefficients"][:], file["target/coefficients"][:]
         alpha, radial = file["modes/alpha"][:], file["modes/radial"][:]
         size = np.maximum(np.abs(m).max(axis=0), np.abs(h))
-        for n, i in enumerate(np.argsort(-size, kind="stable")[:most]):
+        shown = np.argsort(-size, kind="stable")[:most]
+        for n, i in enumerate(shown):
             name = "m_{(" + ",".join(map(str, alpha[i])) + ")" + (f",{radial[i]}" if radial[i] else "") + "}"
             axes[0].plot(t, m[:, i], color=f"C{n}", lw=2, label=f"${name}$")
-            if h[i]:
-                axes[0].axhline(h[i], color=f"C{n}", ls="--", lw=1)
-        axes[0].set(xlabel="time $t$", ylabel="Hermite coefficient (dashed: target)", title=_title(file))
-        axes[0].legend(ncol=2, fontsize="small")
+        for value in np.unique(h[shown][h[shown] != 0]):  # equal targets share their line, dash by dash
+            equal = [n for n, i in enumerate(shown) if h[i] == value]
+            for turn, n in enumerate(equal):
+                dashes = (turn * DASH, (DASH, DASH * max(1, len(equal) - 1)))
+                axes[0].axhline(value, color=f"C{n}", ls=dashes, lw=1.4, zorder=1)
+        axes[0].set(xlabel="time $t$", ylabel="Hermite coefficient (dashed: target)", title=title_of(file))
+        axes[0].set_xlim(t[0], t[-1])
+        axes[0].legend(fontsize="small", loc="center left", bbox_to_anchor=(1.0, 0.5), frameon=False)
         axes[0].grid(alpha=0.3)
     return picture
+
+
+# Of a dashed line, in line widths.
+DASH = 5.0
 
 
 def plot_kernel(result: Path, picture: Path) -> Path:
@@ -84,54 +110,8 @@ def plot_kernel(result: Path, picture: Path) -> Path:
         for axis in axes:
             axis.grid(alpha=0.3, which="both")
             axis.legend()
-        drawing.suptitle(_title(file), fontsize="medium")
+        drawing.suptitle(title_of(file), fontsize="medium")
     return picture
-
-
-def plot_density(result: Path, picture: Path, densities: Sequence["Density"]) -> Path:
-    """Draws densities of a result side by side, in the coordinates of each."""
-    with open_result(result) as file, figure(picture, len(densities)) as (drawing, axes):
-        for axis, density in zip(axes, densities, strict=True):
-            label = f"density of ({', '.join(map(_symbol, density.axes))})" if len(density.axes) > 1 else "density"
-            if len(density.axes) == 1:
-                axis.fill_between(_middle(density.edges[0]), density.values, alpha=0.25, lw=0)
-                axis.plot(_middle(density.edges[0]), density.values, lw=1.5)
-                axis.set(xlabel=_symbol(density.axes[0]), ylabel=label, ylim=(0, None))
-                axis.grid(alpha=0.3)
-            else:
-                drawing.colorbar(draw_density(axis, density), ax=axis, label=label)
-        times = " and ".join(dict.fromkeys(f"$t = {density.time:g}$" for density in densities))
-        drawing.suptitle(f"{_title(file)},  {times}", fontsize="medium")
-    return picture
-
-
-def draw_density(axis: Any, density: "Density", top: float | None = None) -> Any:
-    """Draws a density of two coordinates, on a colour scale that shows crest and foot of a ridge alike; returns the image."""
-    from matplotlib.colors import PowerNorm
-
-    values = density.values
-    if top is None:  # single bins may stand out: where a map folds, the density has a pole that can be integrated
-        inside = values[values > 0]
-        order = np.sort(inside)[::-1]
-        share = np.cumsum(order) / order.sum()
-        top = float(order[np.searchsorted(share, PEAK)])
-    image = axis.pcolormesh(*density.edges, values.T, norm=PowerNorm(0.5, 0, top), cmap="magma", rasterized=True)
-    axis.set(xlabel=_symbol(density.axes[0]), ylabel=_symbol(density.axes[1]))
-    axis.set_facecolor("black")
-    return image
-
-
-# Mass that is drawn in the brightest colour.
-PEAK = 0.02
-
-
-def _symbol(name: str) -> str:
-    """A coordinate in a formula."""
-    return f"${name[0]}_{name[1:]}$" if len(name) > 1 else f"${name}$"
-
-
-def _middle(edges: Array) -> Array:
-    return (edges[1:] + edges[:-1]) / 2
 
 
 class figure:
@@ -169,7 +149,8 @@ def plain(text: str) -> str:
     return text.encode(errors="replace").decode().replace("$", r"\$")
 
 
-def _title(file: Any) -> str:
+def title_of(file: Any) -> str:
+    """What an open result file is about: target, activation and dimension."""
     d = float(file.attrs["dimension"])
     size = r"\infty" if np.isinf(d) else f"{d:g}"
     return f"$h^*$ = {plain(file.attrs['polynomial'])},  $\\sigma$ = {plain(file.attrs['activation'])},  $d = {size}$"

@@ -10,11 +10,10 @@ from numpy.typing import NDArray
 
 import mfpde
 from mfpde.accuracy.passes import Answer
-from mfpde.density.entropy import Entropy, has_entropy
-from mfpde.density.field import LOBATTO
+from mfpde.evolution.entropy import Entropy, has_entropy
 from mfpde.evolution.flow import Field, Interpolant, Observation, StageFlow, Step, loss
 from mfpde.evolution.indicators import warnings
-from mfpde.output.paraview import write_snapshot
+from mfpde.evolution.mean_field import LOBATTO
 from mfpde.output.sink import Sink
 from mfpde.petsc import event
 from mfpde.problem.problem import Problem
@@ -71,7 +70,6 @@ class Recorder:
         self._snapshots = config.snapshot_times
         self._taken = 0
         self._written: set[str] = set()
-        self._paraview = config.output.paraview
         self._slack = 1e-9 * config.final_time
         self._progress = progress
         self._estimated = correction is not None
@@ -205,9 +203,6 @@ class Recorder:
         for name, values in fields.items():
             self._write(f"{group}/{name}", values)
         self.file.dataset(f"{group}/time", np.array(when))
-        if self._paraview:
-            path = self.file.path
-            write_snapshot(path.with_name(f"{path.stem}_{self._taken:04d}.vtkhdf"), flow, vector, when)
         self._taken += 1
         self.file.publish()
         return True

@@ -222,7 +222,7 @@ class Output(_Section, frozen=True):
         file: The HDF5 file; the configuration file's stem if not given.
         times: Number of equally spaced records of each stage, or a list of times.
         snapshots: Number of equally spaced snapshots of the density, or a list of times.
-        paraview: Whether snapshots are also written for ParaView.
+        paraview: Whether the densities of the snapshots are also written for ParaView, as a series of images.
         plot: Whether the loss is plotted beside the file at the end.
     """
 

@@ -15,11 +15,10 @@ from mpi4py import MPI
 from numpy.typing import NDArray
 from scipy.integrate import DOP853
 
-from mfpde.density.field import MeanField
-from mfpde.density.maps import sizes, tensor_nodes
-from mfpde.density.passive import BLOCK, INSIDE, Leg, rates_at, restricted, step
 from mfpde.elements.resolution import equal_panels, graded_edges
 from mfpde.elements.rules import Rule, gauss_rule
+from mfpde.evolution.mean_field import MeanField
+from mfpde.evolution.passive import BLOCK, INSIDE, Leg, rates_at, restricted, step, tensor_nodes
 from mfpde.features.features import Features
 from mfpde.features.modes import Modes
 from mfpde.parallel import share
@@ -56,7 +55,8 @@ class Entropy:
         self.comm, self.problem, self.modes = comm, problem, modes
         self.target = modes.target_coefficients(problem.target)
         self.rules = rules = _rules(problem)
-        nodes = restricted(tensor_nodes(problem, rules), slice(*share(comm, sizes(rules))))
+        everything = tensor_nodes(problem, rules)
+        nodes = restricted(everything, slice(*share(comm, len(everything.a))))
         self._weight = nodes.weight
         self._state = np.concatenate((nodes.a[None], nodes.v, nodes.r[None], np.zeros((1, len(nodes.a)))))
         self._features: Features | None = None

@@ -17,12 +17,14 @@ from mpi4py import MPI
 from numpy.typing import NDArray
 from scipy.integrate import DOP853
 
-from mfpde.density.field import MeanField
+from mfpde.elements.rules import Rule
 from mfpde.errors import RunError
 from mfpde.evolution.lagrangian import Nodes
+from mfpde.evolution.mean_field import MeanField
 from mfpde.evolution.sphere import normalised, project
 from mfpde.features.features import Cloud, Features, Velocity
 from mfpde.features.modes import Modes
+from mfpde.problem.inner import InnerLaw
 from mfpde.problem.problem import Problem
 from mfpde.problem.stages import Stage
 from mfpde.problem.terms import Term
@@ -191,3 +193,17 @@ def _divergence(term: Term, time: float, state: Array, p: int) -> Array:
 def restricted(nodes: Nodes, part: slice) -> Nodes:
     """Some of the points."""
     return replace(nodes, a=nodes.a[part], v=nodes.v[:, part], r=nodes.r[part], weight=nodes.weight[part])
+
+
+def neurons(law: InnerLaw, a: Array, square: Array, y: Array, weight: Array | None = None) -> Nodes:
+    """Neurons at t = 0 from their labels a_0 (n,), r_0^2 (n,), y (p, n); a point start has v = 0."""
+    return Nodes(a, *law.placed(law.scale * y, np.sqrt(square)), np.ones(len(a)) if weight is None else weight)
+
+
+def tensor_nodes(problem: Problem, rules: tuple[Rule, ...]) -> Nodes:
+    """The product of rules of a_0, r_0^2 and y as neurons at t = 0, the last direction fastest."""
+    a, square, *y = (x.ravel() for x in np.meshgrid(*(rule.nodes for rule in rules), indexing="ij"))
+    weight = np.array(1.0)
+    for rule in rules:
+        weight = weight[..., None] * rule.weights
+    return neurons(problem.w, a, square, np.array(y), weight.ravel())
