@@ -329,11 +329,12 @@ def test_what_does_not_go_together_is_one_line(overrides: list[str], words: list
     assert "\n" not in str(error.value) and all(word in str(error.value) for word in words), str(error.value)
 
 
-@pytest.mark.parametrize("method", ["reduced", "network", "sgd"])
+@pytest.mark.parametrize("method", ["reduced", "gauss", "network", "sgd"])
 def test_particle_files_have_the_trained_losses_beside_e(tmp_path: Path, method: str) -> None:
     path = tmp_path / "out.h5"
     trained = ["training.interaction=false", "training.decay_w=0.1", "training.decay_a=0.1", "training.final_time=0.5"]
-    few = [f"particles.method={method}", "particles.particles=16", "particles.repeats=2", "input.dimension=8", "output.times=3"]
+    how = ["method=reduced", "sampling=gauss"] if method == "gauss" else [f"method={method}", "repeats=2"]
+    few = ["particles.particles=16", *(f"particles.{word}" for word in how), "input.dimension=8", "output.times=3"]
     config, problem = read(*ERF[:2], *trained, *few, f"output.file={path}")
     particles(SELF, config, problem)
     with h5py.File(path) as file:

@@ -85,8 +85,8 @@ def _gauss(comm: MPI.Intracomm, config: Config, problem: Problem, features: Feat
         if options.accuracy is not False:
             losses = np.array([row[1] for row in done.records])
             correction, error = gauss_error(problem, options, features, config.record_times, losses, rule)
-        for (time, loss, moments), more in zip(done.records, correction, strict=True):
-            record(time, loss + float(more), moments)
+        for (time, loss, *rest), more in zip(done.records, correction, strict=True):
+            record(time, loss + float(more), *rest)
         return replace(_outcome(comm, done.flow, done.end, done.steps), error=error)
 
     return run
