@@ -45,7 +45,7 @@ def main() -> None:
         (2, "z1 + z1*z2", ["discretization.a_nodes=12"]),
         (3, "z1 + z1*z2*z3", ["discretization.a_nodes=6", "discretization.r_nodes=1", "discretization.cells=8"]),
     ):
-        config = load(None, [f"target.polynomial={polynomial}", *options])
+        config = load(None, ["discretization.frame=affine", f"target.polynomial={polynomial}", *options])
         flow = AffineFlow.start(MPI.COMM_SELF, build_problem(config), config.discretization)
         vector, out = np.empty(flow.layout.size), np.empty(flow.layout.size)
         flow.layout.pack(vector)

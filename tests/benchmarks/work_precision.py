@@ -116,13 +116,13 @@ Point = tuple[float, float, str]
 
 def case(p: int, d: int, hermite_degree: int = 6) -> Case:
     """The problem and its reference; at a higher K, to which SGD is held, a reference good to 1e-4."""
-    overrides = [f"target.polynomial={TARGETS[p]}", f"input.dimension={d}", "output.times=5"]
+    overrides = ["discretization.frame=affine", f"target.polynomial={TARGETS[p]}", f"input.dimension={d}", "output.times=5"]
     overrides.append(f"discretization.hermite_degree={hermite_degree}")
     fine = hermite_degree == 6
     labels = {"a_nodes": {1: 64, 2: 32}[p] if fine else 16, "r_nodes": (5 if d == 10 else 4) if fine else 3}
     config = load(None, [*overrides, *(f"discretization.{key}={value}" for key, value in labels.items())])
     problem = build_problem(config)
-    features = Features(SELF, modes_of(problem, config.discretization), problem.stages[0].activation)
+    features = Features(SELF, modes_of(problem, problem.numbers(config.discretization)), problem.stages[0].activation)
     rule = normal_rule(24, 8) if p == 1 and d < 1000 else normal_rule(1, 48 if d == 10 and fine else 24)
     records = run_gauss(problem, labels_of(config, problem), features, config.record_times, rule, 1e-10 if fine else 1e-7).records
     return Case(overrides, problem, features, config.record_times, np.array([loss for _, loss, _ in records]))
@@ -153,8 +153,7 @@ def repeated(runs: Iterable[Callable[[], list[float]]], exact: np.ndarray) -> tu
 
 def finite_elements(one: Case) -> Iterable[Point]:
     for numbers in FE[one.problem.p, int(one.problem.d)]:
-        keys = ["discretization.frame=affine"]
-        keys += [f"discretization.{key}={value}" for key, value in zip(FE_KEYS, numbers, strict=True)]
+        keys = [f"discretization.{key}={value}" for key, value in zip(FE_KEYS, numbers, strict=True)]
         config = load(None, [*one.overrides, *keys])
         problem = build_problem(config)
         # At loose tolerances a pair of lower order needs fewer evaluations of the right-hand side.
