@@ -7,11 +7,12 @@ from mpi4py import MPI
 from numpy.typing import NDArray
 
 from mfpde.elements.resolution import Panels, Resolution
-from mfpde.elements.rules import Rule
+from mfpde.elements.rules import Rule, in_directions
 from mfpde.evolution.flow import Interpolant, StageFlow, Step, loss
 from mfpde.evolution.following import FollowingFlow
+from mfpde.evolution.lagrangian import contributions
 from mfpde.evolution.start import following_flow
-from mfpde.features.features import Cloud, Features
+from mfpde.features.features import Features
 from mfpde.features.modes import hermite_modes
 from mfpde.problem.problem import Problem
 from mfpde.problem.stages import stage_times
@@ -121,18 +122,12 @@ def profiles(flow: FollowingFlow, vector: Array) -> dict[str, tuple[Rule, Array]
     For a flow on one rank, which holds all nodes.
     """
     nodes, elements = flow.nodes(vector), flow.elements
-    one = Cloud(np.ones(1), nodes.a[:, None], np.ascontiguousarray(nodes.v.T)[:, :, None], nodes.r[:, None])
-    terms = flow.features.moments(one, np.zeros(len(nodes.a))).by_slice
+    terms = contributions(flow.features, nodes)
     cells, labels = elements.cells, elements.labels
-    p, modes = len(cells.y), terms.shape[1]
-    counts, inside = cells.shape, cells.nodes_shape
-    ordered = np.empty((len(labels), cells.count, int(np.prod(inside)), modes))
-    ordered[:, cells.natural] = terms.reshape(len(labels), cells.count, -1, modes)
-    # From (a, r, cells.., nodes.., modes) to (a, r, y1, .., yp, modes).
-    whole = ordered.reshape(len(labels.a), len(labels.squared_radius), *counts, *inside, modes)
-    order = [0, 1, *(axis for q in range(p) for axis in (2 + q, 2 + p + q)), 2 + 2 * p]
+    ordered = np.empty((*elements.shape, terms.shape[1]))
+    ordered[:, cells.natural] = terms.reshape(ordered.shape)
     rules = {"a": labels.a, "r": labels.squared_radius, **{f"y{q + 1}": rule for q, rule in enumerate(cells.rules)}}
-    tensor = whole.transpose(order).reshape(*(len(rule) for rule in rules.values()), modes)
+    tensor = in_directions(ordered, tuple(rules.values()))
     found = {}
     for axis, (name, rule) in enumerate(rules.items()):
         values = np.moveaxis(tensor, axis, 0)

@@ -15,7 +15,6 @@ from mfpde.accuracy.panels import refined, refined_cells, tails
 from mfpde.elements.resolution import Panels, Resolution
 from mfpde.errors import RunError
 from mfpde.problem.laws import Law
-from mfpde.problem.laws.normal import Normal
 from mfpde.problem.problem import Problem
 
 Array = NDArray[np.float64]
@@ -125,7 +124,7 @@ def panel_study(
         share: Of the direction in the error.
         most: Refinements at the most.
     """
-    law = {"a": problem.a, "r": problem.w.squared_radius}.get(name, Normal(0.0, 1.0))
+    law = {"a": problem.laws[0], "r": problem.laws[1]}.get(name, problem.laws[-1])
     first = panels_of(base, name)
     if law.atoms is not None:
         return unchanging(first, curve.loss)

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from mfpde.elements.rules import outer
 from mfpde.errors import InputError
 
 Array = NDArray[np.float64]
@@ -50,10 +51,7 @@ class Density:
 
 def volumes(edges: Sequence[Array]) -> Array:
     """Of the bins, shape (bins of each axis)."""
-    out = np.ones(())
-    for e in edges:
-        out = out[..., None] * np.diff(e)
-    return np.asarray(out)
+    return outer(np.diff(e) for e in edges)
 
 
 def coordinates(axes: Sequence[str], p: int, most: int = 2) -> tuple[int, ...]:

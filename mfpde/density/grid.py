@@ -48,13 +48,9 @@ class Grid:
             pointer("int64_t[]", np.array(self.shape)), pointer("double[]", self._mass),
         )  # fmt: skip
 
-    def add(self, mass: Array) -> None:
-        """Replaces the mass, such as by the sum over ranks."""
-        self._mass = mass
-
     @property
     def raw(self) -> Array:
-        """All mass, with the ring."""
+        """All mass, with the ring: not a copy."""
         return self._mass
 
     @property

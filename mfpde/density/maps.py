@@ -15,12 +15,11 @@ from mpi4py import MPI
 from numpy.typing import NDArray
 
 from mfpde.density.points import Slabs
-from mfpde.elements.rules import Rule, gauss_rule
+from mfpde.elements.rules import Rule, gauss_rule, outer
 from mfpde.evolution.lagrangian import Nodes
 from mfpde.evolution.passive import Passive, restricted, tensor_nodes
 from mfpde.parallel import share
 from mfpde.problem.laws import Law
-from mfpde.problem.laws.normal import Normal
 from mfpde.problem.problem import Problem
 
 Array = NDArray[np.float64]
@@ -101,9 +100,7 @@ class Interpolant:
         for k, rule in enumerate(self.rules):
             if not rule.smooth:
                 continue
-            others = np.array(1.0)
-            for other in (*self.rules[:k], *self.rules[k + 1 :]):
-                others = others[..., None] * other.weights
+            others = outer(other.weights for other in (*self.rules[:k], *self.rules[k + 1 :]))
             values = np.moveaxis(self.values[list(axes)], 1 + k, 0).reshape(len(rule), len(axes), -1)
             for part, coefficients in zip(rule.slices, rule.coefficients(values), strict=True):
                 # Every second one may vanish by parity: look at two.
@@ -143,8 +140,8 @@ def interpolant(comm: MPI.Intracomm, problem: Problem, passive: Passive, rules: 
 
 def refined(problem: Problem, rules: tuple[Rule, ...], change: Sequence[int]) -> tuple[Rule, ...]:
     """Finer rules where `change` is 1 (more nodes a panel, or once these are many, twice the panels), coarser ones at -1."""
-    laws = (problem.a, problem.w.squared_radius, *[Normal(0.0, 1.0)] * problem.p)
-    return tuple(_changed(rule, law, way) if rule.smooth else rule for rule, law, way in zip(rules, laws, change, strict=True))
+    asked = zip(rules, problem.laws, change, strict=True)
+    return tuple(_changed(rule, law, way) if rule.smooth else rule for rule, law, way in asked)
 
 
 def _changed(rule: Rule, law: Law, way: int) -> Rule:

@@ -180,13 +180,12 @@ class _Picture:
                 x = at(part, self.index).reshape(len(self.index), -1)
                 halves[part.half].deposit(x, part.weight.ravel())
         for half in halves:
-            total = np.empty_like(half.raw)
-            self.comm.Allreduce(half.raw, total)
-            half.add(total)
+            self.comm.Allreduce(MPI.IN_PLACE, half.raw)
         one, other = (half.mass for half in halves)
         mass = one + other
         share = [float(half.raw.sum()) or inf for half in halves]
         apart = 0.5 * float(np.abs(one / share[0] - other / share[1]).sum()) if inf not in share else nan
         outside = float(sum(half.raw.sum() for half in halves)) - float(mass.sum())
-        halves[0].add(halves[0].raw + halves[1].raw)
+        whole = halves[0].raw
+        whole += halves[1].raw
         return mass, max(0.0, outside), apart, halves[0].smoothing

@@ -14,13 +14,13 @@ import numpy as np
 from mpi4py import MPI
 from numpy.typing import NDArray
 
-from mfpde.density.bins import Density, make_edges
+from mfpde.density.bins import Density, coordinates, make_edges
 from mfpde.density.choice import follow_trial
 from mfpde.density.maps import matrix
-from mfpde.density.marginal import density
+from mfpde.density.marginal import density, run_density
 from mfpde.density.run import Run, Snapshot, read_run
 from mfpde.density.vtk import write_cells, write_collection, write_image
-from mfpde.elements.rules import Rule
+from mfpde.elements.rules import Rule, outer
 from mfpde.errors import InputError
 from mfpde.output.history import open_result
 from mfpde.parallel import on_first
@@ -49,7 +49,8 @@ def write_series(comm: MPI.Intracomm, result: Path, mesh: bool = False) -> dict[
     members = []
     for number, time in enumerate(times):
         path = result.with_name(f"{result.stem}_density_{number:04d}.vti")
-        found = density(result, axes, time, bins, ACCURACY[p], comm, most_axes=3)
+        wanted = (axes, time, bins, ACCURACY[p], comm, 3)
+        found = density(result, *wanted) if run is None else run_density(run, *wanted)
         on_first(comm, lambda found=found, path=path: _image(found, path))  # type: ignore[misc]
         members.append((time, path))
     files = {"density": result.with_name(f"{result.stem}_density.pvd")}
@@ -73,8 +74,7 @@ def _read(result: Path) -> tuple[int, list[float], Run | None]:
 
 def _box(run: Run, times: Sequence[float], axes: Sequence[str]) -> list[Array]:
     """Edges of one grid that holds the density at all times."""
-    names = ["a", *(f"v{q + 1}" for q in range(run.problem.p)), "r"]
-    index = [names.index(name) for name in axes]
+    index = list(coordinates(axes, run.problem.p, 3))
     points = np.concatenate([follow_trial(run, time).values[index] for time in times], axis=1)
     return list(make_edges([BINS[run.problem.p]] * len(axes), points))
 
@@ -110,12 +110,9 @@ def _mesh(run: Run, snapshot: Snapshot, path: Path) -> None:
     cubes: dict[int, list[tuple[int, ...]]] = {1: [(0,), (1,)], 2: [*square], 3: [(x, y, z) for z in (0, 1) for x, y in square]}
     part = [first[(slice(None), *(slice(s, s + n) for s, n in zip(step, inside, strict=True)))].ravel() for step in cubes[p]]
     cells = np.stack(part, axis=1).astype(np.int64)
-    weight = np.array(1.0)
-    for rule in run.rules:
-        weight = weight[..., None] * rule.weights
     volume = np.abs(_volumes(corners.reshape(p, labels, *shape)))
     data = {
-        "density": weight.ravel() / np.maximum(volume.ravel(), 1e-300),
+        "density": outer(rule.weights for rule in run.rules).ravel() / np.maximum(volume.ravel(), 1e-300),
         "a": snapshot.values[0].ravel(),
         "r": snapshot.values[p + 1].ravel(),
         "label": np.repeat(np.arange(labels, dtype=np.float64), int(np.prod(inside))),

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from mfpde.elements.rules import outer
 from mfpde.evolution.lagrangian import Nodes
 from mfpde.evolution.passive import neurons
 from mfpde.problem.inner import InnerLaw
@@ -66,10 +67,7 @@ class Slabs:
     @property
     def weight(self) -> Array:
         """Of the sub-cells of one slab, shape (S_1, ..., S_p), sum `share`."""
-        out = np.array(self.share)
-        for mass in self.mass:
-            out = out[..., None] * mass
-        return out
+        return outer(self.mass, self.share)
 
     @property
     def labels(self) -> tuple[Array, Array, Array]:

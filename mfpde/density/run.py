@@ -7,12 +7,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mfpde.elements.rules import Rule, gauss_rule
+from mfpde.elements.cells import point_cells
+from mfpde.elements.rules import Rule, gauss_rule, in_directions
 from mfpde.errors import InputError
 from mfpde.evolution.mean_field import POINTS, MeanField
 from mfpde.features.modes import Modes, hermite_modes
 from mfpde.problem.config import config_of
-from mfpde.problem.laws.normal import Normal
 from mfpde.problem.problem import Problem, build_problem
 
 Array = NDArray[np.float64]
@@ -95,11 +95,9 @@ def read_run(file: Any) -> Run:
     if len(modes) != len(radial):
         raise InputError(f"{file.filename!r} was written for other modes than this version knows")
     names = ["a", "squared_radius", *(f"y{q + 1}" for q in range(problem.p))]
-    laws = [problem.a, problem.w.squared_radius, *[Normal(0.0, 1.0)] * problem.p]
-    rules = tuple(_rule(file["resolution"], name, law) for name, law in zip(names, laws, strict=True))
+    rules = tuple(_rule(file["resolution"], name, law) for name, law in zip(names, problem.laws, strict=True))
     if problem.w.is_point:
-        point = Rule(np.zeros(1), np.ones(1), np.array([-np.inf, np.inf]), (1,), smooth=False)
-        rules = (*rules[:2], *[point] * problem.p)
+        rules = (*rules[:2], *point_cells(problem.p).rules)
     snapshots = file.get("slices/snapshots", {})
     return Run(problem, modes, _field(file, modes), rules, tuple(_snapshot(snapshots[name], rules) for name in sorted(snapshots)))
 
@@ -121,13 +119,4 @@ def _field(file: Any, modes: Modes) -> MeanField:
 
 def _snapshot(group: Any, rules: tuple[Rule, ...]) -> Snapshot:
     X = np.moveaxis(group["X"][:], -1, 0)
-    return Snapshot(float(group["time"][()]), np.array([_tensor(x, rules) for x in (group["A"][:], *X, group["R"][:])]))
-
-
-def _tensor(values: Array, rules: tuple[Rule, ...]) -> Array:
-    """From (labels, cells, nodes of a cell) to the tensor product of the rules' nodes."""
-    labels, y = rules[:2], rules[2:]
-    p = len(y)
-    shape = [len(rule) for rule in labels] + [len(rule.counts) for rule in y] + [rule.counts[0] for rule in y]
-    order = [0, 1, *(axis for q in range(p) for axis in (2 + q, 2 + p + q))]
-    return values.reshape(shape).transpose(order).reshape([len(rule) for rule in rules])
+    return Snapshot(float(group["time"][()]), np.array([in_directions(x, rules) for x in (group["A"][:], *X, group["R"][:])]))

@@ -6,9 +6,9 @@ recurrence of a restricted law by the discretised Stieltjes procedure, Gautschi,
 its own Gauss rule: Gauss-Legendre for a uniform law, Gauss-Hermite for a normal one.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from functools import cached_property, lru_cache
+from functools import cached_property, lru_cache, reduce
 from itertools import pairwise
 
 import numpy as np
@@ -163,3 +163,22 @@ def _golub_welsch(diagonal: Array, off_diagonal: Array) -> tuple[Array, Array]:
     nodes, vectors = eigh_tridiagonal(diagonal - shift, off_diagonal)
     weights = vectors[0] ** 2 / (vectors[0] ** 2).sum()
     return nodes + shift, weights
+
+
+def outer(factors: Iterable[Array], start: float = 1.0) -> Array:
+    """start times the outer product of vectors, one axis each, such as the weights of a product rule."""
+    return np.asarray(reduce(np.multiply.outer, factors, np.array(start)))
+
+
+def in_directions(values: Array, rules: Sequence[Rule]) -> Array:
+    """Values at the nodes of a product rule, with an axis for each of its directions.
+
+    Args:
+        values: Shape (labels, cells, nodes of a cell, ...), the cells in their natural order.
+        rules: Of a_0, r_0^2 and the directions of y.
+    """
+    labels, y, more = rules[:2], rules[2:], values.shape[3:]
+    p = len(y)
+    shape = [len(rule) for rule in labels] + [len(rule.counts) for rule in y] + [rule.counts[0] for rule in y]
+    order = [0, 1, *(axis for q in range(p) for axis in (2 + q, 2 + p + q)), *range(2 + 2 * p, 2 + 2 * p + len(more))]
+    return values.reshape(*shape, *more).transpose(order).reshape(*(len(rule) for rule in rules), *more)

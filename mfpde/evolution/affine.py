@@ -23,8 +23,8 @@ from mfpde.elements.mesh import ReferenceMesh, box_mesh, read_mesh, reference_me
 from mfpde.elements.resolution import given_resolution
 from mfpde.elements.transport import Transport
 from mfpde.errors import RunError
-from mfpde.evolution.flow import Field, Observation, OnRecord, Step, Watch
-from mfpde.evolution.grid import ProcessGrid, process_grid
+from mfpde.evolution.flow import Field, InStage, Observation, OnRecord, Step, Watch
+from mfpde.evolution.grid import ProcessGrid, process_grid, slice_datasets
 from mfpde.evolution.indicators import seen
 from mfpde.evolution.integrate import integrate
 from mfpde.evolution.lagrangian import Nodes
@@ -33,7 +33,6 @@ from mfpde.features.features import Cloud, Features, Moments, Velocity
 from mfpde.features.modes import Modes, modes_of
 from mfpde.problem.problem import Problem
 from mfpde.problem.sections import Discretization
-from mfpde.problem.stages import Stage
 
 Array = NDArray[np.float64]
 
@@ -97,7 +96,7 @@ def affine_slices(comm: MPI.Intracomm, problem: Problem, options: Discretization
     )
 
 
-class AffineFlow:
+class AffineFlow(InStage):
     """The flow of one stage on this rank's slices; a `StageFlow`. Collective to construct and to evaluate.
 
     Args:
@@ -113,7 +112,7 @@ class AffineFlow:
         self, problem: Problem, options: Discretization, slices: Slices, features: Features, start: State, number: int = 0
     ) -> None:
         self.problem, self.options, self.slices, self.features, self.number = problem, options, slices, features, number
-        self.stage: Stage = problem.stages[number]
+        self.stage = problem.stages[number]
         self.grid, self.mesh, self.labels = slices.grid, slices.mesh, slices.labels
         self.comm: MPI.Intracomm = self.grid.comm
         self.modes: Modes = features.modes
@@ -156,19 +155,13 @@ class AffineFlow:
 
     def next_stage(self, number: int, vector: Array) -> "AffineFlow":
         stage, now = self.problem.stages[number], self.layout.views(vector)
-        same = stage.activation == self.stage.activation
-        features = self.features if same else Features(self.comm, self.modes, stage.activation)
         a = np.zeros_like(now.a) if stage.reset_a else now.a.copy()
         start = State(now.q.copy(), a, now.r.copy(), now.M.copy(), now.Lambda.copy())
-        return AffineFlow(self.problem, self.options, self.slices, features, start, number)
+        return AffineFlow(self.problem, self.options, self.slices, self.features.of(stage.activation), start, number)
 
     @property
     def size(self) -> int:
         return self.layout.size
-
-    @property
-    def breaks(self) -> tuple[float, ...]:
-        return self.stage.breaks
 
     def pack(self, vector: Array) -> None:
         self.layout.pack(vector)
@@ -279,9 +272,6 @@ class AffineFlow:
             changed = self.slices.transport.limit(self.layout.views(vector).q, self.grid.mesh_comm)
         return self.options.limiter == "step" and bool(self.comm.allreduce(changed))
 
-    def unit_of_time(self, time: float) -> float:
-        return self.stage.unit_of_time(time)
-
     def fastest(self, time: float, vector: Array) -> str:
         out = np.zeros(self.size)
         self.rates(time, vector, out)
@@ -315,18 +305,8 @@ class AffineFlow:
         return topology.original_cell_index[: self.mesh.owned].astype(np.int64), topology.index_map(self.mesh.p).size_global
 
     def datasets(self) -> Mapping[str, Array | Field]:
-        nodes, p, (cells, count) = self.mesh.nodes, self.problem.p, self._cells()
-        # One group of ranks knows the whole mesh, so it alone writes it.
-        first = self.grid.group == 0
-        index = cells[:, None] * nodes + np.arange(nodes) if first else np.empty(0, dtype=np.int64)
-        y, weight = (np.moveaxis(self.slices.y, 0, -1), self.slices.weight) if first else (np.empty(0), np.empty(0))
-        return {
-            "/slices/label_a": self.labels.nodes[:, 0],
-            "/slices/label_r": self.labels.nodes[:, 1],
-            "/slices/label_weight": self.labels.weight,
-            "/slices/y": Field((count, nodes, p), index[..., None] * p + np.arange(p), y),
-            "/slices/y_weight": Field((count, nodes), index, weight),
-        }
+        cells, count = self._cells()
+        return slice_datasets(self.labels, self.grid, count, cells, self.slices.y, self.slices.weight)
 
     def snapshot(self, vector: Array) -> Mapping[str, Array | Field]:
         state, (cells, count) = self.layout.views(vector), self._cells()

@@ -155,6 +155,25 @@ class StageFlow(Flow, Protocol):
         """Collective. The flow of stage `number` of the problem, from this one's state `vector`."""
 
 
+class InStage:
+    """What flows of one stage share that move as fast as its learning rates say and need nothing between steps."""
+
+    stage: Stage
+
+    @property
+    def breaks(self) -> tuple[float, ...]:
+        return self.stage.breaks
+
+    def unit_of_time(self, time: float) -> float:
+        return self.stage.unit_of_time(time)
+
+    def after_step(self, vector: Array) -> bool:
+        return False
+
+    def fastest(self, time: float, vector: Array) -> str:
+        return ""
+
+
 def loss(moments: Array, target: Array, beyond: float = 0.0) -> Any:
     """E = 1/2 sum_i (m_i - h_i)^2 over the last axis: Parseval's identity, truncated to the modes; and 1/2 of the energy of h*
     beyond them."""

@@ -23,7 +23,7 @@ from mfpde.elements.cells import Cells, normal_cells, point_cells
 from mfpde.elements.folds import folded
 from mfpde.elements.labels import Labels
 from mfpde.evolution.flow import Field, Observation
-from mfpde.evolution.grid import ProcessGrid, process_grid
+from mfpde.evolution.grid import ProcessGrid, process_grid, slice_datasets
 from mfpde.evolution.indicators import seen
 from mfpde.evolution.lagrangian import LagrangianFlow, Nodes
 from mfpde.features.features import Cloud, Features
@@ -145,19 +145,7 @@ class FollowingFlow(LagrangianFlow):
 
     def datasets(self) -> Mapping[str, Array | Field]:
         cells = self.elements.cells
-        p, count, nodes = len(cells.y), cells.count, self.elements.shape[2]
-        # One group of ranks knows all cells, so it alone writes them.
-        first = self.grid.group == 0
-        index = cells.natural[:, None] * nodes + np.arange(nodes) if first else np.empty(0, dtype=np.int64)
-        y, mass = (np.moveaxis(cells.y, 0, -1), cells.mass) if first else (np.empty(0), np.empty(0))
-        return {
-            "/slices/label_a": self.labels.nodes[:, 0],
-            "/slices/label_r": self.labels.nodes[:, 1],
-            "/slices/label_weight": self.labels.weight,
-            "/slices/y": Field((count, nodes, p), index[..., None] * p + np.arange(p), y),
-            "/slices/y_weight": Field((count, nodes), index, mass),
-            **self._panels(),
-        }
+        return slice_datasets(self.labels, self.grid, cells.count, cells.natural, cells.y, cells.mass) | self._panels()
 
     def _panels(self) -> dict[str, Array]:
         """Edges and node counts of the panels in every direction: with them, fields can be interpolated."""

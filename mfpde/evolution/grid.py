@@ -3,9 +3,15 @@
 from dataclasses import dataclass
 from typing import cast
 
+import numpy as np
 from mpi4py import MPI
+from numpy.typing import NDArray
 
+from mfpde.elements.labels import Labels
 from mfpde.errors import InputError
+from mfpde.evolution.flow import Field
+
+Array = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -51,3 +57,29 @@ def process_grid(comm: MPI.Intracomm, slices: int, cells: int, mesh_ranks: int =
     bounds = [slices * g // groups for g in (group, group + 1)]
     mesh_comm = cast(MPI.Intracomm, comm.Split(group, comm.rank))
     return ProcessGrid(comm, mesh_comm, group, groups, range(*bounds))
+
+
+def slice_datasets(
+    labels: Labels, grid: ProcessGrid, count: int, cells: NDArray[np.int64], y: Array, weight: Array
+) -> dict[str, Array | Field]:
+    """What a file says of labels and reference cells, by path.
+
+    Args:
+        labels: All of them.
+        grid: This rank's place.
+        count: Of all cells.
+        cells: Numbers of this rank's cells among them.
+        y, weight: Their nodes (p, cells, nodes) and weights (cells, nodes).
+    """
+    p, _, nodes = y.shape
+    # One group of ranks knows all cells, so it alone writes them.
+    first = grid.group == 0
+    index = cells[:, None] * nodes + np.arange(nodes) if first else np.empty(0, dtype=np.int64)
+    y, weight = (np.moveaxis(y, 0, -1), weight) if first else (np.empty(0), np.empty(0))
+    return {
+        "/slices/label_a": labels.nodes[:, 0],
+        "/slices/label_r": labels.nodes[:, 1],
+        "/slices/label_weight": labels.weight,
+        "/slices/y": Field((count, nodes, p), index[..., None] * p + np.arange(p), y),
+        "/slices/y_weight": Field((count, nodes), index, weight),
+    }

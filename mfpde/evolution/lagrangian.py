@@ -16,14 +16,13 @@ from mpi4py import MPI
 from numpy.typing import NDArray
 
 from mfpde.errors import RunError
-from mfpde.evolution.flow import Field, Observation, OnRecord, Step, Watch, loss
+from mfpde.evolution.flow import Field, InStage, Observation, OnRecord, Step, Watch, loss
 from mfpde.evolution.integrate import integrate
 from mfpde.evolution.sphere import normalised, project
 from mfpde.evolution.state import Layout
 from mfpde.features.features import Cloud, Features, Velocity
 from mfpde.features.modes import Modes
 from mfpde.problem.problem import Problem
-from mfpde.problem.stages import Stage
 
 Array = NDArray[np.float64]
 
@@ -40,10 +39,16 @@ class Nodes:
     @property
     def cloud(self) -> Cloud:
         """As one slice."""
-        return Cloud(self.weight, self.a[None], self.v[None], self.r[None])
+        return Cloud.of(self.a, self.v, self.r, self.weight)
 
 
-class LagrangianFlow:
+def contributions(features: Features, nodes: Nodes) -> Array:
+    """Collective. a_n phi_i(v_n, r_n) of this rank's neurons, shape (n, modes)."""
+    one = Cloud(np.ones(1), nodes.a[:, None], np.ascontiguousarray(nodes.v.T)[:, :, None], nodes.r[:, None])
+    return features.moments(one, np.zeros(len(nodes.a))).by_slice
+
+
+class LagrangianFlow(InStage):
     """The flow of this rank's nodes in one stage; a `StageFlow`. Collective to construct and to evaluate.
 
     Args:
@@ -55,7 +60,7 @@ class LagrangianFlow:
 
     def __init__(self, problem: Problem, features: Features, start: Nodes, number: int = 0) -> None:
         self.problem, self.features, self.number = problem, features, number
-        self.stage: Stage = problem.stages[number]
+        self.stage = problem.stages[number]
         self.comm: MPI.Intracomm = features.comm
         self.modes: Modes = features.modes
         self.target = self.modes.target_coefficients(problem.target)
@@ -71,10 +76,6 @@ class LagrangianFlow:
     @property
     def size(self) -> int:
         return self.layout.size
-
-    @property
-    def breaks(self) -> tuple[float, ...]:
-        return self.stage.breaks
 
     def pack(self, vector: Array) -> None:
         self.layout.pack(vector)
@@ -137,19 +138,8 @@ class LagrangianFlow:
     def _continued(self, number: int, vector: Array) -> tuple[Features, Nodes]:
         """Features and nodes at the start of a stage."""
         stage, nodes = self.problem.stages[number], self.nodes(vector)
-        same = stage.activation == self.stage.activation
-        features = self.features if same else Features(self.comm, self.modes, stage.activation)
         a = np.zeros_like(nodes.a) if stage.reset_a else nodes.a.copy()
-        return features, Nodes(a, nodes.v.copy(), nodes.r.copy(), nodes.weight)
-
-    def after_step(self, vector: Array) -> bool:
-        return False
-
-    def unit_of_time(self, time: float) -> float:
-        return self.stage.unit_of_time(time)
-
-    def fastest(self, time: float, vector: Array) -> str:
-        return ""
+        return self.features.of(stage.activation), Nodes(a, nodes.v.copy(), nodes.r.copy(), nodes.weight)
 
     def observe(self, time: float, vector: Array) -> Observation:
         return Observation(self.moments(vector, time))

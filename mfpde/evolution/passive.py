@@ -17,7 +17,7 @@ from mpi4py import MPI
 from numpy.typing import NDArray
 from scipy.integrate import DOP853
 
-from mfpde.elements.rules import Rule
+from mfpde.elements.rules import Rule, outer
 from mfpde.errors import RunError
 from mfpde.evolution.lagrangian import Nodes
 from mfpde.evolution.mean_field import MeanField
@@ -203,7 +203,4 @@ def neurons(law: InnerLaw, a: Array, square: Array, y: Array, weight: Array | No
 def tensor_nodes(problem: Problem, rules: tuple[Rule, ...]) -> Nodes:
     """The product of rules of a_0, r_0^2 and y as neurons at t = 0, the last direction fastest."""
     a, square, *y = (x.ravel() for x in np.meshgrid(*(rule.nodes for rule in rules), indexing="ij"))
-    weight = np.array(1.0)
-    for rule in rules:
-        weight = weight[..., None] * rule.weights
-    return neurons(problem.w, a, square, np.array(y), weight.ravel())
+    return neurons(problem.w, a, square, np.array(y), outer(rule.weights for rule in rules).ravel())

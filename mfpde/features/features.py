@@ -101,6 +101,10 @@ class Features:
         self._table, self._whole_table = (self._ffi.new("table_t *") for _ in range(2))
         self._use_table()
 
+    def of(self, activation: Activation) -> "Features":
+        """Collective. The features of an activation over the same ranks and modes; these, if it is the same."""
+        return self if activation == self.activation else Features(self.comm, self.modes, activation)
+
     def moments(self, cloud: Cloud, label_weight: Array, kept: Array | None = None) -> Moments:
         """Collective. The moments of a cloud.
 

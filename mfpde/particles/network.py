@@ -25,6 +25,7 @@ from mpi4py import MPI
 from numpy.typing import NDArray
 
 from mfpde.compile import load_compiled
+from mfpde.evolution.flow import InStage
 from mfpde.features.features import Cloud, Features, Velocity
 from mfpde.features.table import evaluate
 from mfpde.particles.sampling import generator
@@ -114,7 +115,7 @@ def penalties(stage: Stage, of: Callable[[], float]) -> tuple[float, ...]:
     return (of(),) if stage.regularised else ()
 
 
-class NetworkFlow:
+class NetworkFlow(InStage):
     """The flow of this rank's neurons; its unknowns are (a, w), flattened. Collective to construct and to evaluate.
 
     Args:
@@ -141,10 +142,6 @@ class NetworkFlow:
     def size(self) -> int:
         return len(self._start)
 
-    @property
-    def breaks(self) -> tuple[float, ...]:
-        return self.stage.breaks
-
     def pack(self, vector: Array) -> None:
         vector[...] = self._start
 
@@ -152,15 +149,6 @@ class NetworkFlow:
         scale = np.ones(self.size)
         scale[self.counts[self.comm.rank] :] = self.problem.w.scale or 1.0
         return scale
-
-    def after_step(self, vector: Array) -> bool:
-        return False
-
-    def unit_of_time(self, time: float) -> float:
-        return self.stage.unit_of_time(time)
-
-    def fastest(self, time: float, vector: Array) -> str:
-        return ""
 
     def neurons(self, theta: Array) -> tuple[Array, Array]:
         """Views of a (n,) and w (n, p + m)."""

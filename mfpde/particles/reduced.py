@@ -16,20 +16,14 @@ from numpy.typing import NDArray
 from mfpde.elements.labels import Labels
 from mfpde.elements.rules import Rule
 from mfpde.evolution.flow import Recording, Step
-from mfpde.evolution.lagrangian import LagrangianFlow, Nodes
-from mfpde.features.features import Cloud, Features
+from mfpde.evolution.lagrangian import LagrangianFlow, Nodes, contributions
+from mfpde.features.features import Features
 from mfpde.parallel import share
 from mfpde.particles.network import penalties
 from mfpde.particles.sampling import PANEL_POINTS, gauss_axes, gauss_particles, normal_rule
 from mfpde.problem.problem import Problem
 
 Array = NDArray[np.float64]
-
-
-def contributions(features: Features, nodes: Nodes) -> Array:
-    """Collective. a_n phi_i(v_n, r_n) of this rank's particles, shape (n, modes)."""
-    one = Cloud(np.ones(1), nodes.a[:, None], np.ascontiguousarray(nodes.v.T)[:, :, None], nodes.r[:, None])
-    return features.moments(one, np.zeros(len(nodes.a))).by_slice
 
 
 @dataclass(frozen=True)

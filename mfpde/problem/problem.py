@@ -6,6 +6,7 @@ from mfpde.errors import InputError
 from mfpde.problem.defaults import Numbers, filled
 from mfpde.problem.inner import InnerLaw
 from mfpde.problem.laws import Law, parse_law, violated
+from mfpde.problem.laws.normal import Normal
 from mfpde.problem.sections import Config, Discretization
 from mfpde.problem.stages import Stage, parse_stages
 from mfpde.problem.target import FUNCTION_DEGREE, Target, parse_function, parse_target
@@ -33,6 +34,11 @@ class Problem:
     def p(self) -> int:
         """Dimension of the subspace V."""
         return self.target.p
+
+    @property
+    def laws(self) -> tuple[Law, ...]:
+        """Of what a neuron starts with, all of them independent: a_0, r_0^2, and y_1, ..., y_p with v_0 = y / sqrt(d)."""
+        return self.a, self.w.squared_radius, *[Normal(0.0, 1.0)] * self.p
 
     @property
     def notices(self) -> tuple[str, ...]:

@@ -8,17 +8,16 @@ import numpy as np
 from mpi4py import MPI
 from numpy.typing import NDArray
 
-from mfpde.evolution.flow import Field, Observation, OnRecord, Step, Watch, as_watch
+from mfpde.evolution.flow import Field, InStage, Observation, OnRecord, Step, Watch, as_watch
 from mfpde.features.modes import Modes
 from mfpde.problem.problem import Problem
-from mfpde.problem.stages import Stage
 from mfpde.training.averaging import Moments
 from mfpde.training.spectrum import Spectrum, kernel_modes, spectrum
 
 Array = NDArray[np.float64]
 
 
-class LinearFlow:
+class LinearFlow(InStage):
     """The coefficients m_i of a network whose outer weights alone are trained, with a polynomial activation.
 
     Collective to construct; a `StageFlow` whose unknowns are the m_i that the activation reaches, all of them on rank 0.
@@ -48,7 +47,7 @@ class LinearFlow:
         other: Moments | None = None,
     ) -> None:
         self.comm, self.problem, self.number, self.law, self.modes = comm, problem, number, law, modes
-        self.stage: Stage = problem.stages[number]
+        self.stage = problem.stages[number]
         assert self.stage.activation.polynomial is not None
         polynomial = self.stage.activation.polynomial
         degree = len(polynomial) - 1
@@ -69,10 +68,6 @@ class LinearFlow:
     def size(self) -> int:
         return len(self.index) if self.comm.rank == 0 else 0
 
-    @property
-    def breaks(self) -> tuple[float, ...]:
-        return self.stage.breaks
-
     def pack(self, vector: Array) -> None:
         vector[...] = self.restrict(self.beginning)
 
@@ -85,15 +80,9 @@ class LinearFlow:
     def scales(self) -> Array:
         return np.ones(self.size)
 
-    def after_step(self, vector: Array) -> bool:
-        return False
-
     def unit_of_time(self, time: float) -> float:
         rate = self.stage.xi_a(time) * float(self.spectrum.eigenvalues[-1])
         return 1 / rate if rate > 0 else inf
-
-    def fastest(self, time: float, vector: Array) -> str:
-        return ""
 
     def follow(self, times: Sequence[float], tolerance: float, watch: Watch | OnRecord) -> Step:
         """By the eigen-decomposition: an explicit integrator would need a step for every 1 / lambda_max of a time that has to
