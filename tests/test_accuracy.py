@@ -210,6 +210,6 @@ def test_a_study_recommends_the_coarsest_level_that_is_near_the_finest() -> None
 def test_records_are_found_among_those_of_the_studies() -> None:
     config = load(None, ["training.stages=[{duration=1.0, xi_w=1.0}, {duration=3.0, xi_a=1.0}]", "output.times=60"])
     stages, times = build_problem(config).stages, config.history_times
-    few = study_times(stages, times)
+    few = study_times(times)
     places = record_places(stages, few, times)
     assert len(few) <= 41 and (np.diff(places) > 0).all() and places[0] == 0

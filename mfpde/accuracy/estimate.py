@@ -9,7 +9,6 @@ from mfpde.accuracy.plan import Plan
 
 Array = NDArray[np.float64]
 
-SOURCES = ("labels", "mesh", "hermite", "radial", "time")
 # Share of the records over which the largest error counts: a difference that happens to vanish at one of them says nothing.
 WINDOW = 0.1
 # What the studies measure is the error to leading order: it is taken twice.
@@ -45,9 +44,9 @@ class Estimate:
         return max(self.parts, key=lambda source: float(self.parts[source].max()))
 
     def at(self, places: Array) -> "Estimate":
-        """At records given by their places among those of the studies, see `Places`."""
-        spread = {source: _between(values, places) for source, values in self.parts.items()}
-        return Estimate(spread, _between(self.total, places), self.unit, self.wanted, self.settled)
+        """At records given by their places among those of the studies, see `record_places`."""
+        spread = {source: at_places(values, places) for source, values in self.parts.items()}
+        return Estimate(spread, at_places(self.total, places), self.unit, self.wanted, self.settled)
 
 
 def estimate(plan: Plan, main: Array, check: Array, unit: float, wanted: float) -> Estimate:
@@ -94,5 +93,6 @@ def widened(values: Array) -> Array:
     return np.asarray(maximum_filter1d(values, size, mode="nearest"))
 
 
-def _between(values: Array, places: Array) -> Array:
+def at_places(values: Array, places: Array) -> Array:
+    """Values at records given by their places among those of the studies, see `record_places`."""
     return np.interp(places, np.arange(len(values)), values)

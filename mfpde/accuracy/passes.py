@@ -9,7 +9,7 @@ from mpi4py import MPI
 from numpy.typing import NDArray
 
 from mfpde.accuracy.curves import run
-from mfpde.accuracy.estimate import Estimate, estimate
+from mfpde.accuracy.estimate import Estimate, at_places, estimate
 from mfpde.accuracy.plan import Plan, make_plan
 from mfpde.elements.resolution import Resolution
 from mfpde.evolution.flow import StageFlow
@@ -88,18 +88,19 @@ def train_accurately(
     assert options.accuracy is not False
     unit = 0.5 * problem.target.square or 0.5
     started, wanted, passes = time.monotonic(), options.accuracy, list[Pass]()
-    studied = study_times(problem.stages, times)
+    studied = study_times(times)
     places = record_places(problem.stages, studied, times)
     while True:
         clock = [time.monotonic()]
         plan = make_plan(comm, problem, options, studied, wanted * unit).within(LARGEST)
         clock.append(time.monotonic())
         flow = following_flow(comm, problem, plan.resolution, mesh_ranks)
-        correction = np.interp(places, np.arange(len(plan.loss)), plan.truncation.correction)
+        correction = at_places(plan.truncation.correction, places)
         witness, losses = begin(Main(flow, plan.resolution, correction))
         end = train(problem, flow, times, plan.resolution.tolerance, witness)
         clock.append(time.monotonic())
-        found = estimate(plan, _at_studied(losses, places, len(plan.loss)), _check(comm, problem, plan), unit, wanted)
+        at_studied = np.interp(np.arange(len(plan.truncation.correction)), places, losses)
+        found = estimate(plan, at_studied, _check(comm, problem, plan), unit, wanted)
         found = replace(found, wanted=options.accuracy).at(places)
         clock.append(time.monotonic())
         studies, main, check = np.diff(clock).tolist()
@@ -115,7 +116,7 @@ def _check(comm: MPI.Intracomm, problem: Problem, plan: Plan) -> Array:
     return run(problem, plan.coarser, plan.times, comm=comm).loss
 
 
-def study_times(stages: tuple[Stage, ...], times: list[float]) -> list[float]:
+def study_times(times: list[float]) -> list[float]:
     """At most `STUDIED` of the record times, spread evenly over their numbers."""
     chosen = np.unique(np.linspace(0, len(times) - 1, min(STUDIED, len(times))).round().astype(int))
     return [times[k] for k in chosen]
@@ -129,7 +130,3 @@ def record_places(stages: tuple[Stage, ...], studied: list[float], times: list[f
         places.append(before + np.interp(all_of_them, few, np.arange(len(few))))
         before += len(few)
     return np.concatenate(places)
-
-
-def _at_studied(losses: list[float], places: Array, count: int) -> Array:
-    return np.interp(np.arange(count), places, losses)

@@ -27,8 +27,8 @@ Array = NDArray[np.float64]
 
 # Nodes of a base: of each half of the law of a, of r, and of a direction of y (in two cells where d is small).
 BASE_A, BASE_R, BASE_Y = 4, 2, 3
-# Refinements of one direction at the most, and nodes of the main run.
-REFINEMENTS, LARGEST = 14, 4_000_000
+# Refinements of one direction at the most.
+REFINEMENTS = 14
 # Error of the coarse elements, in units of E h*^2 / 2, beyond which the truncation is studied on finer ones.
 MISLED = 0.01
 # The first tolerance of a time step, in units of the accuracy.
@@ -40,7 +40,6 @@ class Plan:
     """What the studies found.
 
     Attributes:
-        base: The coarse elements on which they were made, and its E.
         directions: The study of each direction with panels, by name.
         truncation: Of the Hermite modes.
         tolerance: Of the time step.
@@ -48,8 +47,6 @@ class Plan:
         share: Of each direction in the error.
     """
 
-    base: Resolution
-    loss: Array
     directions: dict[str, Study[Panels]]
     truncation: TruncationStudy
     tolerance: Study[float]
@@ -68,7 +65,7 @@ class Plan:
 
     def _at(self, panels: dict[str, Panels], tolerance: float) -> Resolution:
         K, J = self.truncation.value
-        y = tuple(panels[f"y{q + 1}"] for q in range(len(self.base.y)))
+        y = tuple(panels[f"y{q + 1}"] for q in range(len(self.directions) - 2))
         return Resolution(panels["a"], panels["r"], y, K, J, tolerance)
 
     def within(self, largest: int) -> "Plan":
@@ -114,7 +111,7 @@ def make_plan(comm: MPI.Intracomm, problem: Problem, options: Discretization, ti
         if np.abs(study.levels[study.chosen].loss - study.levels[0].loss).max() > MISLED * unit:
             finer = with_direction(finer, name, study.value)
     found |= _divided(comm, {"truncation": lambda: truncation_study(problem, finer, times, share, given)})
-    return Plan(base, curve.loss, {n: found[n] for n in names}, found["truncation"], found["tolerance"], times, share)
+    return Plan({n: found[n] for n in names}, found["truncation"], found["tolerance"], times, share)
 
 
 def _base(

@@ -3,7 +3,7 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from mfpde.accuracy.estimate import SAFETY, widened
+from mfpde.accuracy.estimate import SAFETY, at_places, widened
 from mfpde.accuracy.passes import record_places, study_times
 from mfpde.accuracy.studies import truncation_study
 from mfpde.elements.labels import make_labels
@@ -67,10 +67,9 @@ def _truncation(
         max(given.tolerance, 1e-8),
     )
     unit = 0.5 * float((problem.target.coefficients**2).sum())
-    studied = study_times(problem.stages, times)
+    studied = study_times(times)
     study = truncation_study(
         problem, base, studied, 0.1 * float(options.accuracy) * unit, (given.hermite_degree, given.radial_degree)
     )
     places = record_places(problem.stages, studied, times)
-    numbers = np.arange(len(study.error))
-    return np.interp(places, numbers, study.correction), np.interp(places, numbers, study.error)
+    return at_places(study.correction, places), at_places(study.error, places)
