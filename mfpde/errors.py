@@ -1,9 +1,13 @@
 """The exceptions that mean: the user can mend this.  Their messages are one line of printable ASCII."""
 
+import difflib
+from collections.abc import Iterable
 from typing import Any
 
 # Characters of what the user wrote in a message, and of a message.
 LONGEST_QUOTE, LONGEST_LINE = 80, 1200
+# Characters of a name that is compared with others.
+LONGEST_NAME = 40
 
 
 class InputError(Exception):
@@ -34,6 +38,12 @@ def quoted(value: Any) -> str:
     except (ValueError, RecursionError):  # integers of more than 4,300 digits
         return f"a value of type {type(value).__name__} that is too long to print"
     return _shortened(text, LONGEST_QUOTE)
+
+
+def did_you_mean(name: str, names: Iterable[str]) -> str:
+    """A hint at the nearest of the names, for a message; empty if none is near."""
+    near = difflib.get_close_matches(name[:LONGEST_NAME], list(names), 1)
+    return f" (did you mean {near[0]!r}?)" if near else ""
 
 
 def _shortened(text: str, longest: int) -> str:

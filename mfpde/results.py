@@ -26,7 +26,7 @@ from mpi4py import MPI
 from numpy.typing import NDArray
 from petsc4py import PETSc  # noqa: F401  (it begins on all ranks together: later, one of them alone would wait for the others)
 
-from mfpde.errors import InputError, quoted
+from mfpde.errors import InputError, did_you_mean, quoted
 from mfpde.output.history import History, open_result, read_columns, read_open
 from mfpde.output.labels import provenance
 from mfpde.output.sink import MemoryFile
@@ -335,7 +335,6 @@ def _section(name: str, value: Any) -> str:
     Raises:
         InputError: If there is none.
     """
-    import difflib
 
     kinds = {field.name: field.type for field in msgspec.structs.fields(Config)}
     if name in kinds:
@@ -350,9 +349,7 @@ def _section(name: str, value: Any) -> str:
     if found:
         raise InputError(f"{name}: a key of {' and '.join(found)}; allowed: {found[0]}={{{name!r}: ...}}")
     names = [*kinds, *(key for section in keys.values() for key in section)]
-    near = difflib.get_close_matches(name[:40], names, 1)
-    hint = f" (did you mean {near[0]!r}?)" if near else ""
-    raise InputError(f"{quoted(name)}: no section and no key{hint}; allowed: those of a configuration file")
+    raise InputError(f"{quoted(name)}: no section and no key{did_you_mean(name, names)}; allowed: those of a configuration file")
 
 
 def _plain(value: Any) -> Any:

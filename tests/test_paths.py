@@ -94,11 +94,11 @@ def test_a_study_checks_its_files_before_its_members_run(
 
 
 def test_a_run_does_not_replace_a_study(folder: Path) -> None:
-    with ResultFile(MPI.COMM_SELF, folder / "study.h5", study=True) as file:
+    with ResultFile(MPI.COMM_SELF, folder / "study.h5", kind="study") as file:
         file.attributes({"vary": "cells"})
     with pytest.raises(InputError, match="something else"):
         check_output(folder / "study.h5", "output.file")
-    check_output(folder / "study.h5", "--output", study=True)
+    check_output(folder / "study.h5", "--output", kind="study")
 
 
 def test_damaged_and_foreign_files_end_inspect_and_compare_with_one_line(

@@ -2,14 +2,14 @@
 
 import argparse
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from math import inf
 from pathlib import Path
 from typing import Any
 
 from mfpde.command import config_parser, load_problem, run_command, say
-from mfpde.errors import InputError
+from mfpde.errors import InputError, did_you_mean
 from mfpde.parallel import on_first
 
 
@@ -46,6 +46,7 @@ class _Member:
 def _command(comm: Any, arguments: argparse.Namespace) -> None:
     from mfpde.converge.study import VARIED, refine
     from mfpde.output.history import read_history
+    from mfpde.output.paths import check_series, make_folder
 
     on_first(comm, lambda: _check(arguments))
     varied = VARIED[arguments.vary]
@@ -60,12 +61,12 @@ def _command(comm: Any, arguments: argparse.Namespace) -> None:
         return _Member(value, program, config, problem)
 
     # Everything is read and checked before anything runs.
-    on_first(comm, lambda: _check_study(output))
+    on_first(comm, lambda: check_series(output, "study"))
     members = [member(value, f"{arguments.vary}_{value}.h5", program) for value in values]
     reference = _reference(arguments.reference, members[-1], member)
     runs = [*members, *([reference] if isinstance(reference, _Member) else [])]
     on_first(comm, lambda: _check_reference(reference, output, members[-1]))
-    on_first(comm, lambda: _make_folder(output, runs))
+    on_first(comm, lambda: make_folder(output, [run.path for run in runs]))
     for one in runs:
         _run(comm, one)
     target = reference or members.pop()
@@ -75,13 +76,10 @@ def _command(comm: Any, arguments: argparse.Namespace) -> None:
 
 
 def _check(arguments: argparse.Namespace) -> None:
-    import difflib
-
     from mfpde.converge.study import VARIED
 
     if arguments.vary not in VARIED:
-        near = difflib.get_close_matches(arguments.vary, VARIED, 1)
-        hint = f" (did you mean {near[0]!r}?)" if near else ""
+        hint = did_you_mean(arguments.vary, VARIED)
         raise InputError(f"--vary: unknown {arguments.vary!r}{hint}; allowed: {', '.join(VARIED)}")
     for value in arguments.values:
         try:
@@ -117,19 +115,6 @@ def _reference(name: str, finest: _Member, member: Callable[..., _Member]) -> _M
     return member(finest.value, f"{name}.h5", "particles", *overrides)
 
 
-def _check_study(output: Path) -> None:
-    """The study's file, its picture and the folder of its members are three."""
-    from mfpde.output.paths import check_output, check_picture
-
-    if output.suffix in ("", ".png"):
-        raise InputError(
-            f"--output: {str(output)!r} has no suffix of its own, as the members lie in a directory of that name and the "
-            "picture in a .png file; allowed: a file name such as study.h5"
-        )
-    check_output(output, "--output", study=True)
-    check_picture(output.with_suffix(".png"), "--output")
-
-
 def _check_reference(reference: Any, output: Path, finest: _Member) -> None:
     """A result file given as the reference can be compared with the members, and is not the study itself."""
     from mfpde.output.history import read_history
@@ -144,17 +129,6 @@ def _check_reference(reference: Any, output: Path, finest: _Member) -> None:
         raise InputError(f"--reference: {str(reference)!r} begins at t = {history.times[0]:g}, after the end of the members")
     if output.exists() and output.samefile(reference):
         raise InputError(f"--reference: {str(reference)!r} is the study itself; allowed: another file")
-
-
-def _make_folder(output: Path, runs: Sequence[_Member]) -> None:
-    from mfpde.output.paths import check_output
-
-    try:
-        output.with_suffix("").mkdir(exist_ok=True)
-    except OSError as error:
-        raise InputError(f"--output: cannot make {str(output.with_suffix(''))!r}: {error.strerror}") from None
-    for run in runs:
-        check_output(run.path, "--output")
 
 
 def _run(comm: Any, member: _Member) -> None:
@@ -190,7 +164,7 @@ def _report(comm: Any, arguments: argparse.Namespace, output: Path, members: Any
     errors = np.array([row.bias if varied.bias and repeated else row.largest for row in rows])
     q, line = orders(values, errors, varied.falling), fit(values, errors, varied.falling)
     seconds = np.array([history.seconds for history in histories])
-    with ResultFile(comm, output, study=True) as file:
+    with ResultFile(comm, output, kind="study") as file:
         file.attributes({"vary": arguments.vary, "reference": arguments.reference, "fit": str(line), "order": line.order})
         file.attributes({"config": members[0].config.to_toml(), "spectral": line.spectral, "rate": line.rate})
         columns = {"value": values, "error": errors, "order": q, "seconds": seconds}

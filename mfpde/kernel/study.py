@@ -16,8 +16,6 @@ from mfpde.evolution.integrate import integrate
 from mfpde.evolution.start import following_flow, start_flow
 from mfpde.output.hdf5 import ResultFile
 from mfpde.output.recorder import Recorder
-from mfpde.parallel import on_first
-from mfpde.problem.problem import build_problem
 from mfpde.problem.stages import stage_times
 from mfpde.progress import Progress
 from mfpde.training.averaging import Moments
@@ -171,10 +169,9 @@ def integrator_difference(study: Study, tolerance: float) -> float:
     return float(np.abs(np.array(rows) - linear.exact(study.time)).max())
 
 
-def _coarse_law(comm: Any, config: Any, given: Any, last: int) -> Any:
+def _coarse_law(comm: Any, config: Any, problem: Any, last: int) -> Any:
     """Collective. The moments at the start of the last stage by a coarser run, on rank 0; None if that run cannot go on."""
-    coarser = coarse(config, given)
-    problem = on_first(comm, lambda: build_problem(coarser))
+    coarser = coarse(config, problem)
     flow = start_flow(comm, problem, coarser.discretization, config.parallel.mesh_ranks)
     tolerance = problem.numbers(coarser.discretization).tolerance
     try:

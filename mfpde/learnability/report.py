@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -89,13 +90,14 @@ def learnability(
         target = target.truncated(TRUNCATED)
     q, threshold = heat_transform(target), threshold_of(target)
     seen = visibility(activation, target.degree)
-    definition, no_bias = (reflection(q, target.p, n, threshold) for n in (seen.definition, seen.flow))
+    reflected = cache(lambda visible: reflection(q, target.p, visible, threshold))
+    definition, no_bias = reflected(seen.definition), reflected(seen.flow)
     check, check_no_bias = (
         quadrature_check(q, part.learned, part.reflective, activation, shift=shift)
         for part, shift in ((definition, True), (no_bias, False))
     )
     count = order + target.degree + 3
-    every = reflection(q, target.p, range(target.degree + 1), threshold)
+    every = reflected(tuple(range(target.degree + 1)))
     flows = [_flow(q, every.learned, generic_derivatives(count), order)]
     at_zero, spread = (
         derivatives_at_zero(activation, count),
@@ -111,7 +113,7 @@ def learnability(
             other = parse_activation(name)
             sigma = derivatives_at_zero(other, count)
             assert sigma is not None
-            stays = reflection(q, target.p, visibility(other, target.degree).flow, threshold).learned
+            stays = reflected(visibility(other, target.degree).flow).learned
             flows.append(_flow(q, stays, sigma, order))
     wrong = "" if law is None else violated(law)
     theorem = f"asks for another law of a: this one is {wrong}; computed only" if wrong else _assumption(activation)

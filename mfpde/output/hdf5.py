@@ -58,11 +58,11 @@ class ResultFile:
         InputError: On all ranks, if the file cannot be written or another run is writing it.
     """
 
-    def __init__(self, comm: MPI.Intracomm, path: Path, study: Kind = False) -> None:
+    def __init__(self, comm: MPI.Intracomm, path: Path, kind: Kind = "result") -> None:
         self.comm = comm
         self.path = path
         self._lock: Any = None
-        self._on_first(lambda: check_output(path, "output.file", study))
+        self._on_first(lambda: check_output(path, "output.file", kind))
         self.path = path = Path(os.path.realpath(path))
         self._work, self._copy, self._old, self._lock_path = (
             path.with_name(f".{path.name}.{kind}") for kind in ("part", "new", "old", "lock")

@@ -2,6 +2,7 @@
 
 import os
 import stat
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Literal
 
@@ -9,26 +10,56 @@ import h5py
 
 from mfpde.errors import InputError
 
-# What a file is: a run (False), a convergence study (True) or a sweep.
-Kind = Literal[False, True, "sweep"]
+Kind = Literal["result", "study", "sweep"]
+# The attribute that a file of many runs has.
+MARKS: dict[Kind, str] = {"study": "vary", "sweep": "sweep"}
 NEW_FILE = "allowed: a file name in an existing, writable directory"
 
 
-def check_output(path: Path, key: str, study: Kind = False) -> None:
+def check_output(path: Path, key: str, kind: Kind = "result") -> None:
     """Checks that a result may be written to `path`: a new file, or one that holds such a result (an empty one, too).
 
     Args:
         path: The result file; links are followed.
         key: What the user calls it.
-        study: Whether it is of a convergence study, or of a sweep: a study does not replace a run, nor a run a study.
+        kind: Of one run, of a convergence study, or of a sweep: none replaces another.
 
     Raises:
         InputError: If it cannot be written, or holds something else.
     """
     mode = check_place(path, key)
-    if mode is not None and path.stat().st_size and not _is_result(path, study):
-        what = "a sweep" if study == "sweep" else "a study" if study else "a result"
-        raise InputError(f"{key}: {str(path)!r} holds something else than {what} of mfpde; {NEW_FILE}, or such a file")
+    if mode is not None and path.stat().st_size and not _is_result(path, kind):
+        raise InputError(f"{key}: {str(path)!r} holds something else than a {kind} of mfpde; {NEW_FILE}, or such a file")
+
+
+def check_series(output: Path, kind: Kind) -> None:
+    """Checks the file of many runs given by --output: it, its picture and the folder of its members are three.
+
+    Raises:
+        InputError: If they are not, or cannot be written.
+    """
+    if output.suffix in ("", ".png"):
+        raise InputError(
+            f"--output: {str(output)!r} has no suffix of its own, as the members lie in a directory of that name and the "
+            f"picture in a .png file; allowed: a file name such as {kind}.h5"
+        )
+    check_output(output, "--output", kind)
+    check_picture(output.with_suffix(".png"), "--output")
+
+
+def make_folder(output: Path, members: Iterable[Path]) -> None:
+    """Makes the folder of the members of --output, and checks their files.
+
+    Raises:
+        InputError: If it cannot be made, or one of them not be written.
+    """
+    folder = output.with_suffix("")
+    try:
+        folder.mkdir(exist_ok=True)
+    except OSError as error:
+        raise InputError(f"--output: cannot make {str(folder)!r}: {error.strerror}") from None
+    for path in members:
+        check_output(path, "--output")
 
 
 def check_picture(path: Path, key: str) -> None:
@@ -69,10 +100,10 @@ def check_place(path: Path, key: str) -> int | None:
     return mode
 
 
-def _is_result(path: Path, study: Kind) -> bool:
+def _is_result(path: Path, kind: Kind) -> bool:
     try:
         with h5py.File(path) as file:
             ours = str(file.attrs.get("program")) == "mfpde" and "complete" in file.attrs
-            return ours and ("sweep" if "sweep" in file.attrs else "vary" in file.attrs) == study
+            return ours and next((name for name in ("sweep", "study") if MARKS[name] in file.attrs), "result") == kind
     except Exception:  # whatever it is, it is not ours
         return False

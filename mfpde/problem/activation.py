@@ -7,7 +7,6 @@ kinks, and halved until a Legendre expansion has converged; panels of the Gaussi
 within one octave share their panels, so that sigma is evaluated once for all of them.
 """
 
-import difflib
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from typing import Any
@@ -15,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mfpde.errors import InputError, quoted
+from mfpde.errors import InputError, did_you_mean, quoted
 from mfpde.problem.expressions import compiled, elementary, namespace, rational_number
 from mfpde.problem.reading import FUNCTIONS, TooCostly, limited
 
@@ -197,8 +196,7 @@ def activation_expression(text: str, key: str = KEY) -> Any:
 
     name = str(text).strip()
     if len(name) <= 40 and name.isidentifier() and name not in NAMES and name not in ("u", "pi", "e"):
-        near = difflib.get_close_matches(name, NAMES, 1)
-        hint = f" (did you mean {near[0]!r}?)" if near else ""
+        hint = did_you_mean(name, NAMES)
         raise InputError(f"{key}: unknown activation {quoted(name)}{hint}; allowed: {', '.join(NAMES)}, or an expression in u")
     return parse(NAMES.get(name, text), ["u"], key)
 

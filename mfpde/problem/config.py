@@ -1,7 +1,6 @@
 """The configuration file: TOML to frozen structures, with every key, type and range checked once, here."""
 
 import copy
-import difflib
 import re
 import tomllib
 from collections.abc import Sequence
@@ -13,7 +12,7 @@ from typing import Annotated, Any, Literal, get_args, get_origin
 
 import msgspec
 
-from mfpde.errors import InputError, quoted
+from mfpde.errors import InputError, did_you_mean, quoted
 from mfpde.problem.sections import LARGEST_DIMENSION, MOST_TIMES, REPLACED, Config, StageSection
 
 # Numbers in the inner weights of all neurons, and in a batch of samples, that a run may hold: 8 and 2 GB.
@@ -104,7 +103,7 @@ def _check_names(data: dict[str, Any]) -> None:
     sections = {field.name: field.type for field in msgspec.structs.fields(Config)}
     for name, values in data.items():
         if name not in sections:
-            raise InputError(f"unknown section [{_short(name)}]{_nearest(name, sections)}; allowed: {', '.join(sections)}")
+            raise InputError(f"unknown section [{_short(name)}]{did_you_mean(name, sections)}; allowed: {', '.join(sections)}")
         if not isinstance(values, dict):
             raise InputError(f"{name}: expected a section [{name}], got {quoted(values)}; allowed: keys = values below [{name}]")
         if name != "parameters":
@@ -130,7 +129,7 @@ def _check_keys(values: dict[str, Any], section: Any, where: str, title: str) ->
     keys = [field.name for field in msgspec.structs.fields(section)]
     for key in values:
         if key not in keys:
-            raise InputError(f"unknown key {where}.{_short(key)}{_nearest(key, keys)}; allowed in {title}: {', '.join(keys)}")
+            raise InputError(f"unknown key {where}.{_short(key)}{did_you_mean(key, keys)}; allowed in {title}: {', '.join(keys)}")
 
 
 def _refusal(error: str, data: Any) -> str:
@@ -168,11 +167,6 @@ def _allowed(kind: Any) -> str:
 
 def _short(name: str) -> str:
     return quoted(name)[1:-1]
-
-
-def _nearest(name: str, names: Any) -> str:
-    near = difflib.get_close_matches(name[:40], list(names), 1)
-    return f" (did you mean {near[0]!r}?)" if near else ""
 
 
 def _check_ranges(config: Config) -> None:

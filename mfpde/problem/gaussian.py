@@ -15,6 +15,7 @@ changes.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import combinations
 from math import factorial, sqrt
 from typing import Any
@@ -136,7 +137,7 @@ def _factor_tensor(factor: Factor, symbols: Sequence[Any], degree: int, key: str
         return integral(factor.expression, [symbols[q] for q in factor.variables], degree, key)
     b = np.array(factor.form)
     s = float(np.sqrt(b @ b))
-    c: Array = activation_of(factor.expression, str(factor.expression), key).hermite(np.array([s]), degree)[0]
+    c = _hermite(factor.expression, s, degree, key)
     if len(b) == 1:
         return c
     k = np.arange(degree + 1)
@@ -146,6 +147,16 @@ def _factor_tensor(factor: Factor, symbols: Sequence[Any], degree: int, key: str
         value, total = np.multiply.outer(value, x**k / root), np.add.outer(total, k)
     inside = total <= degree
     return np.where(inside, value * (c * root)[np.where(inside, total, 0)], 0.0)
+
+
+def _hermite(expression: Any, s: float, degree: int, key: str) -> Array:
+    """E[g(s G) he_k(G)] for k <= degree, of an expression g in one variable."""
+    c: Array = _function(expression, str(expression), key).hermite(np.array([s]), degree)[0]
+    return c
+
+
+# The same functions stand in many pairs of terms.
+_function = lru_cache(256)(activation_of)
 
 
 def mean_square(expression: Any, symbols: Sequence[Any], key: str) -> float:
@@ -171,7 +182,7 @@ def _mean_product(one: list[Factor], other: list[Factor], symbols: Sequence[Any]
     for factor in factors:
         if factor.form is not None:
             scale = float(np.linalg.norm(factor.form))
-            constant *= float(activation_of(factor.expression, str(factor.expression), key).hermite(np.array([scale]), 0)[0, 0])
+            constant *= float(_hermite(factor.expression, scale, 0, key)[0])
         else:
             constant *= float(integral(factor.expression, [symbols[q] for q in factor.variables], 0, key).item())
     return constant
@@ -200,10 +211,10 @@ def _mean_of_forms(one: Factor, other: Factor, p: int, key: str) -> float:
     u, x, y = _symbol(), sympy.Symbol("x", real=True), sympy.Symbol("y", real=True)
     if across < 1e-12 * np.linalg.norm(c):
         product = one.expression.subs(u, s * u) * other.expression.subs(u, along * u)
-        return float(activation_of(product, str(product), key).hermite(np.ones(1), 0)[0, 0])
+        return float(_hermite(product, 1.0, 0, key)[0])
     if abs(along) < 1e-12 * np.linalg.norm(c):
         scales = (one, s), (other, float(np.linalg.norm(c)))
-        means = [activation_of(g.expression, str(g.expression), key).hermite(np.array([n]), 0)[0, 0] for g, n in scales]
+        means = [_hermite(g.expression, n, 0, key)[0] for g, n in scales]
         return float(means[0] * means[1])
     product = one.expression.subs(u, s * x) * other.expression.subs(u, along * x + across * y)
     return float(integral(product, [x, y], 0, key).item())

@@ -1,7 +1,6 @@
 """The text of an expression: its syntax, the names in it, and the limits of what it may cost."""
 
 import ast
-import difflib
 import io
 import re
 import signal
@@ -10,7 +9,7 @@ import tokenize
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
-from mfpde.errors import InputError, quoted
+from mfpde.errors import InputError, did_you_mean, quoted
 
 SMOOTH = [
     *("exp", "log", "sqrt", "sin", "cos", "tan", "sinh", "cosh", "tanh", "asin", "acos", "atan", "asinh", "erf"),
@@ -152,8 +151,7 @@ def _check(tree: ast.expr, text: object, names: list[str], key: str, allowed: st
         elif isinstance(node, ast.Name) and not (id(node) in called and HERMITE.fullmatch(node.id)):
             known = FUNCTIONS if id(node) in called else names
             if node.id not in known:
-                near = difflib.get_close_matches(node.id[:40], known, 1)
-                hint = f" (did you mean {near[0]!r}?)" if near else ""
+                hint = did_you_mean(node.id, known)
                 raise InputError(f"{key}: unknown name {quoted(node.id)} in {quoted(str(text))}{hint}; {allowed}")
         if not right:
             raise InputError(f"{key}: cannot read {quoted(str(text))} as an expression; {allowed}")

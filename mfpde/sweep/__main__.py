@@ -69,32 +69,21 @@ def _members(arguments: argparse.Namespace, output: Path, axes: Any) -> Any:
     """All members, with their configurations checked, and the directory of their results."""
     import json
 
-    from mfpde.output.paths import check_output, check_picture
+    from mfpde.output.paths import check_series, make_folder
     from mfpde.problem.config import load
     from mfpde.sweep.axes import member_name, members
     from mfpde.sweep.runs import Member
 
-    if output.suffix in ("", ".png"):
-        raise InputError(
-            f"--output: {str(output)!r} has no suffix of its own, as the members lie in a directory of that name and the "
-            "picture in a .png file; allowed: a file name such as sweep.h5"
-        )
     if not 0 < arguments.level < 1:
         raise InputError(f"--level: {arguments.level:g}; allowed: between 0 and 1")
-    check_output(output, "--output", study="sweep")
-    check_picture(output.with_suffix(".png"), "--output")
+    check_series(output, "sweep")
     folder, found = output.with_suffix(""), []
     for index in members(axes):
         name = member_name(axes, index)
         varied = [axis.override(i) for axis, i in zip(axes, index, strict=True)]
         fixed = ["output.plot=false", f"output.file={json.dumps(str(folder / f'{name}.h5'))}"]
         found.append(Member(index, name, load(arguments.config, [*arguments.set, *varied, *fixed])))
-    try:
-        folder.mkdir(exist_ok=True)
-    except OSError as error:
-        raise InputError(f"--output: cannot make {str(folder)!r}: {error.strerror}") from None
-    for member in found:
-        check_output(member.path, "--output")
+    make_folder(output, [member.path for member in found])
     return found
 
 

@@ -103,7 +103,7 @@ def write(comm: Any, path: Path, plane: Plane, attributes: Mapping[str, Any]) ->
     """Collective. Writes the file of the sweep; its values on rank 0."""
     names = [axis.name for axis in plane.axes]
     record = "record" if plane.time is None else "time"
-    with ResultFile(comm, path, study="sweep") as file:
+    with ResultFile(comm, path, kind="sweep") as file:
         axes = {axis.key: [*map(str, axis.labels)] for axis in plane.axes}
         file.attributes({"sweep": json.dumps(axes), **attributes})
         for axis in plane.axes:
