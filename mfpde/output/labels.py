@@ -97,7 +97,7 @@ def _scale(file: h5py.File, group: str, dimension: str, size: int) -> Any:
     """The scale of a dimension, made if it is not there; None as long as it cannot be."""
     path = f"{group}/{dimension}" if group != "/error" else "/error/record_time"
     if path not in file:
-        values = _values(file, group, dimension, size)
+        values = _values(file, dimension, size)
         if values is None:
             return None
         file.create_dataset(path, data=values, dtype=h5py.string_dtype() if values.dtype.kind == "O" else None)
@@ -108,7 +108,7 @@ def _scale(file: h5py.File, group: str, dimension: str, size: int) -> Any:
     return file[path]
 
 
-def _values(file: h5py.File, group: str, dimension: str, size: int) -> Any:
+def _values(file: h5py.File, dimension: str, size: int) -> Any:
     if dimension == "axis":
         return np.arange(1, size + 1)
     if dimension == "time":
