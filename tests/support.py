@@ -1,5 +1,6 @@
 """What several test files use."""
 
+import importlib
 import os
 import subprocess
 import sys
@@ -9,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 from mpi4py import MPI
 
 from mfpde.elements.labels import Labels, make_labels
@@ -45,6 +47,16 @@ def command(module: str, *arguments: str, ranks: int = 1, cwd: Path) -> subproce
     launcher = [str(Path(sys.executable).with_name("mpirun")), "-n", str(ranks)] if ranks > 1 else []
     words = [*launcher, sys.executable, "-m", f"mfpde.{module}", *arguments]
     return subprocess.run(words, cwd=cwd, capture_output=True, text=True, timeout=120, env=clean_environment(), check=False)
+
+
+def run_here(folder: Path, module: str, *words: str) -> int:
+    """The exit status of a command of the package, run in this process with `folder` as its working directory."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        patch.setattr("sys.argv", [module, *words])
+        package = importlib.import_module(f"mfpde.{module}")
+        main = package if hasattr(package, "main") else importlib.import_module(f"mfpde.{module}.__main__")
+        return int(main.main())
 
 
 def read(*overrides: str, comm: MPI.Intracomm = SELF) -> tuple[Config, Problem]:
