@@ -11,8 +11,6 @@ from mfpde.problem.expressions import namespace, parse, source
 from mfpde.problem.reading import balanced
 from mfpde.problem.target import parse_target
 
-Z = ["z1", "z2", "z3"]
-
 
 def test_messages_are_one_line_of_ascii_and_quote_the_ends_of_long_texts() -> None:
     for kind in (InputError, RunError):
