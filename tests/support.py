@@ -5,7 +5,9 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
+from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import dataclass
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
@@ -43,10 +45,20 @@ def clean_environment() -> dict[str, str]:
 
 
 def command(module: str, *arguments: str, ranks: int = 1, cwd: Path) -> subprocess.CompletedProcess[str]:
-    """Runs a module of the package under mpirun; the parent's own MPI environment is not inherited."""
-    launcher = [str(Path(sys.executable).with_name("mpirun")), "-n", str(ranks)] if ranks > 1 else []
-    words = [*launcher, sys.executable, "-m", f"mfpde.{module}", *arguments]
-    return subprocess.run(words, cwd=cwd, capture_output=True, text=True, timeout=120, env=clean_environment(), check=False)
+    """Runs a module of the package, and keeps what it says.
+
+    On one rank that is done in this process, because an interpreter takes two seconds to start; but for options of PETSc, which
+    reads them once.  On more it is done under mpirun, without the parent's own MPI.
+    """
+    words = [sys.executable, "-m", f"mfpde.{module}", *arguments]
+    if ranks > 1 or "--" in arguments:
+        launcher = [str(Path(sys.executable).with_name("mpirun")), "-n", str(ranks)] if ranks > 1 else []
+        return subprocess.run(
+            [*launcher, *words], cwd=cwd, capture_output=True, text=True, timeout=120, env=clean_environment(), check=False
+        )
+    with redirect_stdout(StringIO()) as out, redirect_stderr(StringIO()) as errors:
+        status = run_here(cwd, module, *arguments)
+    return subprocess.CompletedProcess(words, status, out.getvalue(), errors.getvalue())
 
 
 def run_here(folder: Path, module: str, *words: str) -> int:
