@@ -4,6 +4,7 @@ import importlib
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Sequence
 from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import dataclass
@@ -30,7 +31,7 @@ from mfpde.problem.config import load
 from mfpde.problem.problem import Problem, build_problem
 from mfpde.problem.sections import Config
 
-SELF = MPI.COMM_SELF
+WORLD, SELF = MPI.COMM_WORLD, MPI.COMM_SELF
 # The density on a reference mesh in an affine frame, for tests that are about it.
 AFFINE = "discretization.frame=affine"
 # Few labels and records, for particles.
@@ -69,6 +70,18 @@ def run_here(folder: Path, module: str, *words: str) -> int:
         package = importlib.import_module(f"mfpde.{module}")
         main = package if hasattr(package, "main") else importlib.import_module(f"mfpde.{module}.__main__")
         return int(main.main())
+
+
+def alone[T](find: Callable[[], T]) -> T:
+    """Collective. What rank 0 finds by itself.
+
+    The others sleep until then: in a collective call they would keep the cores busy, of which there may be fewer than ranks.
+    """
+    found = find() if WORLD.rank == 0 else None
+    done = WORLD.Ibarrier()
+    while not done.Test():
+        time.sleep(0.01)
+    return WORLD.bcast(found)
 
 
 def read(*overrides: str, comm: MPI.Intracomm = SELF) -> tuple[Config, Problem]:
