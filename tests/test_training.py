@@ -272,7 +272,7 @@ def test_the_kernel_command_writes_its_matrix_and_the_history(ranks: int, tmp_pa
     small = [word for override in SMALL for word in ("--set", override)]
     more = ["--integrate", "--set", "discretization.tolerance=1e-11", "--set", "input.dimension=1e6"]
     more += ["--set", "training.final_time=4.0", "--set", "training.strategy_time=50.0"]
-    more += [*([] if ranks == 1 else ["--set", "discretization.accuracy=false"])]
+    more += [] if ranks == 1 else ["--set", "discretization.accuracy=false"]
     done = command("kernel", *small, *more, "--output", "out.h5", ranks=ranks, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert "rate 2 lambda_min" in done.stdout and "he(0,2)" in done.stdout
