@@ -285,9 +285,11 @@ def test_bad_input_names_what_is_allowed(
 
 def test_bad_input_ends_the_command_with_one_line_and_status_2(default: Path, tmp_path: Path) -> None:
     (tmp_path / "text.h5").write_text("no")
-    for words in ([str(default), "--bins", "many"], ["text.h5"]):
+    before, run = default.read_bytes(), str(default)
+    for words in ([run, "--bins", "many"], ["text.h5"], [run, "--output", "text.h5"], [run, "--output", run]):
         done = command("density", *words, cwd=tmp_path)
         assert done.returncode == 2 and done.stderr.count("\n") == 1
+    assert default.read_bytes() == before and (tmp_path / "text.h5").read_text() == "no"
 
 
 def test_the_determinant_of_the_map_is_carried_along(p1: Path) -> None:
