@@ -30,8 +30,9 @@ from mfpde.output.paths import Kind, check_output
 from mfpde.output.sink import CHUNK, append
 from mfpde.parallel import any_failed, on_first
 
-# Publishing may take this share of the run's time, but waits no longer than so many seconds.
-PUBLISH_SHARE, LONGEST_WAIT = 0.05, 1.0
+# Publishing may take this share of the run's time, but waits no longer than so many seconds: half of the second that may be
+# lost, as the records of the wait are lost as well if the run is killed while they are written.
+PUBLISH_SHARE, LONGEST_WAIT = 0.05, 0.5
 # Bytes that HDF5 may need for metadata beside the data of an action.
 ROOM = 1 << 16
 # Bytes of a file that is not copied again for every publication.
@@ -52,7 +53,7 @@ class ResultFile:
     Args:
         comm: All ranks of the run.
         path: The result file; replaced when the first records are published. A link is followed.
-        study: Whether the result is a convergence study, or "sweep" for a sweep.
+        kind: Of one run, of a convergence study, or of a sweep.
 
     Raises:
         InputError: On all ranks, if the file cannot be written or another run is writing it.
@@ -168,7 +169,7 @@ class ResultFile:
     def _record(self, values: Mapping[str, Any]) -> None:
         for path, value in values.items():
             self._records.setdefault(path, []).append(np.array(value))
-        # A file that can be copied only in more than a second shares the time with the run.
+        # A file that takes longer to copy shares the time with the run.
         wait = max(min(LONGEST_WAIT, self._cost / PUBLISH_SHARE), self._cost)
         if time.monotonic() - self._published >= wait:
             self._publish()
