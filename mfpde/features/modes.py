@@ -65,7 +65,7 @@ class Modes:
     @cached_property
     def _slopes(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """alpha_q + 1, shape (modes, p), and 2 (j + 1), shape (modes,): the factors of derivatives."""
-        return self.alpha + 1.0, 2.0 * (self.radial + 1.0)
+        return self.alpha.astype(np.float64) + 1, 2 * (self.radial.astype(np.float64) + 1)
 
     def target_coefficients(self, target: Target) -> NDArray[np.float64]:
         """The coefficients h_i of h* over the modes, shape (modes,); they live on j = 0."""
