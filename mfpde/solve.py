@@ -5,6 +5,7 @@ import sys
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -58,7 +59,7 @@ def _command(comm: Any, arguments: argparse.Namespace) -> None:
     summary = solve(comm, config, problem, budget=arguments.budget)
     if comm.rank != 0:
         return
-    from mfpde.progress import report, table
+    from mfpde.progress import report, table, warn
 
     path = Path(config.output.file)
     rows = [
@@ -76,7 +77,7 @@ def _command(comm: Any, arguments: argparse.Namespace) -> None:
 
         rows.append(("plot", str(plot_loss(path, path.with_name(f"{path.stem}_loss.png")))))
     for advice in summary.warnings:
-        print(f"mfpde: warning: {advice}", file=sys.stderr)
+        warn(advice)
     report(table(rows))
 
 
@@ -145,8 +146,9 @@ def solve_into(
     started, comm = time.monotonic(), sink.comm
     times, options = config.history_times, config.discretization
     with sink as file, Progress(comm.rank, times[-1], progress) as bar:
-        follow = _at_given_resolution if options.frame == "affine" or options.accuracy is False else _to_accuracy
-        recorder, end, answer, unknowns = follow(comm, config, problem, file, bar, budget, outputs)
+        given = options.frame == "affine" or options.accuracy is False
+        follow = _at_given_resolution if given else partial(_to_accuracy, budget=budget)
+        recorder, end, answer, unknowns = follow(comm, config, problem, file, bar, outputs)
     warned = [*problem.notices, *recorder.warned.values()]
     if answer is not None and answer.estimate.reached > options.accuracy:
         found = answer.estimate
@@ -170,7 +172,7 @@ def solve_into(
 
 
 def _at_given_resolution(
-    comm: Any, config: Any, problem: Any, file: Any, bar: Any, budget: float | None, outputs: Sequence["Output"]
+    comm: Any, config: Any, problem: Any, file: Any, bar: Any, outputs: Sequence["Output"]
 ) -> tuple[Any, ...]:
     """Collective. One run at the numbers of the configuration, or at their defaults."""
     from mfpde.elements.resolution import given_resolution
@@ -189,7 +191,7 @@ def _at_given_resolution(
 
 
 def _to_accuracy(
-    comm: Any, config: Any, problem: Any, file: Any, bar: Any, budget: float | None, outputs: Sequence["Output"]
+    comm: Any, config: Any, problem: Any, file: Any, bar: Any, outputs: Sequence["Output"], budget: float | None
 ) -> tuple[Any, ...]:
     """Collective. As many runs as the accuracy takes; the last main run is the one that is written."""
     from mfpde.accuracy.passes import BUDGET, Main, train_accurately

@@ -4,7 +4,6 @@ A fenced block says by the second word after its fence what is done with it: `sh
 page; `sh fails` are commands that end with one line and status 2; of `sh slow` the programs and files are looked for.
 """
 
-import os
 import re
 import shlex
 import subprocess
@@ -13,6 +12,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
+from support import clean_environment
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "examples").glob("*.md"))]
@@ -42,7 +42,7 @@ def folder(tmp_path: Path) -> Path:
 
 
 def run(words: list[str], folder: Path) -> subprocess.CompletedProcess[str]:
-    environment = {k: v for k, v in os.environ.items() if not k.startswith(("PMI", "MPI", "HYDRA"))}
+    environment = clean_environment()
     environment |= {"PATH": f"{BIN}:{environment['PATH']}", "PYTHONPATH": str(ROOT)}
     return subprocess.run(words, cwd=folder, env=environment, capture_output=True, text=True, timeout=600)
 

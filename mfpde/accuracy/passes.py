@@ -13,6 +13,7 @@ from mfpde.accuracy.estimate import Estimate, at_places, estimate
 from mfpde.accuracy.plan import Plan, make_plan
 from mfpde.elements.resolution import Resolution
 from mfpde.evolution.flow import StageFlow
+from mfpde.evolution.grid import checked_mesh_ranks
 from mfpde.evolution.start import following_flow
 from mfpde.problem.problem import Problem
 from mfpde.problem.sections import Discretization
@@ -83,9 +84,11 @@ def train_accurately(
         mesh_ranks: How many ranks share one mesh, 0 for automatic.
 
     Raises:
+        InputError: On all ranks, if so many ranks cannot share a mesh.
         RunError: On all ranks, if a run cannot go on.
     """
     assert options.accuracy is not False
+    checked_mesh_ranks(comm.size, mesh_ranks)  # now, not after the studies
     unit = 0.5 * problem.target.square or 0.5
     started, wanted, passes = time.monotonic(), options.accuracy, list[Pass]()
     studied = study_times(times)

@@ -127,14 +127,14 @@ def choose_map(run: Run, ruler: Ruler, time: float, trial: Trial, passive: Passi
     own = run.rules
     while not problem.w.is_point and sizes(own[2:]) <= MOST_IN_Y:
         in_y = InY(problem, passive, own[2:])
-        error = ruler.moved(*_compare(run, in_y, time))
+        error = ruler.moved(*_compare(run, in_y))
         if error <= wanted:
             return in_y, error
         own = refined(problem, own, [0, 0, *[1] * problem.p])
     return Direct(problem, passive), 0.0
 
 
-def _compare(run: Run, in_y: InY, time: float) -> tuple[Array, Array]:
+def _compare(run: Run, in_y: InY) -> tuple[Array, Array]:
     """Points of a few slabs by interpolation in y, and as they are followed."""
     problem = run.problem
     a, square, y = (x[..., : IN_Y_TRIALS[0]] for x in sample(problem, TRIALS))
