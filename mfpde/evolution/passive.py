@@ -108,26 +108,18 @@ class Passive:
 
     def along(self, start: Nodes) -> list[Nodes]:
         """The points at every stop."""
-        return [nodes for nodes, _ in self._states(start, False)]
-
-    def with_determinant(self, start: Nodes) -> list[tuple[Nodes, Array]]:
-        """The points at every stop, and log D there, shape (n,)."""
-        return self._states(start, True)
-
-    def _states(self, start: Nodes, determinant: bool) -> list[tuple[Nodes, Array]]:
         p, n = start.v.shape
-        out = [np.empty((p + 2 + determinant, n)) for _ in self.stops]
+        out = [np.empty((p + 2, n)) for _ in self.stops]
         for first in range(0, n, BLOCK):
             part = slice(first, min(first + BLOCK, n))
-            rows = (start.a[None, part], start.v[:, part], start.r[None, part])
-            state = np.concatenate((*rows, np.zeros((int(determinant), rows[0].shape[1]))))
+            state = np.concatenate((start.a[None, part], start.v[:, part], start.r[None, part]))
             for legs, place in zip(self.legs, out, strict=True):
                 for leg in legs:
                     state = step(leg, state, p)[0]
                 place[:, part] = state
                 if self.problem.stages[0].on_sphere:
                     place[1 : p + 1, part], place[p + 1, part] = normalised(state[1 : p + 1], state[p + 1])
-        return [(Nodes(z[0], z[1 : p + 1], z[p + 1], start.weight), z[p + 2] if determinant else np.empty(0)) for z in out]
+        return [Nodes(z[0], z[1 : p + 1], z[p + 1], start.weight) for z in out]
 
 
 def _ends(knots: Array, together: int, stage: Stage) -> list[int]:
