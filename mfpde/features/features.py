@@ -127,6 +127,7 @@ class Features:
             self.tiles = tiles_of(activation, modes.hermite_degree + 5)
             self._tiles = self._ffi.new("tiles_t *")
             self._numbers, self._missing = np.empty(0, dtype=np.int32), np.empty(0, dtype=np.int64)
+            self._known = -1
             self._scale = np.array([1 / sqrt(factorial(n)) for n in range(self.stride)])
         else:
             table = table_of(activation, modes.hermite_degree + 4, largest) if comm.rank == 0 else None
@@ -274,6 +275,9 @@ class Features:
     def _use_tiles(self) -> None:
         """Points to the tiles as they are now: whoever shares them may have made some."""
         tiles, whole = self.tiles, self.modes.hermite_degree + 5
+        if tiles.count == self._known:
+            return
+        self._known = tiles.count
         for table, n_k in ((self._table, whole - 2), (self._whole_table, whole)):
             table.coefficients, table.length, table.least = self._pointer(tiles.rows), tiles.length, tiles.least
             table.stride, table.n_k, table.scale = self.stride, n_k, self._pointer(self._scale)

@@ -1,7 +1,8 @@
 """The Hermite coefficients c_k(s, b) = E[sigma(s G + b) he_k(G)] of an activation, compiled: what tables are made of."""
 
-from functools import lru_cache
+from functools import cache, lru_cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from mpi4py import MPI
@@ -29,7 +30,7 @@ def hermite_coefficients(activation: Activation, s: Array, k_max: int, b: Array 
         k_max: Largest degree.
         b: Likewise; 0 if not given.
     """
-    compiled = load_compiled(MPI.COMM_SELF, Path(__file__).with_name("hermite.c"), DECLARATIONS, {})
+    compiled = _compiled()
     pointer, out = compiled.ffi.from_buffer, np.empty((len(s), k_max + 1))
     low = 2.0 ** np.floor(np.log2(s))
     b = np.zeros_like(s) if b is None else b
@@ -42,6 +43,11 @@ def hermite_coefficients(activation: Activation, s: Array, k_max: int, b: Array 
         compiled.lib.hermite_sums(len(scales), *arrays[:2], len(u), *arrays[2:4], k_max, REACH, arrays[4])
         out[here] = sums
     return out
+
+
+@cache
+def _compiled() -> Any:
+    return load_compiled(MPI.COMM_SELF, Path(__file__).with_name("hermite.c"), DECLARATIONS, {})
 
 
 @lru_cache(256)
