@@ -118,13 +118,13 @@ def panel_study(
     Args:
         problem: What to solve.
         base: Coarse in all directions.
-        name: "a", "r", "y1", ...
+        name: "a", "b", "r", "y1", ...
         curve: Of the base, with profiles.
         times: Of the records.
         share: Of the direction in the error.
         most: Refinements at the most.
     """
-    law = {"a": problem.laws[0], "r": problem.laws[1]}.get(name, problem.laws[-1])
+    law = problem.directions[name]
     first = panels_of(base, name)
     if law.atoms is not None:
         return unchanging(first, curve.loss)
@@ -144,7 +144,7 @@ def panel_study(
 
 def panels_of(resolution: Resolution, name: str) -> Panels:
     """The panels of a direction."""
-    return {"a": resolution.a, "r": resolution.r}.get(name) or resolution.y[int(name[1:]) - 1]
+    return resolution.labels.get(name) or resolution.y[int(name[1:]) - 1]
 
 
 def finer_panels(name: str, law: Law, panels: Panels, curve: Curve) -> Panels:

@@ -141,7 +141,7 @@ class AffineFlow(InStage):
         return cls(problem, options, slices, features, state)
 
     def _layout(self, initial: State) -> Layout[State]:
-        trains_a, moves = self.stage.trains
+        trains_a, moves, _ = self.stage.trains  # there are no biases in this frame
         # Constant in y, an untrained a stays constant; an earlier stage may have left it otherwise.
         varies = self.comm.allreduce(bool((np.ptp(initial.a, axis=(1, 2)) > 0).any()), op=MPI.LOR)
         evolves = {
@@ -198,7 +198,7 @@ class AffineFlow(InStage):
     def penalty(self, vector: Array) -> float:
         """Collective. What the regularised loss adds to E."""
         nodes = self.nodes(vector)
-        return float(self.comm.allreduce(self.stage.penalty((nodes.a, nodes.v, nodes.r), nodes.weight)))
+        return float(self.comm.allreduce(self.stage.penalty((nodes.a, nodes.v, nodes.r, None), nodes.weight)))
 
     def evaluate(self, state: State, time: float) -> Moments:
         """Collective. The moments of a state.
@@ -247,7 +247,7 @@ class AffineFlow(InStage):
         a, r = (rate[name].reshape(flat) if name in rate else None for name in ("a", "r"))
         self.features.velocities(cloud, residual, self.stage.rates(time), Velocity(a, dv, r))
         for term in self.stage.terms:
-            term.add(time, (cloud.a, cloud.v, cloud.r), (a, dv[:, :, : flat[1]], r))
+            term.add(time, (cloud.a, cloud.v, cloud.r, None), (a, dv[:, :, : flat[1]], r, None))
         if "M" not in rate:
             return inf
         fit = self.slices.transport.fit(state.q, self._beta)

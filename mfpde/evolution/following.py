@@ -4,6 +4,8 @@ Every slice l = (a_0, r_0) carries nodal fields on the reference cells of y ~ N(
 
     v = X_l(y, t),  A_l(y, t),  R_l(y, t);      X_l(y, 0) = y / sqrt(d),  A_l(y, 0) = a_0,  R_l(y, 0) = r_0
 
+and with biases, where a slice is l = (a_0, b_0, r_0), B_l(y, t) with B_l(y, 0) = b_0.
+
 They are the discontinuous Galerkin discretisation whose mesh moves with the nodal interpolant of the velocity: the remainder
 velocity vanishes at all nodes, which are the quadrature points as well, so every transport term is 0 and the mass
 Q = q J of a node stays what it was.  Nothing divides by J = det dX/dy: where v_0 -> v folds within a slice, the run goes on.
@@ -62,10 +64,11 @@ class Elements:
 
     def nodes(self, law: InnerLaw) -> Nodes:
         """This rank's nodes at t = 0, v = y / sqrt(d) or with it on the sphere, numbered by slice, cell and node."""
-        a, r = (np.repeat(x, self.cells.mass.size) for x in self.labels.nodes[self.grid.slices.start : self.grid.slices.stop].T)
+        labels = self.labels.nodes[self.grid.slices.start : self.grid.slices.stop].T
+        a, r, *b = (np.repeat(x, self.cells.mass.size) for x in labels)
         weight = np.outer(self.label_weight, self.cells.mass.ravel()).ravel()
         v = np.tile(law.scale * self.cells.y.reshape(len(self.cells.y), -1), (1, len(self.grid.slices)))
-        return Nodes(a, *law.placed(v, r), weight)
+        return Nodes(a, *law.placed(v, r), weight, *b)
 
 
 def make_elements(
@@ -113,7 +116,8 @@ class FollowingFlow(LagrangianFlow):
         slices, cells, count = self.elements.shape
         flat = (slices, cells * count)
         v = np.ascontiguousarray(np.moveaxis(nodes.v.reshape(len(nodes.v), *flat), 0, 1))
-        return Cloud(self.elements.cells.mass.ravel(), nodes.a.reshape(flat), v, nodes.r.reshape(flat))
+        b = None if nodes.b is None else nodes.b.reshape(flat)
+        return Cloud(self.elements.cells.mass.ravel(), nodes.a.reshape(flat), v, nodes.r.reshape(flat), b)
 
     def observe(self, time: float, vector: Array) -> Observation:
         nodes = self.nodes(vector)
@@ -149,7 +153,7 @@ class FollowingFlow(LagrangianFlow):
 
     def _panels(self) -> dict[str, Array]:
         """Edges and node counts of the panels in every direction: with them, fields can be interpolated."""
-        rules = {"a": self.labels.a, "squared_radius": self.labels.squared_radius}
+        rules = {"squared_radius" if name == "r" else name: rule for name, rule in self.labels.rules.items()}
         rules |= {f"y{q + 1}": rule for q, rule in enumerate(self.elements.cells.rules)}
         edges = {f"/resolution/{name}_edges": rule.edges for name, rule in rules.items()}
         return edges | {f"/resolution/{name}_counts": np.array(rule.counts) for name, rule in rules.items()}
@@ -159,4 +163,5 @@ class FollowingFlow(LagrangianFlow):
         now, p = self.nodes(vector), len(self.elements.cells.y)
         X = Field((slices, cells, count, p), index[..., None] * p + np.arange(p), np.moveaxis(now.v, 0, -1))
         shape = (slices, cells, count)
-        return {"A": Field(shape, index, now.a), "R": Field(shape, index, now.r), "X": X}
+        biases = {} if now.b is None else {"B": Field(shape, index, now.b)}
+        return {"A": Field(shape, index, now.a), "R": Field(shape, index, now.r), "X": X, **biases}

@@ -18,7 +18,7 @@ from mfpde.output.sink import Sink
 from mfpde.petsc import event
 from mfpde.problem.problem import Problem
 from mfpde.problem.sections import Config
-from mfpde.problem.stages import Stage, stage_times
+from mfpde.problem.stages import stage_times
 from mfpde.progress import Progress
 
 Array = NDArray[np.float64]
@@ -92,9 +92,10 @@ class Recorder:
         self.file.dataset("/target/coefficients", flow.target)
         if problem.target.energy is not None:
             self.file.attributes({"energy": problem.target.energy, "beyond": flow.beyond}, "/target")
-        self._describe_stages(problem.stages, config)
+        self._describe_stages(problem, config)
 
-    def _describe_stages(self, stages: tuple[Stage, ...], config: Config) -> None:
+    def _describe_stages(self, problem: Problem, config: Config) -> None:
+        stages = problem.stages
         counts = [len(times) for times in stage_times(stages, config.history_times)]
         columns = {
             "start": [stage.start for stage in stages],
@@ -110,6 +111,8 @@ class Recorder:
             "xi_a": [stage.xi_a.text for stage in stages],
             "xi_w": [stage.xi_w.text for stage in stages],
         }
+        if problem.b is not None:
+            texts["xi_b"] = [stage.xi_b.text for stage in stages]
         for name, words in {**texts, "activation": [stage.activation.text for stage in stages]}.items():
             self.file.dataset(f"/stages/{name}", np.array(words, dtype=h5py.string_dtype()))
 
