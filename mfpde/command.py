@@ -133,7 +133,13 @@ def _parse(parser: argparse.ArgumentParser, words: list[str]) -> tuple[argparse.
     return parser.parse_args(ours), petsc
 
 
-def load_problem(comm: Any, arguments: argparse.Namespace, overrides: tuple[str, ...] = (), place: str | None = None) -> Any:
+def load_problem(
+    comm: Any,
+    arguments: argparse.Namespace,
+    overrides: tuple[str, ...] = (),
+    place: str | None = None,
+    base: dict[str, Any] | None = None,
+) -> Any:
     """Collective. The configuration and the problem of a `config_parser`'s arguments, on all ranks.
 
     Args:
@@ -141,12 +147,13 @@ def load_problem(comm: Any, arguments: argparse.Namespace, overrides: tuple[str,
         arguments: Of the command line.
         overrides: Further "section.key=value", which win.
         place: The result file, instead of what the arguments say; its directory may be still to come.
+        base: The sections that the overrides change, instead of those of a file.
 
     Raises:
         InputError: On all ranks, for the first thing that is wrong.
     """
     from mfpde.output.paths import check_output
-    from mfpde.problem.config import load
+    from mfpde.problem.config import config_of, load
     from mfpde.problem.problem import build_problem
 
     def read() -> Any:
@@ -154,7 +161,8 @@ def load_problem(comm: Any, arguments: argparse.Namespace, overrides: tuple[str,
 
         file = arguments.output if place is None else place
         output = [] if file is None else [f"output.file={json.dumps(file)}"]
-        config = load(arguments.config, [*arguments.set, *overrides, *output])
+        changes = [*arguments.set, *overrides, *output]
+        config = load(arguments.config, changes) if base is None else config_of(base, changes)
         if place is None:
             check_output(Path(config.output.file), "output.file")
         return config, build_problem(config)
