@@ -63,10 +63,10 @@ def _command(comm: Any, arguments: argparse.Namespace) -> None:
     if arguments.restart is None:
         config, problem = load_problem(comm, arguments)
     else:
-        from mfpde.output.checkpoint import read_checkpoint
+        from mfpde.output.checkpoint import probed_checkpoint
         from mfpde.output.continuation import stored
 
-        restart = on_first(comm, lambda: read_checkpoint(arguments.restart))
+        restart = on_first(comm, lambda: probed_checkpoint(arguments.restart))
         base = stored(restart.config, restart.path) if arguments.config is None else None
         config, problem = load_problem(comm, arguments, base=base)
     summary = solve(comm, config, problem, budget=arguments.budget, restart=restart)

@@ -142,6 +142,13 @@ def read_block(comm: MPI.Intracomm, path: Path, name: str, places: NDArray[np.in
     return found
 
 
+def probed_checkpoint(path: Path) -> Checkpoint:
+    """The same as `read_checkpoint` of a file that may be damaged in any way."""
+    if path.is_file():
+        probe(path)
+    return read_checkpoint(path)
+
+
 def read_checkpoint(path: Path) -> Checkpoint:
     """The checkpoint of a result file.
 
@@ -150,7 +157,6 @@ def read_checkpoint(path: Path) -> Checkpoint:
     """
     name = f"--restart: {str(path)!r}"
     if path.is_file():
-        probe(path)
         _check_kind(path, name)
     with open_result(path) as file:
         if GROUP[1:] not in file:

@@ -47,7 +47,8 @@ def _differences(old: Config, new: Config, stage: int) -> list[str]:
     """Keys that had to be the same, with both values."""
     before, after = (_essence(config, stage) for config in (old, new))
     keys = [key for key in {**before, **after} if before.get(key) != after.get(key)]
-    return [f"{key} (was {quoted(before.get(key))}, is {quoted(after.get(key))})" for key in keys]
+    found = [f"{key} (was {quoted(before.get(key))}, is {quoted(after.get(key))})" for key in keys]
+    return found if old.training.stages or new.training.stages else [text.replace("stages[0].", "") for text in found]
 
 
 def _essence(config: Config, stage: int) -> dict[str, Any]:
@@ -63,8 +64,7 @@ def _essence(config: Config, stage: int) -> dict[str, Any]:
         values["activation"] = section.activation or config.network.activation
         if i == stage:  # its end is ahead
             del values["duration"]
-        where = f"training.stages[{i}]" if config.training.stages else "training"
-        flat |= {f"{where}.{key}": value for key, value in values.items()}
+        flat |= {f"training.stages[{i}].{key}": value for key, value in values.items()}
     return flat
 
 
