@@ -8,7 +8,7 @@ import msgspec
 
 from mfpde.errors import InputError, quoted
 from mfpde.output.checkpoint import Checkpoint
-from mfpde.problem.sections import Config, StageSection
+from mfpde.problem.sections import Config
 
 # Sections that change no number of the elements: what is written, how ranks divide the work, the particle references.
 FREE = ("output", "parallel", "particles")
@@ -59,17 +59,10 @@ def _essence(config: Config, stage: int) -> dict[str, Any]:
     flat |= {f"training.{key}": training[key] for key in WHOLE}
     if config.training.strategy is not None:
         return flat
-    for i, section in enumerate(_stages(config)[: stage + 1]):
+    for i, section in enumerate(config.training.given[: stage + 1]):
         values = msgspec.structs.asdict(section)
         values["activation"] = section.activation or config.network.activation
         if i == stage:  # its end is ahead
             del values["duration"]
         flat |= {f"training.stages[{i}].{key}": value for key, value in values.items()}
     return flat
-
-
-def _stages(config: Config) -> tuple[StageSection, ...]:
-    """The stages that are given; a training at once is one."""
-    training = config.training
-    shared = {key: getattr(training, key) for key in ("xi_a", "xi_w", "interaction", "decay_a", "decay_w")}
-    return training.stages or (StageSection(training.final_time, **shared),)
