@@ -45,6 +45,7 @@ PROBLEMS = {
     "one stage": [],
     "sphere": ["initial.w=sphere", "training.constraint=sphere", "input.dimension=20"],
     "jumps": ["training.xi_w=where(t < 1, 1, 0.3)", "training.decay_a=0.1"],
+    "biases": ["initial.b=normal(0, 1)", "training.decay_b=0.1", "discretization.b_nodes=3"],
     "stages": [STAGES],
     "averaged points": [POINTS, "input.dimension=inf", "initial.w=zero"],
     "affine": FRAME,

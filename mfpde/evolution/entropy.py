@@ -60,11 +60,11 @@ class Entropy:
         everything = tensor_nodes(problem, rules)
         first, last = share(comm, len(everything.a))
         nodes = restricted(everything, slice(first, last))
-        # Flat indices of this rank's part of the state of all neurons.
-        self._shape = (problem.p + 3, len(everything.a))
-        self._places = np.arange(self._shape[0])[:, None] * self._shape[1] + np.arange(first, last)
         self._weight = nodes.weight
         self._state = np.concatenate((stacked(nodes), np.zeros((1, len(nodes.a)))))
+        # Flat indices of this rank's part of the state of all neurons.
+        self._shape = (len(self._state), len(everything.a))
+        self._places = np.arange(self._shape[0])[:, None] * self._shape[1] + np.arange(first, last)
         self._features: Features | None = None
         self._stage: Stage | None = None
         self._known = True
