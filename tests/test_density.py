@@ -12,7 +12,7 @@ from support import command
 from mfpde.density.bins import Density
 from mfpde.density.choice import Ruler, choose_map, choose_steps, follow_trial
 from mfpde.density.grid import Grid
-from mfpde.density.maps import Interpolant, stacked
+from mfpde.density.maps import Interpolant
 from mfpde.density.marginal import density
 from mfpde.density.paraview import write_series
 from mfpde.density.points import Sampling, normal_cells, sample, slabs
@@ -21,7 +21,7 @@ from mfpde.errors import InputError
 from mfpde.evolution.entropy import Entropy
 from mfpde.evolution.lagrangian import Nodes
 from mfpde.evolution.mean_field import LOBATTO, MeanField
-from mfpde.evolution.passive import Passive, neurons, step, tensor_nodes
+from mfpde.evolution.passive import Passive, neurons, stacked, step, tensor_nodes
 from mfpde.features.features import Cloud, Features, Velocity
 from mfpde.features.modes import hermite_modes
 from mfpde.output.history import open_result
@@ -58,7 +58,7 @@ def p1(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def followed(run: Run, time: float, start: tuple[np.ndarray, np.ndarray, np.ndarray]) -> np.ndarray:
     """(A, X, R) of points a_0, r_0^2, y at a time."""
-    return stacked(Passive(run.problem, run.modes, run.field, time)(neurons(run.problem.w, *start)))
+    return stacked(Passive(run.problem, run.modes, run.field, time)(neurons(run.problem.w, start)))
 
 
 def log_determinants(passive: Passive, start: Nodes) -> list[np.ndarray]:
@@ -141,7 +141,7 @@ def test_interpolation_between_labels_and_nodes_meets_followed_points(default: P
     run = opened(default)
     start = sample(run.problem, 500)
     map_at_end = Interpolant(run.rules, run.snapshots[-1].values)
-    distance = np.linalg.norm(map_at_end.at(*start) - followed(run, run.end, start), axis=0)
+    distance = np.linalg.norm(map_at_end.at(start) - followed(run, run.end, start), axis=0)
     assert distance.mean() < 3e-4
 
 

@@ -33,7 +33,7 @@ class Curve:
     Attributes:
         loss: E at the records, truncated to the modes of the run, shape (n,).
         tail: 1/2 sum of m_i^2 - 2 m_i h_i over modes beyond the truncation, shape (n,); 0 unless asked for.
-        profiles: By direction ("a", "r", "y1", ..) its rule, and the moments as functions of it at some records.
+        profiles: By direction ("a", "b", "r", "y1", ..) its rule, and the moments as functions of it at some records.
     """
 
     loss: Array
@@ -66,7 +66,7 @@ class _Collector:
             if self.problem.target.energy is not None:  # further coefficients of h* are not known
                 K = min(K, FUNCTION_DEGREE[self.problem.p])
             modes = hermite_modes(self.problem.p, K, J, self.problem.d)
-            self._wide = Features(flow.comm, modes, flow.stage.activation)
+            self._wide = Features(flow.comm, modes, flow.stage.activation, biases=self.problem.b is not None)
 
     def record(self, flow: StageFlow, step: Step, vector: Array) -> None:
         moments = flow.moments(vector, step.time)
@@ -123,11 +123,11 @@ def profiles(flow: FollowingFlow, vector: Array) -> dict[str, tuple[Rule, Array]
     """
     nodes, elements = flow.nodes(vector), flow.elements
     terms = contributions(flow.features, nodes)
-    cells, labels = elements.cells, elements.labels
+    cells = elements.cells
     ordered = np.empty((*elements.shape, terms.shape[1]))
     ordered[:, cells.natural] = terms.reshape(ordered.shape)
-    rules = {"a": labels.a, "r": labels.squared_radius, **{f"y{q + 1}": rule for q, rule in enumerate(cells.rules)}}
-    tensor = in_directions(ordered, tuple(rules.values()))
+    rules = elements.labels.rules | {f"y{q + 1}": rule for q, rule in enumerate(cells.rules)}
+    tensor = in_directions(ordered, tuple(rules.values()), len(cells.rules))
     found = {}
     for axis, (name, rule) in enumerate(rules.items()):
         values = np.moveaxis(tensor, axis, 0)
@@ -139,9 +139,7 @@ def profiles(flow: FollowingFlow, vector: Array) -> dict[str, tuple[Rule, Array]
 
 def with_direction(resolution: Resolution, name: str, panels: Panels) -> Resolution:
     """The resolution with other panels of one direction."""
-    if name == "a":
-        return replace(resolution, a=panels)
-    if name == "r":
-        return replace(resolution, r=panels)
+    if name in resolution.labels:
+        return replace(resolution, **{name: panels})  # type: ignore[arg-type]
     q = int(name[1:]) - 1
     return replace(resolution, y=(*resolution.y[:q], panels, *resolution.y[q + 1 :]))

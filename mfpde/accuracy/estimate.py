@@ -66,6 +66,8 @@ def estimate(plan: Plan, main: Array, check: Array, unit: float, wanted: float) 
     directions = plan.directions
     radial = plan.truncation.radial
     labels = directions["a"].error + directions["r"].error
+    if "b" in directions:
+        labels = labels + directions["b"].error
     mesh = sum((study.error for name, study in directions.items() if name.startswith("y")), np.zeros_like(main))
     parts = {
         "labels": labels,

@@ -72,10 +72,13 @@ def refined_cells(panels: Panels, law: Law, indicator: Array) -> Panels:
 
 
 def _division(law: Law, low: float, high: float) -> float:
-    """Where a panel is divided: in the middle if it is bounded, a quarter from the end at 0; else one deviation further on."""
+    """Where a panel is divided: in the middle if it is bounded, a quarter from the end at 0; else one deviation further on; the
+    whole line at the median."""
     if np.isfinite(low) and np.isfinite(high):
         if low == 0.0 or high == 0.0:
             return (3 * low + high) / 4 if low == 0.0 else (low + 3 * high) / 4
         return (low + high) / 2
+    if not np.isfinite(low) and not np.isfinite(high):
+        return float(law.quantile(np.array([0.5]))[0])
     deviation = float(law.quantile(np.array([0.84]))[0] - law.quantile(np.array([0.5]))[0])
     return low + deviation if np.isfinite(low) else high - deviation

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
+import msgspec
 import numpy as np
 from mpi4py import MPI
 from numpy.typing import NDArray
@@ -13,7 +14,9 @@ from mfpde.accuracy.studies import (
     Study,
     TruncationStudy,
     choose,
+    kept_study,
     panel_study,
+    panels_of,
     radial_degree,
     tolerance_study,
     truncation_study,
@@ -25,8 +28,8 @@ from mfpde.problem.sections import Discretization
 
 Array = NDArray[np.float64]
 
-# Nodes of a base: of each half of the law of a, of r, and of a direction of y (in two cells where d is small).
-BASE_A, BASE_R, BASE_Y = 4, 2, 3
+# Nodes of a base: of each half of the law of a, of b, of r, and of a direction of y (in two cells where d is small).
+BASE_A, BASE_B, BASE_R, BASE_Y = 4, 4, 2, 3
 # Refinements of one direction at the most.
 REFINEMENTS = 14
 # Error of the coarse elements, in units of E h*^2 / 2, beyond which the truncation is studied on finer ones.
@@ -65,8 +68,8 @@ class Plan:
 
     def _at(self, panels: dict[str, Panels], tolerance: float) -> Resolution:
         K, J = self.truncation.value
-        y = tuple(panels[f"y{q + 1}"] for q in range(len(self.directions) - 2))
-        return Resolution(panels["a"], panels["r"], y, K, J, tolerance)
+        y = tuple(panels[name] for name in panels if name.startswith("y"))
+        return Resolution(panels["a"], panels["r"], y, K, J, tolerance, panels.get("b"))
 
     def within(self, largest: int) -> "Plan":
         """The plan with the levels of larger shares, until the main run has at most `largest` nodes."""
@@ -81,7 +84,14 @@ class Plan:
         return plan
 
 
-def make_plan(comm: MPI.Intracomm, problem: Problem, options: Discretization, times: list[float], wanted: float) -> Plan:
+def make_plan(
+    comm: MPI.Intracomm,
+    problem: Problem,
+    options: Discretization,
+    times: list[float],
+    wanted: float,
+    kept: Resolution | None = None,
+) -> Plan:
     """Collective. Studies all directions, each on one rank, so that the plan does not depend on their number.
 
     Args:
@@ -90,18 +100,22 @@ def make_plan(comm: MPI.Intracomm, problem: Problem, options: Discretization, ti
         options: Numbers that the user gave are kept.
         times: Record times of the studies.
         wanted: The error of E that is allowed.
+        kept: The resolution of a run that is there already: the plan is this one, with its error.
 
     Raises:
         RunError: On all ranks, if the problem cannot be solved on coarse elements.
     """
+    if kept is not None:
+        numbers = {name: getattr(kept, name) for name in ("hermite_degree", "radial_degree", "tolerance")}
+        options = msgspec.structs.replace(options, **numbers)
     base, curve = _base(comm, problem, options, times, wanted)
     unit = 0.5 * max(float((problem.target.coefficients**2).sum()), 1e-300)
-    names = ["a", "r", *(f"y{q + 1}" for q in range(len(base.y)))]
+    names = [*base.labels, *(f"y{q + 1}" for q in range(len(base.y)))]
     share = 0.7 * wanted / (len(names) + 2)
     given = options.hermite_degree, options.radial_degree
     tasks: dict[str, Callable[[], Any]] = {
         "tolerance": lambda: _tolerance(problem, base, curve, times, share, options),
-        **{name: _direction(problem, base, name, curve, times, share, options) for name in names},
+        **{name: _direction(problem, base, name, curve, times, share, options, kept) for name in names},
     }
     found = _divided(comm, tasks)
     # Where the coarse elements are wrong by percents, so is what they say of the truncation: late neurons are elsewhere.
@@ -130,6 +144,7 @@ def _base(
         hermite_degree=K if options.hermite_degree is None else min(K, options.hermite_degree),
         radial_degree=max(J, min(1, radial_degree(problem, K, 1e-3))),
         tolerance=min(TOLERANCE * accuracy, 1e-5) if options.tolerance is None else options.tolerance,
+        b=given.b if problem.b is None or _fixes_b(options) else equal_panels(problem.b, BASE_B, 1),
     )
     (curve,) = _divided(comm, {"base": lambda: run(problem, base, times, with_profiles=True)}).values()
     return base, curve
@@ -139,17 +154,31 @@ def _fixes_a(options: Discretization) -> bool:
     return options.a_nodes is not None or options.a_panels is not None
 
 
+def _fixes_b(options: Discretization) -> bool:
+    return options.b_nodes is not None or options.b_panels is not None
+
+
 def _fixes_y(options: Discretization) -> bool:
     return any(x is not None for x in (options.cells, options.degree, options.core_width, options.grading))
 
 
 def _direction(
-    problem: Problem, base: Resolution, name: str, curve: Curve, times: list[float], share: float, options: Discretization
+    problem: Problem,
+    base: Resolution,
+    name: str,
+    curve: Curve,
+    times: list[float],
+    share: float,
+    options: Discretization,
+    kept: Resolution | None,
 ) -> Callable[[], Study[Panels]]:
-    fixed = {"a": _fixes_a(options), "r": options.r_nodes is not None}.get(name, _fixes_y(options))
+    of_labels = {"a": _fixes_a(options), "b": _fixes_b(options), "r": options.r_nodes is not None}
+    fixed = of_labels.get(name, _fixes_y(options))
 
     def study() -> Study[Panels]:
         found = panel_study(problem, base, name, curve, times, share, 2 if fixed else REFINEMENTS)
+        if kept is not None and not fixed:
+            return kept_study(problem, base, name, panels_of(kept, name), found, times)
         return replace(found, chosen=0, fixed=True) if fixed else found
 
     return study

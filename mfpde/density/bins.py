@@ -54,13 +54,13 @@ def volumes(edges: Sequence[Array]) -> Array:
     return outer(np.diff(e) for e in edges)
 
 
-def coordinates(axes: Sequence[str], p: int, most: int = 2) -> tuple[int, ...]:
-    """Numbers of named coordinates in (a, v_1, ..., v_p, r).
+def coordinates(axes: Sequence[str], p: int, most: int = 2, biases: bool = False) -> tuple[int, ...]:
+    """Numbers of named coordinates in (a, v_1, ..., v_p, r), and with biases b.
 
     Raises:
         InputError: If there is no such coordinate, or one twice.
     """
-    names = ["a", *(f"v{q + 1}" for q in range(p)), "r"]
+    names = ["a", *(f"v{q + 1}" for q in range(p)), "r", *("b" * biases)]
     for name in axes:
         if name not in names:
             raise InputError(f"axes: there is no {name!r}; allowed: one or two of {', '.join(names)}")

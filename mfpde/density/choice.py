@@ -14,11 +14,11 @@ import numpy as np
 from mpi4py import MPI
 from numpy.typing import NDArray
 
-from mfpde.density.maps import Direct, Interpolant, InY, Map, interpolant, matrix, refined, sizes, stacked
+from mfpde.density.maps import Direct, Interpolant, InY, Map, interpolant, matrix, refined, sizes
 from mfpde.density.points import GROUPS, Sampling, Slabs, sample, slabs
 from mfpde.density.run import Run
 from mfpde.evolution.lagrangian import Nodes
-from mfpde.evolution.passive import Passive, neurons, restricted
+from mfpde.evolution.passive import Passive, neurons, restricted, stacked
 
 Array = NDArray[np.float64]
 
@@ -36,7 +36,7 @@ class Ruler:
 
     Attributes:
         comm: Ranks that have to agree.
-        index: Coordinates of (A, X, R).
+        index: Coordinates of (A, X, R), or (A, X, R, B).
         width: Of a bin in each of them.
         accuracy: Wanted L1 error.
     """
@@ -47,7 +47,7 @@ class Ruler:
     accuracy: float
 
     def moved(self, one: Array, other: Array) -> float:
-        """Collective. An upper bound of the L1 distance between the pictures of equal masses at two sets of (A, X, R)."""
+        """Collective. An upper bound of the L1 distance between the pictures of equal masses at two sets of points."""
         change = np.abs(one - other)[list(self.index)] / self.width[:, None]
         return float(self.comm.allreduce(2 * np.minimum(1.0, change.sum(axis=0)).mean(), op=MPI.MAX))
 
@@ -58,12 +58,12 @@ class Trial:
 
     Attributes:
         nodes: At t = 0: TRIALS of the initial law, and then those of a coarse `Sampling` for the range.
-        start: a_0, r_0^2 and y of the first ones.
-        values: Where all of them are, shape (p + 2, n).
+        start: Labels of the first ones, rows as `Slabs.labels`.
+        values: Where all of them are, shape (coordinates, n).
     """
 
     nodes: Nodes
-    start: tuple[Array, Array, Array]
+    start: Array
     values: Array
 
     @property
@@ -76,14 +76,13 @@ def follow_trial(run: Run, time: float) -> Trial:
     problem = run.problem
     start = sample(problem, TRIALS)
     outer = Sampling(GROUPS, () if problem.w.is_point else ({1: 16, 2: 10, 3: 6}[problem.p],) * problem.p)
-    parts = [start, *(part.labels for part in slabs(problem, outer, CHUNK))]
-    a, square, y = (np.concatenate(rows, axis=-1) for rows in zip(*parts, strict=True))
-    nodes = neurons(problem.w, a, square, y)
+    labels = np.concatenate([start, *(part.labels for part in slabs(problem, outer, CHUNK))], axis=1)
+    nodes = neurons(problem.w, labels)
     snapshot = run.snapshot(time)
     if len(run.field.times):
         values = stacked(Passive(problem, run.modes, run.field, time)(nodes))
     elif snapshot is not None:
-        values = Interpolant(run.rules, snapshot.values).at(a, square, y)
+        values = Interpolant(run.rules, snapshot.values).at(labels)
     else:
         values = stacked(nodes)  # nothing has moved
     return Trial(nodes, start, values)
@@ -115,7 +114,7 @@ def choose_map(run: Run, ruler: Ruler, time: float, trial: Trial, passive: Passi
     while found is not None or sizes(rules) <= MOST_NODES:
         if found is None:
             found = interpolant(ruler.comm, problem, passive, rules)
-        error = ruler.moved(found.at(*trial.start), trial.measured)
+        error = ruler.moved(found.at(trial.start), trial.measured)
         if error <= (wanted if sizes(rules) > FEW_NODES else wanted / 10):
             return found, error
         tails = found.tails(ruler.index, ruler.width)
@@ -124,26 +123,27 @@ def choose_map(run: Run, ruler: Ruler, time: float, trial: Trial, passive: Passi
         # Where there is much to spare, coarser: the next measurement says whether that was too much.
         change = [1 if tail > tails.max() / 4 else -1 if tail < wanted / 50 and first else 0 for tail in tails]
         rules, found, first = refined(problem, rules, change), None, False
-    own = run.rules
-    while not problem.w.is_point and sizes(own[2:]) <= MOST_IN_Y:
-        in_y = InY(problem, passive, own[2:])
+    own, labels = run.rules, len(run.rules) - problem.p
+    while not problem.w.is_point and sizes(own[labels:]) <= MOST_IN_Y:
+        in_y = InY(problem, passive, own[labels:])
         error = ruler.moved(*_compare(run, in_y))
         if error <= wanted:
             return in_y, error
-        own = refined(problem, own, [0, 0, *[1] * problem.p])
+        own = refined(problem, own, [*[0] * labels, *[1] * problem.p])
     return Direct(problem, passive), 0.0
 
 
 def _compare(run: Run, in_y: InY) -> tuple[Array, Array]:
     """Points of a few slabs by interpolation in y, and as they are followed."""
     problem = run.problem
-    a, square, y = (x[..., : IN_Y_TRIALS[0]] for x in sample(problem, TRIALS))
-    y = sample(problem, IN_Y_TRIALS[1])[2]
-    nodes = Slabs(a, square, tuple(rule.nodes for rule in in_y.rules), tuple(rule.weights for rule in in_y.rules), 1.0)
+    a, *b, square = labels = sample(problem, TRIALS)[: -problem.p, : IN_Y_TRIALS[0]]
+    y = sample(problem, IN_Y_TRIALS[1])[-problem.p :]
+    places, weights = tuple(rule.nodes for rule in in_y.rules), tuple(rule.weights for rule in in_y.rules)
+    nodes = Slabs(a, square, places, weights, 1.0, b=b[0] if b else None)
     values = stacked(in_y.passive(nodes.nodes(problem.w))).reshape(-1, len(a), *(len(rule) for rule in in_y.rules))
     values = np.broadcast_to(values[:, :, None], (*values.shape[:2], y.shape[1], *values.shape[2:]))
     for rule, x in zip(in_y.rules, y, strict=True):
         values = np.einsum("kn,cskn...->csk...", matrix(rule, x), values)
     n = y.shape[1]
-    start = neurons(problem.w, np.repeat(a, n), np.repeat(square, n), np.tile(y, len(a)))
+    start = neurons(problem.w, np.concatenate((np.repeat(labels, n, axis=1), np.tile(y, len(a)))))
     return values.reshape(len(values), -1), stacked(in_y.passive(start))

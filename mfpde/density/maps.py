@@ -1,4 +1,5 @@
-"""The map Theta(a_0, r_0, y) = (A, X, R) at one time: between nodes by interpolation, or point by point.
+"""The map Theta(a_0, r_0, y) = (A, X, R) at one time: between nodes by interpolation, or point by point; with biases it is
+Theta(a_0, b_0, r_0, y) = (A, X, R, B).
 
 Interpolation is a tensor product of one matrix a direction: polynomials of each panel of a_0, of r_0^2 (in which the
 features are smooth) and of y; nothing is interpolated between atoms.  Its nodes are those of a snapshot, or passive points
@@ -16,8 +17,7 @@ from numpy.typing import NDArray
 
 from mfpde.density.points import Slabs
 from mfpde.elements.rules import Rule, gauss_rule, outer
-from mfpde.evolution.lagrangian import Nodes
-from mfpde.evolution.passive import Passive, restricted, tensor_nodes
+from mfpde.evolution.passive import Passive, restricted, stacked, tensor_nodes
 from mfpde.parallel import share
 from mfpde.problem.laws import Law
 from mfpde.problem.problem import Problem
@@ -62,7 +62,8 @@ class InY:
     rules: tuple[Rule, ...]
 
     def __call__(self, slabs: Slabs, axes: tuple[int, ...]) -> Array:
-        nodes = Slabs(slabs.a, slabs.square, tuple(r.nodes for r in self.rules), tuple(r.weights for r in self.rules), 1.0)
+        places, weights = tuple(r.nodes for r in self.rules), tuple(r.weights for r in self.rules)
+        nodes = Slabs(slabs.a, slabs.square, places, weights, 1.0, b=slabs.b)
         values = stacked(self.passive(nodes.nodes(self.problem.w)))[list(axes)]
         return in_y(values.reshape(-1, len(slabs.a), *(len(rule) for rule in self.rules)), self.rules, slabs.y)
 
@@ -72,25 +73,27 @@ class Interpolant:
     """Between the nodes of rules.
 
     Attributes:
-        rules: Of a_0, r_0^2 and every direction of y.
-        values: At their tensor product, shape (p + 2, n_a, n_r, n_1, ..., n_p).
+        rules: Of a_0, with biases b_0, r_0^2 and every direction of y.
+        values: At their tensor product, shape (coordinates, n_a, ..., n_r, n_1, ..., n_p).
     """
 
     rules: tuple[Rule, ...]
     values: Array
 
     def __call__(self, slabs: Slabs, axes: tuple[int, ...]) -> Array:
-        over_a, over_r = (matrix(rule, x) for rule, x in zip(self.rules[:2], (slabs.a, slabs.square), strict=True))
+        labels = len(self.rules) - len(slabs.y)
+        over_a, *others = (matrix(rule, x) for rule, x in zip(self.rules[:labels], slabs.of_each, strict=True))
         values = self.values[list(axes)]
-        c, n_a, n_r, *n_y = values.shape
-        in_r = np.matmul(over_a, values.reshape(c, n_a, -1)).reshape(c, len(over_a), n_r, -1)
-        out = np.einsum("nr,cnrk->cnk", over_r, in_r).reshape(c, len(over_a), *n_y)
-        return in_y(out, self.rules[2:], slabs.y)
+        (c, n_a), n_y = values.shape[:2], values.shape[1 + labels :]
+        out = np.matmul(over_a, values.reshape(c, n_a, -1))
+        for over in others:
+            out = np.einsum("nr,cnrk->cnk", over, out.reshape(c, *over.shape, -1))
+        return in_y(out.reshape(c, len(over_a), *n_y), self.rules[labels:], slabs.y)
 
-    def at(self, a: Array, square: Array, y: Array) -> Array:
-        """At scattered points, a and r_0^2 (n,), y (p, n): all coordinates, shape (p + 2, n)."""
-        out = np.einsum("na,ca...->cn...", matrix(self.rules[0], a), self.values)
-        for rule, x in zip(self.rules[1:], (square, *y), strict=True):
+    def at(self, labels: Array) -> Array:
+        """At scattered points, rows as `Slabs.labels`: all coordinates, shape (coordinates, n)."""
+        out = np.einsum("na,ca...->cn...", matrix(self.rules[0], labels[0]), self.values)
+        for rule, x in zip(self.rules[1:], labels[1:], strict=True):
             out = np.einsum("nk,cnk...->cn...", matrix(rule, x), out)
         return np.asarray(out)
 
@@ -116,11 +119,6 @@ def in_y(values: Array, rules: tuple[Rule, ...], y: tuple[Array, ...]) -> Array:
     return values
 
 
-def stacked(nodes: Nodes) -> Array:
-    """(A, X, R) as rows, shape (p + 2, n)."""
-    return np.concatenate((nodes.a[None], nodes.v, nodes.r[None]))
-
-
 def matrix(rule: Rule, x: Array) -> Array:
     """From values at the nodes of a rule to values at x, shape (len(x), len(rule)); atoms stand for themselves."""
     if rule.smooth:
@@ -132,7 +130,7 @@ def interpolant(comm: MPI.Intracomm, problem: Problem, passive: Passive, rules: 
     """Collective. The map at the nodes of rules, by passive points that are divided over the ranks."""
     everything = tensor_nodes(problem, rules)
     first, last = share(comm, len(everything.a))
-    values = np.zeros((problem.p + 2, len(everything.a)))
+    values = np.zeros((len(problem.directions), len(everything.a)))
     values[:, first:last] = stacked(passive(restricted(everything, slice(first, last))))
     comm.Allreduce(MPI.IN_PLACE, values)
     return Interpolant(rules, values.reshape(-1, *(len(rule) for rule in rules)))

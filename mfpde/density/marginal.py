@@ -1,4 +1,4 @@
-"""The density of a run in one or two of (a, v_1, ..., v_p, r), on bins, with an estimate of its error.
+"""The density of a run in one or two of (a, v_1, ..., v_p, r), or with biases b, on bins, with an estimate of its error.
 
 The law of the neurons at time t is the push-forward of the initial law by Theta(a_0, r_0, y) = (A, X, R): always defined,
 folds included, never negative, of mass 1.  Sub-cells of the initial law go where Theta takes them (`mfpde.density.points`,
@@ -39,7 +39,7 @@ ACCURACY, MOST_DRAWN, MOST_FOLLOWED = 2e-2, 10_000_000, 500_000
 # Bins of the finer grid in all.
 MOST_CELLS = 1 << 24
 # Points to begin with; least sub-cells in each direction of y; how much more at once; of how many slabs one is measured.
-START, LEAST, GROWTH, FEW = 400_000, 12, 8.0, 4
+START, LEAST, GROWTH, FEW = 1_000_000, 12, 8.0, 4
 
 
 def density(
@@ -55,7 +55,7 @@ def density(
 
     Args:
         file: Written by `mfpde.solve`.
-        axes: Names of coordinates: a, v1, ..., r.
+        axes: Names of coordinates: a, v1, ..., r, and b where there are biases.
         time: Of the training, up to where copies are averaged; by default the last one.
         bins: Their number, or for each axis their number or their edges.
         accuracy: Wanted L1 error.
@@ -90,7 +90,7 @@ def run_density(
     most_axes: int = 2,
 ) -> Density:
     """Collective. The same of a run that has been read."""
-    index = coordinates(axes, run.problem.p, most_axes)
+    index = coordinates(axes, run.problem.p, most_axes, run.problem.b is not None)
     time = run.at(time)
     if not accuracy > 0:
         raise InputError(f"accuracy {accuracy:g}: allowed: a positive number")

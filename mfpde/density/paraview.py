@@ -74,7 +74,7 @@ def _read(result: Path) -> tuple[int, list[float], Run | None]:
 
 def _box(run: Run, times: Sequence[float], axes: Sequence[str]) -> list[Array]:
     """Edges of one grid that holds the density at all times."""
-    index = list(coordinates(axes, run.problem.p, 3))
+    index = list(coordinates(axes, run.problem.p, 3, run.problem.b is not None))
     points = np.concatenate([follow_trial(run, time).values[index] for time in times], axis=1)
     return list(make_edges([BINS[run.problem.p]] * len(axes), points))
 
@@ -94,13 +94,15 @@ def _meshes(run: Run, result: Path, collection: Path) -> None:
 
 def _mesh(run: Run, snapshot: Snapshot, path: Path) -> None:
     """One cell a node, with the corners where its share of the reference mass ends."""
-    p, y = run.problem.p, run.rules[2:]
+    p, count = run.problem.p, len(run.rules) - run.problem.p
+    y = run.rules[count:]
     if run.problem.w.is_point:
         raise InputError("a point start has no mesh: its neurons lie on a curve; allowed: without it")
     corners = snapshot.values[1 : p + 1]
     for q, rule in enumerate(y):
-        corners = np.moveaxis(np.moveaxis(corners, 3 + q, -1) @ matrix(rule, ends(rule)).T, -1, 3 + q)
-    labels, shape = corners.shape[1] * corners.shape[2], corners.shape[3:]
+        axis = 1 + count + q
+        corners = np.moveaxis(np.moveaxis(corners, axis, -1) @ matrix(rule, ends(rule)).T, -1, axis)
+    labels, shape = int(np.prod(corners.shape[1 : 1 + count])), corners.shape[1 + count :]
     points = np.zeros((labels * int(np.prod(shape)), 3))
     points[:, :p] = corners.reshape(p, -1).T
     inside = tuple(n - 1 for n in shape)
@@ -115,6 +117,7 @@ def _mesh(run: Run, snapshot: Snapshot, path: Path) -> None:
         "density": outer(rule.weights for rule in run.rules).ravel() / np.maximum(volume.ravel(), 1e-300),
         "a": snapshot.values[0].ravel(),
         "r": snapshot.values[p + 1].ravel(),
+        **({} if run.problem.b is None else {"b": snapshot.values[p + 2].ravel()}),
         "label": np.repeat(np.arange(labels, dtype=np.float64), int(np.prod(inside))),
     }
     write_cells(path, points, cells, data, snapshot.time)

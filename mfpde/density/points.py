@@ -2,10 +2,10 @@
 
 Slabs of equal mass in (a_0, r_0) come in pairs, at the quantiles u and 1 - u of a_0 and one quantile of r_0, with sub-cells of y
 that are mirrored in y_1: the symmetry a, v_1 -> -a, -v_1 of a target that is odd in z1 is one of the picture, exactly.  r_0
-follows the golden section, so that few slabs cover both labels.  The sub-cells of y are products of intervals of equal width
-and two outer ones in each direction, with exact masses and conditional means.  Slabs take turns with shifted ones: what is seen
-of a lattice then averages out, and two halves of the slabs give two renderings whose difference says how far either is from the
-truth.
+follows the golden section, and b_0 the root of 2, so that few slabs cover all labels.  The sub-cells of y are products of
+intervals of equal width and two outer ones in each direction, with exact masses and conditional means.  Slabs take turns with
+shifted ones: what is seen of a lattice then averages out, and two halves of the slabs give two renderings whose difference says
+how far either is from the truth.
 """
 
 from dataclasses import dataclass
@@ -51,7 +51,7 @@ class Slabs:
     """Some slabs with the same sub-cells of y.
 
     Attributes:
-        a, square: a_0 and r_0^2 of each, shapes (n,).
+        a, square, b: a_0 and r_0^2, and with biases b_0, of each, shapes (n,).
         y, mass: Per direction, the sub-cells' means and masses.
         share: Mass of a slab.
         half: Which of the two renderings they belong to.
@@ -63,6 +63,7 @@ class Slabs:
     mass: tuple[Array, ...]
     share: float
     half: int = 0
+    b: Array | None = None
 
     @property
     def weight(self) -> Array:
@@ -70,15 +71,19 @@ class Slabs:
         return outer(self.mass, self.share)
 
     @property
-    def labels(self) -> tuple[Array, Array, Array]:
-        """a_0 (n,), r_0^2 (n,) and y (p, n) of all sub-cells, the last direction of y fastest."""
+    def of_each(self) -> tuple[Array, ...]:
+        """a_0, with biases b_0, and r_0^2 of each slab, shapes (n,)."""
+        return (self.a, self.square) if self.b is None else (self.a, self.b, self.square)
+
+    @property
+    def labels(self) -> Array:
+        """a_0, with biases b_0, r_0^2 and y of all sub-cells, a row each, the last direction of y fastest."""
         grid = np.array([x.ravel() for x in np.meshgrid(*self.y, indexing="ij")])
-        a, square = (np.repeat(x, grid.shape[1]) for x in (self.a, self.square))
-        return a, square, np.tile(grid, (1, len(self.a)))
+        return np.concatenate(([np.repeat(x, grid.shape[1]) for x in self.of_each], np.tile(grid, (1, len(self.a)))))
 
     def nodes(self, law: InnerLaw) -> Nodes:
         """As neurons at t = 0."""
-        return neurons(law, *self.labels, np.tile(self.weight.ravel(), len(self.a)))
+        return neurons(law, self.labels, np.tile(self.weight.ravel(), len(self.a)))
 
 
 def normal_cells(count: int, shift: float = 0.0) -> tuple[Array, Array]:
@@ -114,23 +119,26 @@ def slabs(problem: Problem, sampling: Sampling, most: int) -> list[Slabs]:
         number = np.arange(group, sampling.pairs, GROUPS)
         u = (number + 0.5) / (2 * sampling.pairs)
         square = problem.w.squared_radius.quantile((number + 0.5) * GOLDEN % 1)
+        b = None if problem.b is None else problem.b.quantile((number + 0.5) * np.sqrt(2.0) % 1)
         for a in (problem.a.quantile(u), problem.a.quantile(1 - u)):
             y, mass = zip(*parts, strict=True)
             for first in range(0, len(a), length):
                 part = slice(first, first + length)
-                found.append(Slabs(a[part], square[part], tuple(y), tuple(mass), 1 / (2 * sampling.pairs), group % 2))
+                of_b, share = None if b is None else b[part], 1 / (2 * sampling.pairs)
+                found.append(Slabs(a[part], square[part], tuple(y), tuple(mass), share, group % 2, of_b))
             parts[0] = -parts[0][0][::-1], parts[0][1][::-1]
     return found
 
 
-def sample(problem: Problem, count: int) -> tuple[Array, Array, Array]:
-    """`count` points of the initial law, of equal mass: a_0 (n,), r_0^2 (n,), y (p, n); an additive recurrence."""
+def sample(problem: Problem, count: int) -> Array:
+    """`count` points of the initial law, of equal mass: rows as `Slabs.labels`; an additive recurrence."""
     from scipy.special import ndtri
 
-    size = problem.p + 2
+    size = len(problem.directions)
     root = 2.0
     for _ in range(64):  # x^(size + 1) = x + 1
         root = (1 + root) ** (1 / (size + 1))
     cube = (0.5 + np.arange(1, count + 1) * root ** -np.arange(1.0, size + 1)[:, None]) % 1
-    y = np.zeros((problem.p, count)) if problem.w.is_point else ndtri(cube[2:])
-    return problem.a.quantile(cube[0]), problem.w.squared_radius.quantile(cube[1]), y
+    y = np.zeros((problem.p, count)) if problem.w.is_point else ndtri(cube[2 : 2 + problem.p])
+    b = [] if problem.b is None else [problem.b.quantile(cube[-1])]
+    return np.array([problem.a.quantile(cube[0]), *b, problem.w.squared_radius.quantile(cube[1]), *y])

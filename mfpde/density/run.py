@@ -20,7 +20,7 @@ Array = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Snapshot:
-    """The fields of one snapshot, on the tensor product of the rules: shape (p + 2, labels of a, of r, y_1, ..., y_p)."""
+    """The fields A, X, R, and with biases B, of one snapshot, on the tensor product of the rules: (fields, nodes of each)."""
 
     time: float
     values: Array
@@ -34,7 +34,7 @@ class Run:
         problem: That was solved.
         modes: The Hermite truncation.
         field: m(t); without steps where the run kept none.
-        rules: Of a_0, r_0^2 and every direction of y.
+        rules: Of a_0, with biases b_0, r_0^2 and every direction of y.
         snapshots: Of the neurons.
     """
 
@@ -94,12 +94,13 @@ def read_run(file: Any) -> Run:
     modes = hermite_modes(problem.p, int((alpha.sum(axis=1) + 2 * radial).max()), int(radial.max()), problem.d)
     if len(modes) != len(radial):
         raise InputError(f"{file.filename!r} was written for other modes than this version knows")
-    names = ["a", "squared_radius", *(f"y{q + 1}" for q in range(problem.p))]
-    rules = tuple(_rule(file["resolution"], name, law) for name, law in zip(names, problem.laws, strict=True))
+    laws = problem.directions.items()
+    rules = tuple(_rule(file["resolution"], "squared_radius" if name == "r" else name, law) for name, law in laws)
     if problem.w.is_point:
-        rules = (*rules[:2], *point_cells(problem.p).rules)
+        rules = (*rules[: -problem.p], *point_cells(problem.p).rules)
     snapshots = file.get("slices/snapshots", {})
-    return Run(problem, modes, _field(file, modes), rules, tuple(_snapshot(snapshots[name], rules) for name in sorted(snapshots)))
+    found = tuple(_snapshot(snapshots[name], rules, problem.p) for name in sorted(snapshots))
+    return Run(problem, modes, _field(file, modes), rules, found)
 
 
 def read_problem(file: Any) -> Problem:
@@ -117,6 +118,7 @@ def _field(file: Any, modes: Modes) -> MeanField:
     return MeanField(file["field/time"][:], file["field/moments"][:])
 
 
-def _snapshot(group: Any, rules: tuple[Rule, ...]) -> Snapshot:
+def _snapshot(group: Any, rules: tuple[Rule, ...], p: int) -> Snapshot:
     X = np.moveaxis(group["X"][:], -1, 0)
-    return Snapshot(float(group["time"][()]), np.array([in_directions(x, rules) for x in (group["A"][:], *X, group["R"][:])]))
+    fields = (group["A"][:], *X, group["R"][:], *([group["B"][:]] if "B" in group else []))
+    return Snapshot(float(group["time"][()]), np.array([in_directions(x, rules, p) for x in fields]))

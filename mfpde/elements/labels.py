@@ -1,12 +1,13 @@
-"""Labels (a_0, r_0) of neurons: a product Gauss rule of the initial law, one slice of the density for each."""
+"""Labels (a_0, r_0), or (a_0, b_0, r_0), of neurons: a product Gauss rule of the initial law, one slice of density for each."""
 
 from dataclasses import dataclass
+from math import prod
 
 import numpy as np
 from numpy.typing import NDArray
 
 from mfpde.elements.resolution import Resolution
-from mfpde.elements.rules import Rule, gauss_rule
+from mfpde.elements.rules import Rule, gauss_rule, outer
 from mfpde.problem.problem import Problem
 
 Array = NDArray[np.float64]
@@ -19,27 +20,36 @@ class Labels:
     Attributes:
         a: Rule of a_0.
         squared_radius: Rule of r_0^2, in which the features are smooth.
+        b: Rule of b_0; None where there are no biases.
     """
 
     a: Rule
     squared_radius: Rule
+    b: Rule | None = None
 
     def __len__(self) -> int:
-        return len(self.a) * len(self.squared_radius)
+        return prod(len(rule) for rule in self.rules.values())
+
+    @property
+    def rules(self) -> dict[str, Rule]:
+        """By direction, in the order of the labels."""
+        return {"a": self.a, **({} if self.b is None else {"b": self.b}), "r": self.squared_radius}
 
     @property
     def nodes(self) -> Array:
-        """(a_0, r_0), shape (labels, 2)."""
-        r = np.sqrt(self.squared_radius.nodes)
-        return np.stack([x.ravel() for x in np.meshgrid(self.a.nodes, r, indexing="ij")], axis=1)
+        """(a_0, r_0), or (a_0, r_0, b_0), shape (labels, 2 or 3)."""
+        places = [np.sqrt(rule.nodes) if name == "r" else rule.nodes for name, rule in self.rules.items()]
+        a, *b, r = (x.ravel() for x in np.meshgrid(*places, indexing="ij"))
+        return np.stack([a, r, *b], axis=1)
 
     @property
     def weight(self) -> Array:
         """Shape (labels,), sum 1."""
-        return np.outer(self.a.weights, self.squared_radius.weights).ravel()
+        return outer(rule.weights for rule in self.rules.values()).ravel()
 
 
 def make_labels(problem: Problem, resolution: Resolution) -> Labels:
     """The labels of a resolution."""
-    a, r = resolution.a, resolution.r
-    return Labels(gauss_rule(problem.a, a.counts, a.edges), gauss_rule(problem.w.squared_radius, r.counts, r.edges))
+    a, r, b = resolution.a, resolution.r, resolution.b
+    of_b = None if problem.b is None or b is None else gauss_rule(problem.b, b.counts, b.edges)
+    return Labels(gauss_rule(problem.a, a.counts, a.edges), gauss_rule(problem.w.squared_radius, r.counts, r.edges), of_b)

@@ -43,6 +43,7 @@ class Resolution:
         y: Panels of each direction of y; empty for a point start.
         hermite_degree, radial_degree: K and the largest j of the modes.
         tolerance: Of a time step.
+        b: Panels of b_0; None where there are no biases.
     """
 
     a: Panels
@@ -51,16 +52,23 @@ class Resolution:
     hermite_degree: int
     radial_degree: int
     tolerance: float
+    b: Panels | None = None
+
+    @property
+    def labels(self) -> dict[str, Panels]:
+        """Panels of the labels by direction, in their order."""
+        return {"a": self.a, **({} if self.b is None else {"b": self.b}), "r": self.r}
 
     @property
     def nodes(self) -> int:
         """Of all elements together."""
-        return self.a.total * self.r.total * int(np.prod([panels.total for panels in self.y]))
+        return int(np.prod([panels.total for panels in (*self.labels.values(), *self.y)]))
 
     def __str__(self) -> str:
         cells = ", ".join(dict.fromkeys(str(panels) for panels in self.y))
         of_y = f", {cells} a direction of y" if self.y else ""
-        return f"K = {self.hermite_degree}, labels {self.a} of a, {self.r} of r{of_y}"
+        labels = ", ".join(f"{panels} of {name}" for name, panels in self.labels.items())
+        return f"K = {self.hermite_degree}, labels {labels}{of_y}"
 
 
 def graded_edges(cells: int, core_width: float, grading: float) -> tuple[float, ...]:
@@ -89,4 +97,5 @@ def given_resolution(problem: Problem, options: Discretization) -> Resolution:
         y = (Panels(edges, (numbers.degree + 1,) * numbers.cells),) * problem.p
     a = equal_panels(problem.a, numbers.a_nodes, numbers.a_panels)
     r = equal_panels(problem.w.squared_radius, numbers.r_nodes, 1)
-    return Resolution(a, r, y, numbers.hermite_degree, numbers.radial_degree, numbers.tolerance)
+    b = None if problem.b is None else equal_panels(problem.b, numbers.b_nodes, numbers.b_panels)
+    return Resolution(a, r, y, numbers.hermite_degree, numbers.radial_degree, numbers.tolerance, b)

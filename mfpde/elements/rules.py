@@ -170,15 +170,17 @@ def outer(factors: Iterable[Array], start: float = 1.0) -> Array:
     return np.asarray(reduce(np.multiply.outer, factors, np.array(start)))
 
 
-def in_directions(values: Array, rules: Sequence[Rule]) -> Array:
+def in_directions(values: Array, rules: Sequence[Rule], p: int) -> Array:
     """Values at the nodes of a product rule, with an axis for each of its directions.
 
     Args:
         values: Shape (labels, cells, nodes of a cell, ...), the cells in their natural order.
-        rules: Of a_0, r_0^2 and the directions of y.
+        rules: Of the labels, and of the directions of y.
+        p: How many these are.
     """
-    labels, y, more = rules[:2], rules[2:], values.shape[3:]
-    p = len(y)
+    count = len(rules) - p
+    labels, y, more = rules[:count], rules[count:], values.shape[3:]
     shape = [len(rule) for rule in labels] + [len(rule.counts) for rule in y] + [rule.counts[0] for rule in y]
-    order = [0, 1, *(axis for q in range(p) for axis in (2 + q, 2 + p + q)), *range(2 + 2 * p, 2 + 2 * p + len(more))]
+    in_y = (axis for q in range(p) for axis in (count + q, count + p + q))
+    order = [*range(count), *in_y, *range(count + 2 * p, count + 2 * p + len(more))]
     return values.reshape(*shape, *more).transpose(order).reshape(*(len(rule) for rule in rules), *more)

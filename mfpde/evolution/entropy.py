@@ -1,4 +1,4 @@
-"""The entropy of the joint density rho of (a, v, r), along the neurons: no density has to be known for it.
+"""The entropy of the joint density rho of (a, v, r), with biases of (a, v, r, b), along the neurons: without the density.
 
 With D = det d(A, X, R) / d(a_0, v_0, r_0), which stays positive, the density at a neuron is rho_0 / D, and
 
@@ -17,8 +17,9 @@ from scipy.integrate import DOP853
 
 from mfpde.elements.resolution import equal_panels, graded_edges
 from mfpde.elements.rules import Rule, gauss_rule
+from mfpde.evolution.flow import Field, Reader
 from mfpde.evolution.mean_field import MeanField
-from mfpde.evolution.passive import BLOCK, INSIDE, Leg, rates_at, restricted, step, tensor_nodes
+from mfpde.evolution.passive import BLOCK, INSIDE, Leg, rates_at, restricted, stacked, step, tensor_nodes
 from mfpde.features.features import Features
 from mfpde.features.modes import Modes
 from mfpde.parallel import share
@@ -35,8 +36,9 @@ GENTLE = 1000
 
 
 def has_entropy(problem: Problem) -> bool:
-    """Whether (a, v, r) starts with a density."""
-    return problem.a.atoms is None and problem.w.name == "gaussian" and not problem.w.is_point
+    """Whether (a, v, r), and b if there are biases, start with a density."""
+    labels = (problem.a,) if problem.b is None else (problem.a, problem.b)
+    return all(law.atoms is None for law in labels) and problem.w.name == "gaussian" and not problem.w.is_point
 
 
 class Entropy:
@@ -48,7 +50,7 @@ class Entropy:
         modes: Of the run.
 
     Attributes:
-        rules: Of a_0, r_0^2 and the directions of y: the nodes are their products.
+        rules: Of the problem's directions: the nodes are their products.
     """
 
     def __init__(self, comm: MPI.Intracomm, problem: Problem, modes: Modes) -> None:
@@ -56,9 +58,13 @@ class Entropy:
         self.target = modes.target_coefficients(problem.target)
         self.rules = rules = _rules(problem)
         everything = tensor_nodes(problem, rules)
-        nodes = restricted(everything, slice(*share(comm, len(everything.a))))
+        first, last = share(comm, len(everything.a))
+        nodes = restricted(everything, slice(first, last))
         self._weight = nodes.weight
-        self._state = np.concatenate((nodes.a[None], nodes.v, nodes.r[None], np.zeros((1, len(nodes.a)))))
+        self._state = np.concatenate((stacked(nodes), np.zeros((1, len(nodes.a)))))
+        # Flat indices of this rank's part of the state of all neurons.
+        self._shape = (len(self._state), len(everything.a))
+        self._places = np.arange(self._shape[0])[:, None] * self._shape[1] + np.arange(first, last)
         self._features: Features | None = None
         self._stage: Stage | None = None
         self._known = True
@@ -70,7 +76,7 @@ class Entropy:
         if stage.average > 1 or stage.by_moments or stage.reset_a or stage.on_sphere:
             self._known = False
         if self._stage is None or stage.activation != self._stage.activation:
-            self._features = Features(MPI.COMM_SELF, self.modes, stage.activation)
+            self._features = Features(MPI.COMM_SELF, self.modes, stage.activation, biases=self.problem.b is not None)
         self._stage = stage
 
     def stepped(self, times: Array, moments: Array) -> None:
@@ -105,6 +111,15 @@ class Entropy:
         self._step = (start, length)
         self._curve = np.array([before, *curve, *(length * DOP853.D @ rate)])
 
+    def state(self) -> tuple[Field, Array]:
+        """What a checkpoint keeps: the neurons with their log D, and the numbers of the last step, the same on all ranks."""
+        return Field(self._shape, self._places, self._state), np.array([float(self._known), *self._step, *self._curve])
+
+    def restore(self, read: Reader, numbers: Array) -> None:
+        """Collective. Goes on from what was kept, under the name "entropy"."""
+        self._state = np.ascontiguousarray(read("entropy", self._places))
+        self._known, self._step, self._curve = bool(numbers[0]), (float(numbers[1]), float(numbers[2])), numbers[3:]
+
     def __call__(self, time: float) -> float:
         """H(time) - H(0), at a time of the last step; nan where it is not known."""
         start, length = self._step
@@ -124,5 +139,8 @@ def _rules(problem: Problem) -> tuple[Rule, ...]:
         cells, n = 1, 4 if problem.p < 3 else 3
     a, r = equal_panels(problem.a, n_a, 2), equal_panels(problem.w.squared_radius, n_r, 1)
     y = gauss_rule(Normal(0.0, 1.0), (n,) * cells, graded_edges(cells, width, grading))
-    labels = gauss_rule(problem.a, a.counts, a.edges), gauss_rule(problem.w.squared_radius, r.counts, r.edges)
+    labels = [gauss_rule(problem.a, a.counts, a.edges), gauss_rule(problem.w.squared_radius, r.counts, r.edges)]
+    if problem.b is not None:
+        b = equal_panels(problem.b, n_a // 2, 2)
+        labels.insert(1, gauss_rule(problem.b, b.counts, b.edges))
     return (*labels, *[y] * problem.p)

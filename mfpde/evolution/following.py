@@ -4,6 +4,8 @@ Every slice l = (a_0, r_0) carries nodal fields on the reference cells of y ~ N(
 
     v = X_l(y, t),  A_l(y, t),  R_l(y, t);      X_l(y, 0) = y / sqrt(d),  A_l(y, 0) = a_0,  R_l(y, 0) = r_0
 
+and with biases, where a slice is l = (a_0, b_0, r_0), B_l(y, t) with B_l(y, 0) = b_0.
+
 They are the discontinuous Galerkin discretisation whose mesh moves with the nodal interpolant of the velocity: the remainder
 velocity vanishes at all nodes, which are the quadrature points as well, so every transport term is 0 and the mass
 Q = q J of a node stays what it was.  Nothing divides by J = det dX/dy: where v_0 -> v folds within a slice, the run goes on.
@@ -22,10 +24,10 @@ from numpy.typing import NDArray
 from mfpde.elements.cells import Cells, normal_cells, point_cells
 from mfpde.elements.folds import folded
 from mfpde.elements.labels import Labels
-from mfpde.evolution.flow import Field, Observation
+from mfpde.evolution.flow import Field, Observation, Reader
 from mfpde.evolution.grid import ProcessGrid, process_grid, slice_datasets
 from mfpde.evolution.indicators import seen
-from mfpde.evolution.lagrangian import LagrangianFlow, Nodes
+from mfpde.evolution.lagrangian import LagrangianFlow, Nodes, kept_nodes
 from mfpde.features.features import Cloud, Features
 from mfpde.problem.inner import InnerLaw
 from mfpde.problem.problem import Problem
@@ -62,10 +64,11 @@ class Elements:
 
     def nodes(self, law: InnerLaw) -> Nodes:
         """This rank's nodes at t = 0, v = y / sqrt(d) or with it on the sphere, numbered by slice, cell and node."""
-        a, r = (np.repeat(x, self.cells.mass.size) for x in self.labels.nodes[self.grid.slices.start : self.grid.slices.stop].T)
+        labels = self.labels.nodes[self.grid.slices.start : self.grid.slices.stop].T
+        a, r, *b = (np.repeat(x, self.cells.mass.size) for x in labels)
         weight = np.outer(self.label_weight, self.cells.mass.ravel()).ravel()
         v = np.tile(law.scale * self.cells.y.reshape(len(self.cells.y), -1), (1, len(self.grid.slices)))
-        return Nodes(a, *law.placed(v, r), weight)
+        return Nodes(a, *law.placed(v, r), weight, *b)
 
 
 def make_elements(
@@ -108,12 +111,19 @@ class FollowingFlow(LagrangianFlow):
         features, nodes = self._continued(number, vector)
         return FollowingFlow(self.problem, features, self.elements, nodes, number)
 
+    def restored(self, number: int, read: Reader) -> "FollowingFlow":
+        """Collective. The flow of stage `number` from a state that was kept in it."""
+        nodes = kept_nodes(read, self.problem, self._places(), self.total)
+        features = self.features.of(self.problem.stages[number].activation)
+        return FollowingFlow(self.problem, features, self.elements, nodes, number)
+
     def by_slice(self, nodes: Nodes) -> Cloud:
         """The nodes in slices, with the masses of the reference cells."""
         slices, cells, count = self.elements.shape
         flat = (slices, cells * count)
         v = np.ascontiguousarray(np.moveaxis(nodes.v.reshape(len(nodes.v), *flat), 0, 1))
-        return Cloud(self.elements.cells.mass.ravel(), nodes.a.reshape(flat), v, nodes.r.reshape(flat))
+        b = None if nodes.b is None else nodes.b.reshape(flat)
+        return Cloud(self.elements.cells.mass.ravel(), nodes.a.reshape(flat), v, nodes.r.reshape(flat), b)
 
     def observe(self, time: float, vector: Array) -> Observation:
         nodes = self.nodes(vector)
@@ -143,13 +153,16 @@ class FollowingFlow(LagrangianFlow):
         index = (here[:, None, None] * cells.count + cells.natural[:, None]) * count + np.arange(count)
         return (len(self.labels), cells.count, count), index
 
+    def _places(self) -> NDArray[np.int64]:
+        return self._index()[1].ravel()
+
     def datasets(self) -> Mapping[str, Array | Field]:
         cells = self.elements.cells
         return slice_datasets(self.labels, self.grid, cells.count, cells.natural, cells.y, cells.mass) | self._panels()
 
     def _panels(self) -> dict[str, Array]:
         """Edges and node counts of the panels in every direction: with them, fields can be interpolated."""
-        rules = {"a": self.labels.a, "squared_radius": self.labels.squared_radius}
+        rules = {"squared_radius" if name == "r" else name: rule for name, rule in self.labels.rules.items()}
         rules |= {f"y{q + 1}": rule for q, rule in enumerate(self.elements.cells.rules)}
         edges = {f"/resolution/{name}_edges": rule.edges for name, rule in rules.items()}
         return edges | {f"/resolution/{name}_counts": np.array(rule.counts) for name, rule in rules.items()}
@@ -159,4 +172,5 @@ class FollowingFlow(LagrangianFlow):
         now, p = self.nodes(vector), len(self.elements.cells.y)
         X = Field((slices, cells, count, p), index[..., None] * p + np.arange(p), np.moveaxis(now.v, 0, -1))
         shape = (slices, cells, count)
-        return {"A": Field(shape, index, now.a), "R": Field(shape, index, now.r), "X": X}
+        biases = {} if now.b is None else {"B": Field(shape, index, now.b)}
+        return {"A": Field(shape, index, now.a), "R": Field(shape, index, now.r), "X": X, **biases}

@@ -88,6 +88,7 @@ def slice_datasets(
     return {
         "/slices/label_a": labels.nodes[:, 0],
         "/slices/label_r": labels.nodes[:, 1],
+        **({} if labels.b is None else {"/slices/label_b": labels.nodes[:, 2]}),
         "/slices/label_weight": labels.weight,
         "/slices/y": Field((count, nodes, p), index[..., None] * p + np.arange(p), y),
         "/slices/y_weight": Field((count, nodes), index, weight),

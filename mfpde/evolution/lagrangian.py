@@ -1,7 +1,7 @@
 """The mean-field flow along characteristics: nodes of constant mass that move with the neurons.
 
     v' = -xi_w A grad_v Psi(v, R),    A' = -xi_a Psi(v, R),    R' = -xi_w A dPsi/dr(v, R),
-    m_i = sum_n Q_n A_n phi_i(v_n, R_n)
+    m_i = sum_n Q_n A_n phi_i(v_n, R_n),    and with biases, on which Psi and phi_i then depend,    B' = -xi_b A dPsi/db
 
 for nodes of any origin: the finite elements that follow the flow, random, Sobol' or Gauss particles, one neuron for each
 label of a point start.  The masses Q_n are constant, so mass and positivity are exact and there is no Courant number.
@@ -16,7 +16,7 @@ from mpi4py import MPI
 from numpy.typing import NDArray
 
 from mfpde.errors import RunError
-from mfpde.evolution.flow import Field, InStage, Observation, OnRecord, Step, Watch, loss
+from mfpde.evolution.flow import Field, InStage, Observation, OnRecord, Reader, Standing, Step, Watch, loss
 from mfpde.evolution.integrate import integrate
 from mfpde.evolution.sphere import normalised, project
 from mfpde.evolution.state import Layout
@@ -29,22 +29,36 @@ Array = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Nodes:
-    """This rank's neurons: a, r, weight (n,), v (p, n)."""
+    """This rank's neurons: a, r, weight (n,), v (p, n), and with biases b (n,)."""
 
     a: Array
     v: Array
     r: Array
     weight: Array
+    b: Array | None = None
 
     @property
     def cloud(self) -> Cloud:
         """As one slice."""
-        return Cloud.of(self.a, self.v, self.r, self.weight)
+        return Cloud.of(self.a, self.v, self.r, self.weight, self.b)
+
+
+def kept_nodes(read: Reader, problem: Problem, places: NDArray[np.int64], total: int) -> Nodes:
+    """Collective. The nodes at `places` among `total`, of a state that was kept, see `LagrangianFlow.state`."""
+    a, r, weight = (read(name, places) for name in ("a", "r", "weight"))
+    v = read("v", _components(problem.p, places, total))
+    return Nodes(a, v, r, weight, None if problem.b is None else read("b", places))
+
+
+def _components(p: int, places: NDArray[np.int64], total: int) -> NDArray[np.int64]:
+    """Where v (p, n) of the nodes at `places` is kept."""
+    return np.arange(p)[:, None] * total + places
 
 
 def contributions(features: Features, nodes: Nodes) -> Array:
     """Collective. a_n phi_i(v_n, r_n) of this rank's neurons, shape (n, modes)."""
-    one = Cloud(np.ones(1), nodes.a[:, None], np.ascontiguousarray(nodes.v.T)[:, :, None], nodes.r[:, None])
+    b = None if nodes.b is None else nodes.b[:, None]
+    one = Cloud(np.ones(1), nodes.a[:, None], np.ascontiguousarray(nodes.v.T)[:, :, None], nodes.r[:, None], b)
     return features.moments(one, np.zeros(len(nodes.a))).by_slice
 
 
@@ -66,9 +80,9 @@ class LagrangianFlow(InStage):
         self.target = self.modes.target_coefficients(problem.target)
         self.beyond = problem.target.beyond(self.modes.hermite_degree)
         self.total = self.comm.allreduce(len(start.a))
-        trains_a, trains_w = self.stage.trains
+        trains_a, trains_w, trains_b = self.stage.trains
         has_radius = self.comm.allreduce(bool(start.r.any()), op=MPI.LOR)
-        evolves = {"a": trains_a, "v": trains_w, "r": trains_w and has_radius}
+        evolves = {"a": trains_a, "v": trains_w, "r": trains_w and has_radius, "b": trains_b and start.b is not None}
         self.layout = Layout(start, tuple(name for name, does in evolves.items() if does))
         self._kept = features.room(1, len(start.a))
         self._unused = np.empty_like(start.v)
@@ -97,11 +111,11 @@ class LagrangianFlow(InStage):
         cloud, rate = self.nodes(vector).cloud, self.layout.blocks(out)
         residual = self.stage.residual(self._moments(cloud, time, self._kept), self.target)
         v = rate.get("v", self._unused)
-        a, r = (rate[name][None] if name in rate else None for name in ("a", "r"))
-        velocity = Velocity(a, v[None], r)
+        a, r, b = (rate[name][None] if name in rate else None for name in ("a", "r", "b"))
+        velocity = Velocity(a, v[None], r, b)
         self.features.velocities(cloud, residual, self.stage.rates(time), velocity, self._kept)
         for term in self.stage.terms:
-            term.add(time, (cloud.a, cloud.v, cloud.r), (a, v[None], r))
+            term.add(time, (cloud.a, cloud.v, cloud.r, cloud.b), (a, v[None], r, b))
         if self.stage.on_sphere and "v" in rate:
             project(cloud.v[0], cloud.r[0], v, rate["r"])
         return inf
@@ -127,10 +141,10 @@ class LagrangianFlow(InStage):
     def penalty(self, vector: Array) -> float:
         """Collective. What the regularised loss adds to E."""
         nodes = self.nodes(vector)
-        return float(self.comm.allreduce(self.stage.penalty((nodes.a, nodes.v, nodes.r), nodes.weight)))
+        return float(self.comm.allreduce(self.stage.penalty((nodes.a, nodes.v, nodes.r, nodes.b), nodes.weight)))
 
-    def follow(self, times: Sequence[float], tolerance: float, watch: Watch | OnRecord) -> Step:
-        return integrate(self, times, tolerance, watch)
+    def follow(self, times: Sequence[float], tolerance: float, watch: Watch | OnRecord, resume: Standing | None = None) -> Step:
+        return integrate(self, times, tolerance, watch, resume=resume)
 
     def next_stage(self, number: int, vector: Array) -> "LagrangianFlow":
         return LagrangianFlow(self.problem, *self._continued(number, vector), number)
@@ -139,7 +153,20 @@ class LagrangianFlow(InStage):
         """Features and nodes at the start of a stage."""
         stage, nodes = self.problem.stages[number], self.nodes(vector)
         a = np.zeros_like(nodes.a) if stage.reset_a else nodes.a.copy()
-        return self.features.of(stage.activation), Nodes(a, nodes.v.copy(), nodes.r.copy(), nodes.weight)
+        b = None if nodes.b is None else nodes.b.copy()
+        return self.features.of(stage.activation), Nodes(a, nodes.v.copy(), nodes.r.copy(), nodes.weight, b)
+
+    def _places(self) -> NDArray[np.int64]:
+        """Collective. Numbers of this rank's nodes among all of them, however many ranks divide them."""
+        here = len(self.layout.initial.a)
+        first = int(self.comm.scan(here)) - here
+        return np.arange(first, first + here)
+
+    def state(self, vector: Array) -> Mapping[str, Field]:
+        now, places, p = self.layout.views(vector), self._places(), self.problem.p
+        names = ("a", "r", "weight", *(() if now.b is None else ("b",)))
+        scalars = {name: Field((self.total,), places, getattr(now, name)) for name in names}
+        return {**scalars, "v": Field((p * self.total,), _components(p, places, self.total), now.v)}
 
     def observe(self, time: float, vector: Array) -> Observation:
         return Observation(self.moments(vector, time))

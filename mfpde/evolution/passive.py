@@ -3,13 +3,15 @@
     v' = -xi_w A grad_v Psi(v, R),   A' = -xi_a Psi(v, R),   R' = -xi_w A dPsi/dr(v, R),   Psi = sum_i (m_i(t) - h_i) phi_i
     (log D)' = -xi_w A (Laplace_v Psi + d^2 Psi / dr^2)(v, R),    D = det d(A, X, R) / d(a_0, v_0, r_0)           (F3)
 
+and with biases B' = -xi_b A dPsi/db, (log D)' = .. - xi_b A d^2 Psi / db^2, D that of (A, X, R, B).
+
 The moments that couple neurons to one another are known, so every point is on its own: in blocks that fit a processor's
 cache, on any rank.  Time steps are those of the run, several at a time where that is accurate enough, by the Runge-Kutta
 method of order 8 of Dormand and Prince; each stage of a training has its activation and its learning rates.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import pairwise
 
 import numpy as np
@@ -47,7 +49,7 @@ class Leg:
         features: Of its activation.
         time, length: Of the step, `time` since the start of the stage.
         residual: Of the trained loss, m - h, at the times of the Runge-Kutta method's twelve stages, shape (12, modes).
-        rates: xi_a and xi_w there.
+        rates: xi_a, xi_w and xi_b there.
         reset: Whether a starts again at 0 before the step.
     """
 
@@ -56,7 +58,7 @@ class Leg:
     time: float
     length: float
     residual: Array
-    rates: tuple[tuple[float, float], ...]
+    rates: tuple[tuple[float, ...], ...]
     reset: bool = False
 
 
@@ -88,7 +90,9 @@ class Passive:
                 if finish <= start:
                     continue
                 if stage.activation.text not in features:
-                    features[stage.activation.text] = Features(MPI.COMM_SELF, modes, stage.activation)
+                    features[stage.activation.text] = Features(
+                        MPI.COMM_SELF, modes, stage.activation, biases=problem.b is not None
+                    )
                 knots = field.knots(start, finish)
                 for k, (low, high) in enumerate(pairwise(_ends(knots, together, stage))):
                     length = knots[high] - knots[low]
@@ -109,17 +113,28 @@ class Passive:
     def along(self, start: Nodes) -> list[Nodes]:
         """The points at every stop."""
         p, n = start.v.shape
-        out = [np.empty((p + 2, n)) for _ in self.stops]
+        begin = stacked(start)
+        out = [np.empty(begin.shape) for _ in self.stops]
         for first in range(0, n, BLOCK):
             part = slice(first, min(first + BLOCK, n))
-            state = np.concatenate((start.a[None, part], start.v[:, part], start.r[None, part]))
+            state = np.ascontiguousarray(begin[:, part])
             for legs, place in zip(self.legs, out, strict=True):
                 for leg in legs:
                     state = step(leg, state, p)[0]
                 place[:, part] = state
                 if self.problem.stages[0].on_sphere:
                     place[1 : p + 1, part], place[p + 1, part] = normalised(state[1 : p + 1], state[p + 1])
-        return [Nodes(z[0], z[1 : p + 1], z[p + 1], start.weight) for z in out]
+        return [_unstacked(z, p, start.weight) for z in out]
+
+
+def stacked(nodes: Nodes) -> Array:
+    """(A, X, R), and with biases B, as rows, shape (p + 2 or p + 3, n)."""
+    biases = () if nodes.b is None else (nodes.b[None],)
+    return np.concatenate((nodes.a[None], nodes.v, nodes.r[None], *biases))
+
+
+def _unstacked(rows: Array, p: int, weight: Array) -> Nodes:
+    return Nodes(rows[0], rows[1 : p + 1], rows[p + 1], weight, *rows[p + 2 :])
 
 
 def _ends(knots: Array, together: int, stage: Stage) -> list[int]:
@@ -133,7 +148,7 @@ def _ends(knots: Array, together: int, stage: Stage) -> list[int]:
 
 
 def step(leg: Leg, state: Array, p: int) -> tuple[Array, Array]:
-    """One step of all points of a block, (p + 2, n) or with log D (p + 3, n); and the rates on the way (12, ..., n)."""
+    """One step of all points of a block, rows as `stacked` and perhaps log D; and the rates on the way (12, ..., n)."""
     if leg.reset:
         state = np.concatenate((np.zeros_like(state[:1]), state[1:]))
     while True:
@@ -143,6 +158,8 @@ def step(leg: Leg, state: Array, p: int) -> tuple[Array, Array]:
         for s in range(len(_B)):
             now = state if s == 0 else state + (leg.length * (_A[s, :s] @ flat[:s])).reshape(state.shape)
             largest = max(largest, float((now[1 : p + 2] ** 2).sum(axis=0).max(initial=0.0)))
+            if leg.features.biases:
+                largest = max(largest, float((now[p + 2] ** 2).max(initial=0.0)))
             rates_at(leg, leg.time + _C[s] * leg.length, now, leg.residual[s], leg.rates[s], rates[s], p)
         if not np.isfinite(largest):
             raise RunError(f"a point of the density is no longer finite at t = {leg.stage.start + leg.time:.6g}")
@@ -150,49 +167,57 @@ def step(leg: Leg, state: Array, p: int) -> tuple[Array, Array]:
             return np.asarray(state + (leg.length * (_B @ flat)).reshape(state.shape)), rates
 
 
-def rates_at(leg: Leg, time: float, state: Array, residual: Array, xi: tuple[float, float], out: Array, p: int) -> None:
+def rates_at(leg: Leg, time: float, state: Array, residual: Array, xi: tuple[float, ...], out: Array, p: int) -> None:
     """The time derivative of a state at a time of the stage, written to `out`."""
-    a, v, r = state[0:1], state[1 : p + 1], state[p + 1 : p + 2]
+    size = p + 2 + leg.features.biases
+    a, v, r, b = _parts(state[:size], p)
     if leg.stage.on_sphere:
-        v, r = normalised(v, r[0])
-        r = r[None]
-    cloud = Cloud(np.ones(state.shape[1]), a, v[None], r)
-    velocity = Velocity(out[0:1], out[1 : p + 1][None], out[p + 1 : p + 2])
+        place, radius = normalised(v[0], r[0])
+        v, r = place[None], radius[None]
+    cloud = Cloud(np.ones(state.shape[1]), a, v, r, b)
+    velocity = Velocity(*_parts(out[:size], p))
     leg.features.velocities(cloud, residual, xi, velocity)
     for term in leg.stage.terms:
-        term.add(time, (a, v[None], r), (velocity.a, velocity.v, velocity.r))
+        term.add(time, (a, v, r, b), (velocity.a, velocity.v, velocity.r, velocity.b))
     if leg.stage.on_sphere:
-        project(v, r[0], out[1 : p + 1], out[p + 1])
-    if len(out) > p + 2:
-        leg.features.divergence(cloud, residual, xi[1], out[p + 2 : p + 3])
+        project(v[0], r[0], out[1 : p + 1], out[p + 1])
+    if len(out) > size:
+        leg.features.divergence(cloud, residual, xi[1], out[size : size + 1], xi[2])
         for term in leg.stage.terms:
-            out[p + 2] += _divergence(term, time, state, p)
+            out[size] += _divergence(term, time, state[:size], p)
+
+
+def _parts(rows: Array, p: int) -> tuple[Array, Array, Array, Array | None]:
+    """a, v, r and b of rows as `stacked`, one slice."""
+    return rows[0:1], rows[1 : p + 1][None], rows[p + 1 : p + 2], rows[p + 2 : p + 3] if len(rows) > p + 2 else None
 
 
 def _divergence(term: Term, time: float, state: Array, p: int) -> Array:
-    """Of a term's velocity in (a, v, r), by central differences."""
+    """Of a term's velocity in (a, v, r, b), by central differences."""
     total, h = np.zeros(state.shape[1]), 1e-5
-    for q in range(p + 2):
+    for q in range(len(state)):
         for side in (1, -1):
-            moved, rate = state[: p + 2].copy(), np.zeros((p + 2, state.shape[1]))
+            moved, rate = state.copy(), np.zeros_like(state)
             moved[q] += side * h
-            parts = [(x[0:1], x[1 : p + 1][None], x[p + 1 : p + 2]) for x in (moved, rate)]
-            term.add(time, parts[0], parts[1])
+            term.add(time, _parts(moved, p), _parts(rate, p))
             total += side * rate[q] / (2 * h)
     return total
 
 
 def restricted(nodes: Nodes, part: slice) -> Nodes:
     """Some of the points."""
-    return replace(nodes, a=nodes.a[part], v=nodes.v[:, part], r=nodes.r[part], weight=nodes.weight[part])
+    b = None if nodes.b is None else nodes.b[part]
+    return Nodes(nodes.a[part], nodes.v[:, part], nodes.r[part], nodes.weight[part], b)
 
 
-def neurons(law: InnerLaw, a: Array, square: Array, y: Array, weight: Array | None = None) -> Nodes:
-    """Neurons at t = 0 from their labels a_0 (n,), r_0^2 (n,), y (p, n); a point start has v = 0."""
-    return Nodes(a, *law.placed(law.scale * y, np.sqrt(square)), np.ones(len(a)) if weight is None else weight)
+def neurons(law: InnerLaw, labels: Array, weight: Array | None = None) -> Nodes:
+    """Neurons at t = 0 from their labels, rows a_0, with biases b_0, r_0^2 and y of shape (n,); a point start has v = 0."""
+    a, *b, square = labels[: len(labels) - law.p]
+    y = labels[len(labels) - law.p :]
+    return Nodes(a, *law.placed(law.scale * y, np.sqrt(square)), np.ones(len(a)) if weight is None else weight, *b)
 
 
 def tensor_nodes(problem: Problem, rules: tuple[Rule, ...]) -> Nodes:
-    """The product of rules of a_0, r_0^2 and y as neurons at t = 0, the last direction fastest."""
-    a, square, *y = (x.ravel() for x in np.meshgrid(*(rule.nodes for rule in rules), indexing="ij"))
-    return neurons(problem.w, a, square, np.array(y), outer(rule.weights for rule in rules).ravel())
+    """The product of rules of `Problem.directions` as neurons at t = 0, the last direction fastest."""
+    labels = np.array([x.ravel() for x in np.meshgrid(*(rule.nodes for rule in rules), indexing="ij")])
+    return neurons(problem.w, labels, outer(rule.weights for rule in rules).ravel())

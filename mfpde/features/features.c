@@ -7,13 +7,15 @@
  *               dPsi/dv_q = sum_k G_k dP_k/dv_q + v_q T,    dPsi/dr = sum_k G_k dP_k/dr + r T,
  *               T = sum_k sqrt((k+1)(k+2)) G_{k+2} P_k,     P_k = sum_{k_i = k} e_i mu_i
  *   velocity    da/dt = -xi_a Psi,   dv/dt = -xi_w a grad_v Psi,   dr/dt = -xi_w a dPsi/dr
+ *   biases      G_k(S, b), and dPsi/db = sum_k sqrt(k+1) G_{k+1} P_k,   d^2 Psi / db^2 = T,   db/dt = -xi_b a dPsi/db
  *   divergence  -xi_w a (Laplace_v Psi + d^2 Psi / dr^2), where, P_k being homogeneous of degree k in (v, r),
  *               Laplace (G_k P_k) = G_k Laplace P_k + (2 k + P + 1) c_k G_{k+2} P_k + S c_k c_{k+2} G_{k+4} P_k,
- *               c_k = sqrt((k+1)(k+2))
+ *               c_k = sqrt((k+1)(k+2));   with biases also -xi_b a T
  *
- * Macro: P (dimension of V).
+ * Macros: P (dimension of V), BIASES (whether neurons have biases: 0 or 1).
  */
 #include "lanes.h"
+#include <math.h>
 
 /* The table's geometry, as in table.py: 2^BITS intervals an octave, polynomials of TERMS coefficients. */
 #define BITS 4
@@ -29,6 +31,10 @@ typedef struct {
     int32_t exponent; /* interval 0 is [0, 2^exponent) */
     int32_t stride;   /* a multiple of 4, at least n_k */
     int32_t n_k;      /* functions k = 0..n_k - 1 */
+    /* With biases, coefficients are (tiles, length): S_0, b_0, g_0, g_1, ..., see tiles.h. */
+    int64_t length;
+    const double *scale; /* 1 / sqrt(k!) (stride) */
+    double least;        /* S is raised to this */
 } table_t;
 
 typedef struct {
@@ -43,6 +49,8 @@ typedef struct {
     int64_t stride;            /* of the weights from slice to slice: 0 if the slices share them */
     const double *weight;      /* (nodes) or (slices, nodes) */
     const double *a, *v, *r;   /* (slices, nodes), (slices, P, nodes), (slices, nodes) */
+    const double *b;           /* with biases, (slices, nodes) */
+    const int32_t *tile;       /* with biases, number of each neuron's (slices, nodes) */
 } cloud_t;
 
 /* From one quad a lane to one vector a function, in registers: through memory, narrow stores would stall wide loads. */
@@ -118,8 +126,12 @@ static inline void look_up(const table_t *table, lanes S, lanes *G)
 #define EACH _Pragma("GCC unroll 2") for (int h = 0; h < WIDE; h++)
 
 typedef struct {
-    lanes v[P][WIDE], r[WIDE], S[WIDE];
+    lanes v[P][WIDE], r[WIDE], S[WIDE], b[WIDE];
 } place_t;
+
+#if BIASES
+#include "tiles.h"
+#endif
 
 static inline int64_t groups(const cloud_t *cloud)
 {
@@ -138,8 +150,22 @@ static inline place_t position(const cloud_t *cloud, int64_t s, int64_t n)
             at.v[q][h] = load(cloud->v + (s * P + q) * cloud->nodes + begin, rest, 0);
             at.S[h] += at.v[q][h] * at.v[q][h];
         }
+#if BIASES
+        at.b[h] = load(cloud->b + s * cloud->nodes + begin, rest, 0);
+#endif
     }
     return at;
+}
+
+/* G[k] of vector h of the group of neurons from n on of slice s. */
+static inline void functions_at(const table_t *table, const cloud_t *cloud, const place_t *at, int64_t s, int64_t n, int h, lanes *G)
+{
+#if BIASES
+    const int64_t begin = n + h * LANES;
+    look_up_tile(table, cloud, at->S[h], at->b[h], s * cloud->nodes + begin, cloud->nodes - begin, G);
+#else
+    look_up(table, at->S[h], G);
+#endif
 }
 
 /* mu[i] = v^alpha r^{2j}; the factor p is r^2. */
@@ -176,7 +202,7 @@ double moments(const table_t *table, const modes_t *modes, const cloud_t *cloud,
                     * load(cloud->a + s * cloud->nodes + begin, rest, 0);
                 for (int l = 0; l < LANES; l++)
                     largest[l] = at.S[h][l] > largest[l] ? at.S[h][l] : largest[l];
-                look_up(table, at.S[h], G + h * stride);
+                functions_at(table, cloud, &at, s, n, h, G + h * stride);
                 for (int k = 0; k <= K; k++)
                     g[k][h] = G[h * stride + k] * w;
             }
@@ -198,26 +224,32 @@ double moments(const table_t *table, const modes_t *modes, const cloud_t *cloud,
     return most;
 }
 
-/* The velocity (da, dv, dr) of all neurons.  field is (modes, P + 2), see Modes.field_coefficients; curvature[k] =
- * sqrt((k+1)(k+2)).  da and dr may be null (not wanted); dv is (slices, P, nodes) with rows `dv_stride` apart.  kept: what
+/* The velocity (da, dv, dr, db) of all neurons.  field is (modes, P + 2), see Modes.field_coefficients; curvature[k] =
+ * sqrt((k+1)(k+2)).  da, dr and db may be null (not wanted); dv is (slices, P, nodes) with rows `dv_stride` apart.  kept: what
  * `moments` kept, or null. */
 void velocities(const table_t *table, const modes_t *modes, const cloud_t *cloud, const double *field, const double *curvature,
-                double xi_a, double xi_w, double *da, double *dv, int64_t dv_stride, double *dr, const double *kept)
+                double xi_a, double xi_w, double xi_b, double *da, double *dv, int64_t dv_stride, double *dr, double *db,
+                const double *kept)
 {
     const int64_t nodes = cloud->nodes;
     const int K = modes->degree, stride = table->stride;
+#if BIASES
+    double root[K + 1];
+    for (int k = 0; k <= K; k++)
+        root[k] = sqrt(k + 1);
+#endif
     lanes mu[modes->count][WIDE], local[WIDE * stride];
     for (int64_t s = 0; s < cloud->slices; s++) {
         for (int64_t n = 0; n < nodes; n += GROUP) {
             const place_t at = position(cloud, s, n);
             const lanes *G = kept ? (const lanes *)kept + (s * groups(cloud) + n / GROUP) * WIDE * stride : local;
             if (!kept)
-                EACH look_up(table, at.S[h], local + h * stride);
+                EACH functions_at(table, cloud, &at, s, n, h, local + h * stride);
             monomials(modes, &at, mu);
 
-            lanes psi[WIDE], T[WIDE], by_v[P][WIDE], by_r[WIDE];
+            lanes psi[WIDE], T[WIDE], by_v[P][WIDE], by_r[WIDE], by_b[WIDE];
             EACH {
-                psi[h] = T[h] = by_r[h] = spread(0);
+                psi[h] = T[h] = by_r[h] = by_b[h] = spread(0);
                 for (int q = 0; q < P; q++)
                     by_v[q][h] = spread(0);
             }
@@ -234,6 +266,9 @@ void velocities(const table_t *table, const modes_t *modes, const cloud_t *cloud
                     for (int q = 0; q < P; q++)
                         by_v[q][h] += Gk[1] * part[1 + q][h];
                     by_r[h] += Gk[2] * part[P + 1][h];
+#if BIASES
+                    by_b[h] += root[k] * Gk[1] * part[0][h];
+#endif
                 }
             }
             for (int h = 0; h < WIDE && n + h * LANES < nodes; h++) {
@@ -243,6 +278,8 @@ void velocities(const table_t *table, const modes_t *modes, const cloud_t *cloud
                     store(da + s * nodes + begin, -xi_a * psi[h], rest);
                 if (dr)
                     store(dr + s * nodes + begin, rate * at.r[h] * (by_r[h] + T[h]), rest);
+                if (db)
+                    store(db + s * nodes + begin, -xi_b * load(cloud->a + s * nodes + begin, rest, 0) * by_b[h], rest);
                 for (int q = 0; q < P; q++)
                     store(dv + (s * P + q) * dv_stride + begin, rate * (by_v[q][h] + at.v[q][h] * T[h]), rest);
             }
@@ -250,9 +287,10 @@ void velocities(const table_t *table, const modes_t *modes, const cloud_t *cloud
     }
 }
 
-/* The divergence of all neurons' velocity, to `out` (slices, nodes).  field is (modes, 2): the coefficients that belong to
- * G_{k+2} and to S G_{k+4}, see Modes.divergence_coefficients; the table must hold G_0..G_{K+4}. */
-void divergence(const table_t *table, const modes_t *modes, const cloud_t *cloud, const double *field, double xi_w, double *out)
+/* The divergence of all neurons' velocity, to `out` (slices, nodes).  field is (modes, 3): the coefficients that belong to
+ * G_{k+2} and to S G_{k+4}, and for b to G_{k+2}, see Modes.divergence_coefficients; the table must hold G_0..G_{K+4}. */
+void divergence(const table_t *table, const modes_t *modes, const cloud_t *cloud, const double *field, double xi_w, double xi_b,
+                double *out)
 {
     const int64_t nodes = cloud->nodes;
     const int K = modes->degree, stride = table->stride;
@@ -260,23 +298,31 @@ void divergence(const table_t *table, const modes_t *modes, const cloud_t *cloud
     for (int64_t s = 0; s < cloud->slices; s++)
         for (int64_t n = 0; n < nodes; n += GROUP) {
             const place_t at = position(cloud, s, n);
-            lanes total[WIDE];
+            lanes total[WIDE], of_b[WIDE];
             EACH {
-                look_up(table, at.S[h], G + h * stride);
-                total[h] = spread(0);
+                functions_at(table, cloud, &at, s, n, h, G + h * stride);
+                total[h] = of_b[h] = spread(0);
             }
             monomials(modes, &at, mu);
             for (int k = 0; k <= K; k++) {
-                lanes part[2][WIDE];
+                lanes part[2 + BIASES][WIDE];
                 memset(part, 0, sizeof part);
                 for (int i = modes->first[k]; i < modes->first[k + 1]; i++)
-                    for (int c = 0; c < 2; c++)
-                        EACH part[c][h] += field[2 * i + c] * mu[i][h];
+                    for (int c = 0; c < 2 + BIASES; c++)
+                        EACH part[c][h] += field[3 * i + c] * mu[i][h];
                 EACH total[h] += G[h * stride + k + 2] * part[0][h] + at.S[h] * G[h * stride + k + 4] * part[1][h];
+#if BIASES
+                EACH of_b[h] += G[h * stride + k + 2] * part[2][h];
+#endif
             }
             for (int h = 0; h < WIDE && n + h * LANES < nodes; h++) {
                 const int64_t begin = n + h * LANES, rest = nodes - begin;
-                store(out + s * nodes + begin, -xi_w * load(cloud->a + s * nodes + begin, rest, 0) * total[h], rest);
+                const lanes a = load(cloud->a + s * nodes + begin, rest, 0);
+                lanes value = -xi_w * a * total[h];
+#if BIASES
+                value -= xi_b * a * of_b[h];
+#endif
+                store(out + s * nodes + begin, value, rest);
             }
         }
 }

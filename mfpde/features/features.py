@@ -1,6 +1,7 @@
 """The compiled features: moments of a cloud of neurons over the Hermite modes, and the velocity of its neurons."""
 
 from dataclasses import dataclass
+from math import factorial, sqrt
 from pathlib import Path
 from typing import Any
 
@@ -11,23 +12,33 @@ from numpy.typing import NDArray
 from mfpde.compile import load_compiled
 from mfpde.errors import RunError
 from mfpde.features.modes import Modes
-from mfpde.features.table import Table, table_of
+from mfpde.features.table import Table, evaluate, table_of
+from mfpde.features.tiles import tiles_of
 from mfpde.petsc import event
 from mfpde.problem.activation import Activation
 
 Array = NDArray[np.float64]
 
 DECLARATIONS = """
-typedef struct { const double *coefficients; int64_t intervals; int32_t exponent, stride, n_k; } table_t;
+typedef struct {
+    const double *coefficients; int64_t intervals; int32_t exponent, stride, n_k;
+    int64_t length; const double *scale; double least;
+} table_t;
 typedef struct { int32_t count, degree; const int32_t *parent, *factor, *first; const double *normalization; } modes_t;
-typedef struct { int64_t slices, nodes, stride; const double *weight, *a, *v, *r; } cloud_t;
+typedef struct { int64_t slices, nodes, stride; const double *weight, *a, *v, *r, *b; const int32_t *tile; } cloud_t;
 double moments(const table_t *, const modes_t *, const cloud_t *, double *by_slice, double *kept);
 void velocities(const table_t *, const modes_t *, const cloud_t *, const double *field, const double *curvature,
-    double xi_a, double xi_w, double *da, double *dv, int64_t dv_stride, double *dr, const double *kept);
-void divergence(const table_t *, const modes_t *, const cloud_t *, const double *field, double xi_w, double *out);
+    double xi_a, double xi_w, double xi_b, double *da, double *dv, int64_t dv_stride, double *dr, double *db, const double *kept);
+void divergence(const table_t *, const modes_t *, const cloud_t *, const double *field, double xi_w, double xi_b, double *out);
+"""
+TILE_DECLARATIONS = """
+typedef struct { const int32_t *slots; const int64_t *keys; int32_t bits, exponent; double least, most; } tiles_t;
+void enter(int32_t *slots, int32_t bits, const int64_t *keys, int64_t first, int64_t last);
+double locate(const tiles_t *, const cloud_t *, int32_t *tile, int64_t *missing, int64_t *count);
+void functions(const table_t *, const cloud_t *, double *out);
 """
 
-# Beyond this a neuron has |w| > 10^6: the run has blown up, and a larger table would not mend it.
+# Beyond this a neuron has |w| (or |b|) > 10^6: the run has blown up, and a larger table would not mend it.
 LARGEST_S = 2.0**40
 # Neurons in a group of features.c, or a multiple; bytes to which its vectors are aligned.
 GROUP, ALIGNMENT = 16, 64
@@ -35,11 +46,11 @@ GROUP, ALIGNMENT = 16, 64
 
 @dataclass(frozen=True)
 class Cloud:
-    """Neurons (a, v, r) with their weights, in slices.
+    """Neurons (a, v, r), and b with biases, with their weights, in slices.
 
     Attributes:
         weight: Shape (nodes,), shared by all slices, or (slices, nodes).
-        a, r: Shape (slices, nodes).
+        a, r, b: Shape (slices, nodes).
         v: Shape (slices, p, nodes).
     """
 
@@ -47,11 +58,12 @@ class Cloud:
     a: Array
     v: Array
     r: Array
+    b: Array | None = None
 
     @classmethod
-    def of(cls, a: Array, v: Array, r: Array, weight: Array) -> "Cloud":
-        """The cloud of one slice of neurons a (n), v (p, n), r (n) with weights (n)."""
-        return cls(weight, a[None], np.ascontiguousarray(v)[None], r[None])
+    def of(cls, a: Array, v: Array, r: Array, weight: Array, b: Array | None = None) -> "Cloud":
+        """The cloud of one slice of neurons a (n), v (p, n), r (n), and perhaps b (n), with weights (n)."""
+        return cls(weight, a[None], np.ascontiguousarray(v)[None], r[None], None if b is None else b[None])
 
 
 @dataclass(frozen=True)
@@ -69,26 +81,38 @@ class Moments:
 
 @dataclass(frozen=True)
 class Velocity:
-    """Arrays for the velocity of a cloud: a' (slices, nodes) or None, v' (slices, p, at least nodes), r' like a' or None."""
+    """Arrays for the velocity of a cloud: a' (slices, nodes) or None, v' (slices, p, at least nodes), r' and b' like a'."""
 
     a: Array | None
     v: Array
     r: Array | None
+    b: Array | None = None
 
 
 class Features:
     """The Hermite features of one activation, with its table.
 
-    Collective to construct. Rank 0 alone evaluates the activation; the table grows by itself when a neuron leaves it.
+    Collective to construct. Without biases rank 0 alone evaluates the activation, and the table grows by itself when a neuron
+    leaves it; with them each rank makes the tiles where its own neurons are.
+
+    Args:
+        comm: All ranks.
+        modes: The Hermite truncation.
+        activation: sigma.
+        largest: S up to which a table reaches at first.
+        biases: Whether neurons have biases.
     """
 
-    def __init__(self, comm: MPI.Intracomm, modes: Modes, activation: Activation, largest: float = 16.0) -> None:
+    def __init__(
+        self, comm: MPI.Intracomm, modes: Modes, activation: Activation, largest: float = 16.0, biases: bool = False
+    ) -> None:
         self.comm = comm
         self.modes = modes
         self.activation = activation
-        table = table_of(activation, modes.hermite_degree + 4, largest) if comm.rank == 0 else None
-        self.table: Table = comm.bcast(table)
-        compiled = load_compiled(comm, Path(__file__).with_name("features.c"), DECLARATIONS, {"P": modes.p})
+        self.biases = biases
+        declarations = DECLARATIONS + (TILE_DECLARATIONS if biases else "")
+        macros = {"P": modes.p, "BIASES": int(biases)}
+        compiled = load_compiled(comm, Path(__file__).with_name("features.c"), declarations, macros)
         self._ffi, self._lib = compiled.ffi, compiled.lib
         k = np.arange(modes.hermite_degree + 1)
         self._curvature = np.sqrt((k + 1.0) * (k + 2.0))
@@ -99,11 +123,30 @@ class Features:
         self._modes.normalization = self._pointer(modes.normalization)
         # Second derivatives look up two functions more than moments and velocities do.
         self._table, self._whole_table = (self._ffi.new("table_t *") for _ in range(2))
-        self._use_table()
+        if biases:
+            self.tiles = tiles_of(activation, modes.hermite_degree + 5)
+            self._tiles = self._ffi.new("tiles_t *")
+            self._numbers, self._missing = np.empty(0, dtype=np.int32), np.empty(0, dtype=np.int64)
+            self._known = -1
+            self._scale = np.array([1 / sqrt(factorial(n)) for n in range(self.stride)])
+        else:
+            table = table_of(activation, modes.hermite_degree + 4, largest) if comm.rank == 0 else None
+            self.table: Table = comm.bcast(table)
+            self._use_table()
 
     def of(self, activation: Activation) -> "Features":
         """Collective. The features of an activation over the same ranks and modes; these, if it is the same."""
-        return self if activation == self.activation else Features(self.comm, self.modes, activation)
+        return self if activation == self.activation else Features(self.comm, self.modes, activation, biases=self.biases)
+
+    @property
+    def S_max(self) -> float:
+        """Up to where S, and b^2, can be looked up without `cover`."""
+        return LARGEST_S if self.biases else self.table.S_max
+
+    @property
+    def stride(self) -> int:
+        """Of the values that `moments` keeps."""
+        return -(-(self.modes.hermite_degree + 5) // 4) * 4 if self.biases else self.table.stride
 
     def moments(self, cloud: Cloud, label_weight: Array, kept: Array | None = None) -> Moments:
         """Collective. The moments of a cloud.
@@ -117,79 +160,106 @@ class Features:
             RunError: On all ranks, if a neuron has left every sensible table.
         """
         by_slice = np.empty((len(label_weight), len(self.modes)))
-        neurons = self._cloud(cloud)
+        neurons, size = self._cloud(cloud)
         while True:
             arguments = (self._table, self._modes, neurons, self._pointer(by_slice), self._optional(kept))
             with event("moments"):
-                largest = self._lib.moments(*arguments)
+                largest = max(self._lib.moments(*arguments), size)
             # One reduction: the moments, and in the last entry how many ranks need a larger table.
-            local = np.append(label_weight @ by_slice, float(largest >= self.table.S_max))
+            local = np.append(label_weight @ by_slice, float(largest >= self.S_max))
             total = np.empty_like(local)
             self.comm.Allreduce(local, total)
             if not total[-1] > 0:
                 return Moments(total[:-1], by_slice)
             self._extend(self.comm.allreduce(largest, op=MPI.MAX))
 
-    def velocities(
-        self, cloud: Cloud, residual: Array, xi: tuple[float, float], out: Velocity, kept: Array | None = None
-    ) -> None:
+    def velocities(self, cloud: Cloud, residual: Array, xi: tuple[float, ...], out: Velocity, kept: Array | None = None) -> None:
         """The velocity of all neurons down the gradient of Psi = sum_i residual_i phi_i, written to `out`.
 
         Args:
             cloud: This rank's neurons.
             residual: m_i - h_i, shape (modes,).
-            xi: Learning rates (xi_a, xi_w).
+            xi: Learning rates (xi_a, xi_w), and xi_b with biases.
             out: Where to write.
             kept: What `moments` has kept of the same cloud.
         """
         field = self.modes.field_coefficients(residual)
+        xi_a, xi_w, xi_b = (*xi, 0.0)[:3]
+        neurons = self._cloud(cloud, located=kept is None)[0]
         with event("velocities"):
             self._lib.velocities(
-                self._table, self._modes, self._cloud(cloud), self._pointer(field), self._pointer(self._curvature), *xi,
-                self._optional(out.a), self._pointer(out.v), out.v.shape[-1], self._optional(out.r), self._optional(kept),
+                self._table, self._modes, neurons, self._pointer(field), self._pointer(self._curvature), xi_a, xi_w, xi_b,
+                self._optional(out.a), self._pointer(out.v), out.v.shape[-1], self._optional(out.r), self._optional(out.b),
+                self._optional(kept),
             )  # fmt: skip
 
-    def divergence(self, cloud: Cloud, residual: Array, xi_w: float, out: Array) -> None:
-        """The divergence of the velocity -xi_w a grad Psi in (v, r) of all neurons, written to `out` (slices, nodes).
+    def divergence(self, cloud: Cloud, residual: Array, xi_w: float, out: Array, xi_b: float = 0.0) -> None:
+        """The divergence of the velocity -xi_w a grad Psi in (v, r), and -xi_b a dPsi/db in b, of all neurons.
 
         Args:
             cloud: This rank's neurons.
             residual: m_i - h_i, shape (modes,).
             xi_w: Learning rate.
-            out: Where to write.
+            out: Where to write, shape (slices, nodes).
+            xi_b: Learning rate of biases.
         """
         field = self._pointer(self.modes.divergence_coefficients(residual))
-        self._lib.divergence(self._whole_table, self._modes, self._cloud(cloud), field, xi_w, self._pointer(out))
+        neurons = self._cloud(cloud)[0]
+        self._lib.divergence(self._whole_table, self._modes, neurons, field, xi_w, xi_b, self._pointer(out))
+
+    def functions(self, S: Array, b: Array | None = None) -> Array:
+        """G_k(S), or G_k(S, b) with biases, of neurons S (n,) and b (n,) for k = 0..K + 2, shape (n, K + 3)."""
+        if b is None:
+            return evaluate(self.table, S)[:, : self.modes.hermite_degree + 3]
+        cloud = Cloud.of(np.zeros_like(S), np.zeros((self.modes.p, len(S))), np.sqrt(S), np.zeros_like(S), b)
+        neurons, out = self._cloud(cloud)[0], np.empty((len(S), self.modes.hermite_degree + 3))
+        self._lib.functions(self._table, neurons, self._pointer(out))
+        return out
 
     def cover(self, largest: float) -> bool:
-        """Collective. Makes the table reach S = `largest`; whether it had to grow.
+        """Collective. Makes the table reach S = `largest` (or b^2); whether it had to grow.
 
         Raises:
             RunError: On all ranks, if no sensible table does.
         """
         largest = self.comm.allreduce(largest, op=MPI.MAX)
-        grows = not largest < self.table.S_max
+        grows = not largest < self.S_max
         if grows:
             self._extend(largest)
         return grows
 
     def room(self, slices: int, nodes: int) -> Array:
         """Memory for the table's values at slices x nodes neurons: written by `moments`, read by `velocities`."""
-        size = slices * -(-nodes // GROUP) * GROUP * self.table.stride
+        size = slices * -(-nodes // GROUP) * GROUP * self.stride
         memory = np.empty(size + ALIGNMENT // 8)
         return memory[-(memory.ctypes.data // 8) % (ALIGNMENT // 8) :][:size]
 
-    def _cloud(self, cloud: Cloud) -> Any:
+    def _cloud(self, cloud: Cloud, located: bool = True) -> tuple[Any, float]:
+        """The neurons for the compiled code; with biases, at tiles if `located`, and their largest S or b^2."""
         neurons = self._ffi.new("cloud_t *")
         neurons.slices, neurons.nodes = cloud.a.shape
         neurons.stride = 0 if cloud.weight.ndim == 1 else cloud.a.shape[1]
-        for name in ("weight", "a", "v", "r"):
+        for name in ("weight", "a", "v", "r", *("b" * self.biases)):
             setattr(neurons, name, self._pointer(getattr(cloud, name)))
-        return neurons
+        return neurons, self._locate(neurons, cloud.a.size) if self.biases and located else 0.0
+
+    def _locate(self, neurons: Any, size: int) -> float:
+        """Finds, or makes, the tiles of some neurons; their largest S or b^2."""
+        if size > len(self._numbers):
+            self._numbers, self._missing = np.empty(size, dtype=np.int32), np.empty(size, dtype=np.int64)
+        numbers, missing = self._ffi.from_buffer("int32_t[]", self._numbers), self._ffi.from_buffer("int64_t[]", self._missing)
+        count = self._ffi.new("int64_t *")
+        neurons.tile = numbers
+        while True:
+            self._use_tiles()
+            largest = float(self._lib.locate(self._tiles, neurons, numbers, missing, count))
+            if not count[0]:
+                return largest
+            self.tiles.add(np.unique(self._missing[: count[0]]), self._lib, self._ffi)
 
     def _extend(self, largest: float) -> None:
         if not largest < LARGEST_S:
-            size = f"|w| = {largest**0.5:.3g}"
+            size = f"|w| {'or |b| ' if self.biases else ''}= {largest**0.5:.3g}"
             raise RunError(f"a neuron has {size}: the run has blown up; lower the learning rates or discretization.tolerance")
         with np.errstate(all="ignore"):  # an activation that overflows there shows in the moments, which are checked
             table = table_of(self.activation, self.table.n_k - 1, 2 * largest) if self.comm.rank == 0 else None
@@ -201,6 +271,20 @@ class Features:
             table.coefficients = self._pointer(self.table.coefficients)
             table.intervals, table.exponent = len(self.table.coefficients), self.table.exponent
             table.stride, table.n_k = self.table.stride, n_k
+
+    def _use_tiles(self) -> None:
+        """Points to the tiles as they are now: whoever shares them may have made some."""
+        tiles, whole = self.tiles, self.modes.hermite_degree + 5
+        if tiles.count == self._known:
+            return
+        self._known = tiles.count
+        for table, n_k in ((self._table, whole - 2), (self._whole_table, whole)):
+            table.coefficients, table.length, table.least = self._pointer(tiles.rows), tiles.length, tiles.least
+            table.stride, table.n_k, table.scale = self.stride, n_k, self._pointer(self._scale)
+        self._tiles.slots = self._ffi.from_buffer("int32_t[]", tiles.slots)
+        self._tiles.keys = self._ffi.from_buffer("int64_t[]", tiles.keys)
+        self._tiles.bits, self._tiles.exponent = tiles.bits, tiles.exponent
+        self._tiles.least, self._tiles.most = tiles.least, LARGEST_S
 
     def _pointer(self, array: Array) -> Any:
         return self._ffi.from_buffer("double[]", array)

@@ -1,14 +1,14 @@
-/* Hermite coefficients by quadrature in u, for many scales s at once:
+/* Hermite coefficients by quadrature in u, for many scales s and biases b at once:
  *
- *   c_k(s) = sum_n value_n he_k(g_n) exp(-g_n^2 / 2) / (sqrt(2 pi) s),      g_n = u_n / s,  |g_n| <= reach
+ *   c_k(s, b) = sum_n value_n he_k(g_n) exp(-g_n^2 / 2) / (sqrt(2 pi) s),      g_n = (u_n - b) / s,  |g_n| <= reach
  *
  * with the orthonormal he_{k+1}(g) = (g he_k(g) - sqrt(k) he_{k-1}(g)) / sqrt(k + 1).
  */
 #include "lanes.h"
 #include <math.h>
 
-/* s (scales), u and value (points), u ascending; c is (scales, K + 1). */
-void hermite_sums(int64_t scales, const double *s, int64_t points, const double *u, const double *value, int32_t K, double reach,
+/* s and b (scales), u and value (points), u ascending; c is (scales, K + 1). */
+void hermite_sums(int64_t scales, const double *s, const double *b, int64_t points, const double *u, const double *value, int32_t K, double reach,
                   double *c)
 {
     double root[K + 2], inverse[K + 2];
@@ -20,13 +20,13 @@ void hermite_sums(int64_t scales, const double *s, int64_t points, const double 
         lanes total[K + 1];
         memset(total, 0, sizeof total);
         int64_t first = 0, last = points;
-        while (first < points && u[first] < -reach * s[i])
+        while (first < points && u[first] < b[i] - reach * s[i])
             first++;
-        while (last > first && u[last - 1] > reach * s[i])
+        while (last > first && u[last - 1] > b[i] + reach * s[i])
             last--;
         const double factor = 1 / (sqrt(2 * M_PI) * s[i]);
         for (int64_t n = first; n < last; n += LANES) {
-            const lanes g = load(u + n, last - n, 0) / s[i];
+            const lanes g = (load(u + n, last - n, 0) - b[i]) / s[i];
             lanes now = load(value + n, last - n, 0) * factor, before = spread(0);
             for (int l = 0; l < LANES; l++)
                 now[l] *= exp(-0.5 * g[l] * g[l]);

@@ -1,6 +1,8 @@
-"""The Hermite coefficients c_k(s) of an activation, compiled: what tables are made of."""
+"""The Hermite coefficients c_k(s, b) = E[sigma(s G + b) he_k(G)] of an activation, compiled: what tables are made of."""
 
+from functools import cache, lru_cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from mpi4py import MPI
@@ -12,27 +14,43 @@ from mfpde.problem.activation import REACH, Activation
 Array = NDArray[np.float64]
 
 DECLARATIONS = """
-void hermite_sums(int64_t scales, const double *s, int64_t points, const double *u, const double *value, int32_t K,
-    double reach, double *c);
+void hermite_sums(int64_t scales, const double *s, const double *b, int64_t points, const double *u, const double *value,
+    int32_t K, double reach, double *c);
 """
+# Biases within this many s of one another share their quadrature points.
+SHARED = 8
 
 
-def hermite_coefficients(activation: Activation, s: Array, k_max: int) -> Array:
-    """c_k(s) for k = 0..k_max, shape (len(s), k_max + 1): `Activation.hermite`, many times as fast.
+def hermite_coefficients(activation: Activation, s: Array, k_max: int, b: Array | None = None) -> Array:
+    """c_k(s, b) for k = 0..k_max, shape (len(s), k_max + 1): `Activation.hermite`, many times as fast.
 
     Args:
         activation: sigma.
         s: Positive, shape (n,).
         k_max: Largest degree.
+        b: Likewise; 0 if not given.
     """
-    compiled = load_compiled(MPI.COMM_SELF, Path(__file__).with_name("hermite.c"), DECLARATIONS, {})
+    compiled = _compiled()
     pointer, out = compiled.ffi.from_buffer, np.empty((len(s), k_max + 1))
-    octave = np.floor(np.log2(s))
-    for e in np.unique(octave):
-        here = np.flatnonzero(octave == e)
-        u, value = activation.points(float(2.0**e))
-        scales, sums = np.ascontiguousarray(s[here]), np.empty((len(here), k_max + 1))
-        arrays = [pointer("double[]", x) for x in (scales, u, value, sums)]
-        compiled.lib.hermite_sums(len(scales), arrays[0], len(u), arrays[1], arrays[2], k_max, REACH, arrays[3])
+    low = 2.0 ** np.floor(np.log2(s))
+    b = np.zeros_like(s) if b is None else b
+    centre = np.round(b / (SHARED * low)) * (SHARED * low)
+    for scale, middle in np.unique(np.stack((low, centre)), axis=1).T.tolist():
+        here = np.flatnonzero((low == scale) & (centre == middle))
+        u, value = _points(activation, scale, middle) if b.any() else activation.points(scale)
+        scales, biases, sums = np.ascontiguousarray(s[here]), np.ascontiguousarray(b[here]), np.empty((len(here), k_max + 1))
+        arrays = [pointer("double[]", x) for x in (scales, biases, u, value, sums)]
+        compiled.lib.hermite_sums(len(scales), *arrays[:2], len(u), *arrays[2:4], k_max, REACH, arrays[4])
         out[here] = sums
     return out
+
+
+@cache
+def _compiled() -> Any:
+    return load_compiled(MPI.COMM_SELF, Path(__file__).with_name("hermite.c"), DECLARATIONS, {})
+
+
+@lru_cache(256)
+def _points(activation: Activation, low: float, centre: float) -> tuple[Array, Array]:
+    """Those for biases within SHARED / 2 low of `centre`; they are wanted again and again, for a few of them at a time."""
+    return activation.points(low, centre, SHARED / 2)

@@ -62,6 +62,11 @@ class Modes:
         """Modes of degree k are first[k] to first[k + 1] - 1, shape (K + 2,)."""
         return np.searchsorted(self.degree, np.arange(self.hermite_degree + 2)).astype(np.int32)
 
+    @cached_property
+    def _slopes(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """alpha_q + 1, shape (modes, p), and 2 (j + 1), shape (modes,): the factors of derivatives."""
+        return self.alpha.astype(np.float64) + 1, 2 * (self.radial.astype(np.float64) + 1)
+
     def target_coefficients(self, target: Target) -> NDArray[np.float64]:
         """The coefficients h_i of h* over the modes, shape (modes,); they live on j = 0."""
         value = {tuple(alpha): c for alpha, c in zip(target.alpha.tolist(), target.coefficients.tolist(), strict=True)}
@@ -77,18 +82,19 @@ class Modes:
         n, p = self.alpha.shape
         e = np.zeros(n + 1)
         np.multiply(self.normalization, residual, out=e[:n])
+        by_v, by_r = self._slopes
         out = np.empty((n, p + 2))
         out[:, 0] = e[:n]
-        np.multiply(self.alpha + 1, e[self.up_v], out=out[:, 1 : p + 1])
-        np.multiply(2 * (self.radial + 1), e[self.up_r], out=out[:, p + 1])
+        np.multiply(by_v, e[self.up_v], out=out[:, 1 : p + 1])
+        np.multiply(by_r, e[self.up_r], out=out[:, p + 1])
         return out
 
     def divergence_coefficients(self, residual: NDArray[np.float64]) -> NDArray[np.float64]:
-        """The coefficients of Psi's Laplacian in (v, r) in the monomials mu_i, shape (modes, 2).
+        """The coefficients of Psi's Laplacian in (v, r), and of its second derivative in b, in the monomials mu_i, (modes, 3).
 
         With e_i = N_i residual_i, k = k_i and c_k = sqrt((k+1)(k+2)), row i holds what belongs to G_{k+2},
         sum_q (alpha_q+1)(alpha_q+2) e_{(alpha + 2 e_q, j)} + 2 (j+1) (2 j+1) e_{(alpha, j+1)} + (2 k + p + 1) c_k e_i,
-        and what belongs to S G_{k+4}, c_k c_{k+2} e_i.
+        what belongs to S G_{k+4}, c_k c_{k+2} e_i, and what belongs to G_{k+2} in the second derivative in b, c_k e_i.
         """
         n, p = self.alpha.shape
         k = self.degree.astype(float)
@@ -96,10 +102,11 @@ class Modes:
         e = np.zeros(n + 1)
         np.multiply(self.normalization, residual, out=e[:n])
         twice = np.column_stack([np.append(self.up_v[:, q], n)[self.up_v[:, q]] for q in range(p)])
-        out = np.empty((n, 2))
+        out = np.empty((n, 3))
         out[:, 0] = ((self.alpha + 1) * (self.alpha + 2) * e[twice]).sum(axis=1)
         out[:, 0] += 2 * (self.radial + 1) * (2 * self.radial + 1) * e[self.up_r] + (2 * k + p + 1) * c * e[:n]
         out[:, 1] = c * np.sqrt((k + 3) * (k + 4)) * e[:n]
+        out[:, 2] = c * e[:n]
         return out
 
 

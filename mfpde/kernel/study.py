@@ -60,9 +60,11 @@ def solve_kernel(comm: Any, config: Any, problem: Any, measure: bool = True) -> 
             resolution, a coarser one.
 
     Raises:
-        InputError: On all ranks, if the last stage is another one, or the result cannot be written.
+        InputError: On all ranks, if the last stage is another one, or there are biases, or the result cannot be written.
         RunError: On all ranks, if a stage cannot go on.
     """
+    if problem.b is not None:
+        raise InputError("initial.b: the kernel matrix is that of networks without biases; allowed: without it")
     last = len(problem.stages) - 1
     stage = problem.stages[last]
     if not (stage.linear and stage.reset_a) or any(before.by_moments for before in problem.stages[:last]):

@@ -67,6 +67,8 @@ def _report(arguments: argparse.Namespace) -> str:
     if not 1 <= arguments.order <= 64:
         raise InputError(f"--order: {arguments.order}; allowed: 1 to 64")
     config = load(arguments.config)
+    if config.initial.b is not None:
+        raise InputError("initial.b: what is said here is of networks without biases; allowed: without it")
     polynomial = arguments.polynomial or config.target.polynomial
     dimension = None if arguments.polynomial else config.target.subspace_dimension
     activation = parse_activation(arguments.activation or config.network.activation)

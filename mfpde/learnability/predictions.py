@@ -85,7 +85,8 @@ def _rates(flow: FollowingFlow, now: Nodes, residual: Array, xi_w: float, across
     v = np.ascontiguousarray(now.v.T[:, :, None] + step)
     a, r = (np.ascontiguousarray(np.broadcast_to(x[:, None], (n, nodes))) for x in (now.a, now.r))
     dv = np.empty((n, p, nodes))
-    flow.features.velocities(Cloud(np.ones(nodes), a, v, r), residual, (0.0, xi_w), Velocity(None, dv, None))
+    b = None if now.b is None else np.ascontiguousarray(np.broadcast_to(now.b[:, None], (n, nodes)))
+    flow.features.velocities(Cloud(np.ones(nodes), a, v, r, b), residual, (0.0, xi_w), Velocity(None, dv, None))
     slope = np.einsum("sp,npj->nsj", across, dv[:, :, :m] - dv[:, :, m:]) / (2 * STEP)
     return np.asarray(np.linalg.eigvalsh((slope + slope.transpose(0, 2, 1)) / 2)[:, -1])
 

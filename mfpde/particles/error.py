@@ -14,11 +14,12 @@ from mfpde.evolution.flow import Array
 from mfpde.features.features import Features
 from mfpde.particles.reduced import run_gauss
 from mfpde.particles.sampling import normal_rule
+from mfpde.problem.laws import Law
 from mfpde.problem.problem import Problem
 from mfpde.problem.sections import Discretization
 
-# Nodes of the coarse elements of the truncation's study: of a, of r, and of a direction of y.
-COARSE = 8, 2, 4
+# Nodes of the coarse elements of the truncation's study: of a, of r, of a direction of y, and of b.
+COARSE = 8, 2, 4, 6
 
 
 def gauss_error(
@@ -36,12 +37,13 @@ def gauss_error(
     """
     given = given_resolution(problem, options)
     fewer = Resolution(
-        equal_panels(problem.a, max(1, given.a.total * 3 // 4), len(given.a.counts)),
+        _fewer(problem.a, given.a),
         equal_panels(problem.w.squared_radius, max(1, given.r.total - 1), 1),
         given.y,
         given.hermite_degree,
         given.radial_degree,
         given.tolerance,
+        None if problem.b is None or given.b is None else _fewer(problem.b, given.b),
     )
     panels, points = len(rule.counts), max(1, rule.counts[0] * 3 // 4)
     try:
@@ -53,11 +55,16 @@ def gauss_error(
     return correction, SAFETY * (widened(change) + widened(truncation))
 
 
+def _fewer(law: Law, panels: Panels) -> Panels:
+    """Three quarters of the nodes of a label."""
+    return equal_panels(law, max(1, panels.total * 3 // 4), len(panels.counts))
+
+
 def _truncation(
     problem: Problem, given: Resolution, options: Discretization, times: list[float]
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """The correction for the modes beyond the truncation, and its error, on coarse elements."""
-    a, r, n = COARSE
+    a, r, n, b = COARSE
     base = Resolution(
         equal_panels(problem.a, a, 2),
         equal_panels(problem.w.squared_radius, r, 1),
@@ -65,6 +72,7 @@ def _truncation(
         max(problem.target.degree, 4),
         min(1, given.radial_degree),
         max(given.tolerance, 1e-8),
+        None if problem.b is None else equal_panels(problem.b, b, 1),
     )
     unit = 0.5 * float((problem.target.coefficients**2).sum())
     studied = study_times(times)

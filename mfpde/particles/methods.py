@@ -17,7 +17,7 @@ from mfpde.features.features import Features
 from mfpde.features.modes import Modes
 from mfpde.parallel import share
 from mfpde.particles.error import gauss_error
-from mfpde.particles.network import NetworkFlow, initial_network, penalties
+from mfpde.particles.network import NetworkFlow, initial_biases, initial_network, penalties
 from mfpde.particles.reduced import choose_v_rule, run_gauss
 from mfpde.particles.sampling import random_particles, sobol_particles
 from mfpde.particles.sgd import Sgd
@@ -62,13 +62,14 @@ def final_state(comm: MPI.Intracomm, **columns: Array) -> Fields:
 
 
 def _reduced(comm: MPI.Intracomm, config: Config, problem: Problem, modes: Modes) -> Run:
-    features = Features(comm, modes, problem.stages[0].activation)
+    features = Features(comm, modes, problem.stages[0].activation, biases=problem.b is not None)
     return (_gauss if config.particles.sampling == "gauss" else _sampled)(comm, config, problem, features)
 
 
 def _outcome(comm: MPI.Intracomm, flow: LagrangianFlow, end: Array, steps: int) -> Outcome:
     now = flow.nodes(end)
-    fields = final_state(comm, a=now.a, v=now.v.T, r=now.r, weight=now.weight)
+    biases = {} if now.b is None else {"b": now.b}
+    fields = final_state(comm, a=now.a, v=now.v.T, r=now.r, weight=now.weight, **biases)
     return Outcome(comm.allreduce(len(now.a)), steps, fields)
 
 
@@ -119,13 +120,13 @@ def _follow(flow: LagrangianFlow | NetworkFlow, config: Config, record: Record) 
 
 
 def _network(comm: MPI.Intracomm, config: Config, problem: Problem, modes: Modes) -> Run:
-    features = Features(comm, modes, problem.stages[0].activation)
+    features = Features(comm, modes, problem.stages[0].activation, biases=problem.b is not None)
     numbers = config.particles
     first, last = share(comm, numbers.particles)
 
     def run(repeat: int, record: Record) -> Outcome:
-        start = initial_network(problem, numbers.particles, (numbers.seed, repeat), first, last)
-        flow = NetworkFlow(problem, features, *start)
+        drawn = numbers.particles, (numbers.seed, repeat), first, last
+        flow = NetworkFlow(problem, features, *initial_network(problem, *drawn), initial_biases(problem, *drawn))
         end, steps = _follow(flow, config, record)
         return _neurons(comm, problem, steps, *flow.placed(end))
 
@@ -133,24 +134,25 @@ def _network(comm: MPI.Intracomm, config: Config, problem: Problem, modes: Modes
 
 
 def _sgd(comm: MPI.Intracomm, config: Config, problem: Problem, modes: Modes) -> Run:
-    features = Features(comm, modes, problem.stages[0].activation)
+    features = Features(comm, modes, problem.stages[0].activation, biases=problem.b is not None)
     numbers = config.particles
     first, last = share(comm, numbers.particles)
 
     def run(repeat: int, record: Record) -> Outcome:
         seed = (numbers.seed, repeat)
         start = initial_network(problem, numbers.particles, seed, first, last)
-        training = Sgd(problem, features, *start, numbers.batch, numbers.step, seed, numbers.label_noise)
+        biases = initial_biases(problem, numbers.particles, seed, first, last)
+        training = Sgd(problem, features, *start, numbers.batch, numbers.step, seed, numbers.label_noise, biases)
         steps = training.run(config.record_times, record)
-        return _neurons(comm, problem, steps, training.a, training.w)
+        return _neurons(comm, problem, steps, training.a, training.w, training.b)
 
     return run
 
 
-def _neurons(comm: MPI.Intracomm, problem: Problem, steps: int, a: Array, w: Array) -> Outcome:
-    """What is kept of neurons in R^d: a, w in V, and the radius in V-perp."""
+def _neurons(comm: MPI.Intracomm, problem: Problem, steps: int, a: Array, w: Array, b: Array | None) -> Outcome:
+    """What is kept of neurons in R^d: a, w in V, the radius in V-perp, and biases."""
     v, rest = w[:, : problem.p], w[:, problem.p :]
-    fields = final_state(comm, a=a, v=v, r=np.sqrt((rest**2).sum(axis=1)))
+    fields = final_state(comm, a=a, v=v, r=np.sqrt((rest**2).sum(axis=1)), **({} if b is None else {"b": b}))
     return Outcome(comm.allreduce(len(a)), steps, fields)
 
 

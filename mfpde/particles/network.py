@@ -6,7 +6,11 @@
     grad psi_i = sum_k sqrt((k+1)(k+2)) G_{k+2}(S_i) P_ki w_i + sum_jk k G_k(S_i) a_j G_k(S_j) (w_i.w_j)^{k-1} w_j / N - grad T
 
 with the tables G_k = c_k(s)/s^k of the mean-field solver (`mfpde.features.modes`), whose Hermite truncation at K makes the
-network tend to the same limit as N grows.  T is a sum over the modes of the target.  The loss is
+network tend to the same limit as N grows.  With biases, sigma(w_i.x + b_i), they are G_k(S_i, b_i), and
+
+    b_i' = -xi_b a_i ( sum_k sqrt(k+1) G_{k+1}(S_i, b_i) P_ki - dT/db ).
+
+T is a sum over the modes of the target.  The loss is
 
     E = 1/2 ( 1/N sum_ik a_i G_k(S_i) P_ki - 2/N sum_i a_i T(w_i) + |h|^2 ).
 
@@ -27,7 +31,6 @@ from numpy.typing import NDArray
 from mfpde.compile import load_compiled
 from mfpde.evolution.flow import InStage
 from mfpde.features.features import Cloud, Features, Velocity
-from mfpde.features.table import evaluate
 from mfpde.particles.sampling import generator
 from mfpde.problem.problem import Problem
 from mfpde.problem.stages import Stage
@@ -39,8 +42,8 @@ void pair_sums(int64_t rows, int64_t columns, double *q, const double *G, const 
 """
 # A tile of the Gram matrix: it stays in the cache between the two products and the sums.
 ROWS, COLUMNS = 128, 512
-# Neurons drawn with one seed.
-BLOCK = 64
+# Neurons drawn with one seed, and the key of the biases' random streams beside those of the blocks.
+BLOCK, BIASES = 64, 2**43
 
 
 def initial_network(problem: Problem, count: int, seed: tuple[int, int], first: int, last: int) -> tuple[Array, Array]:
@@ -79,35 +82,49 @@ def initial_network(problem: Problem, count: int, seed: tuple[int, int], first: 
     return problem.a.quantile(np.maximum(u, 2.0**-54)), w
 
 
+def initial_biases(problem: Problem, count: int, seed: tuple[int, int], first: int, last: int) -> Array | None:
+    """b_0 of the neurons [first, last), shape (last - first,), or None where there are no biases; arguments as for
+    `initial_network`."""
+    if problem.b is None:
+        return None
+    blocks = range(first // BLOCK, -(-last // BLOCK))
+    u = np.concatenate([np.empty(0), *(generator(seed, BIASES + block).random(BLOCK) for block in blocks)])
+    return problem.b.quantile(np.maximum(u[first - blocks.start * BLOCK :][: last - first], 2.0**-54))
+
+
 def on_sphere(w: Array) -> Array:
     """w / |w|, by rows."""
     return w / np.sqrt((w**2).sum(axis=1, keepdims=True))
 
 
-def add_terms(stage: Stage, time: float, p: int, neurons: tuple[Array, Array], rates: tuple[Array, Array]) -> None:
+def add_terms(
+    stage: Stage, time: float, p: int, neurons: tuple[Array, Array, Array | None], rates: tuple[Array, Array, Array | None]
+) -> None:
     """Adds a stage's terms to the velocity of neurons in R^d: w_perp' = (r' / r) w_perp, and 0 at r = 0.
 
     Args:
         stage: With its terms.
         time: Since its start.
         p: Dimension of V.
-        neurons: a (n,), w (n, p + m).
-        rates: a' and w', alike.
+        neurons: a (n,), w (n, p + m), and with biases b (n,).
+        rates: a', w' and b', alike.
     """
     if not stage.terms:
         return
-    (a, w), (da, dw) = neurons, rates
+    (a, w, b), (da, dw, db) = neurons, rates
     r = np.sqrt((w[:, p:] ** 2).sum(axis=1))
     dv, dr = np.zeros((1, p, len(a))), np.zeros((1, len(a)))
     for term in stage.terms:
-        term.add(time, (a[None], np.ascontiguousarray(w[:, :p].T)[None], r[None]), (da[None], dv, dr))
+        biases, change = (None if x is None else x[None] for x in (b, db))
+        term.add(time, (a[None], np.ascontiguousarray(w[:, :p].T)[None], r[None], biases), (da[None], dv, dr, change))
     dw[:, :p] += dv[0].T
     dw[:, p:] += np.divide(dr[0], r, out=np.zeros_like(r), where=r > 0)[:, None] * w[:, p:]
 
 
 def penalty(comm: MPI.Intracomm, stage: Stage, reduced: Cloud) -> float:
     """Collective. What the regularised loss adds to E, of the neurons of one slice on each rank."""
-    return float(comm.allreduce(stage.penalty((reduced.a[0], reduced.v[0], reduced.r[0]), reduced.weight)))
+    b = None if reduced.b is None else reduced.b[0]
+    return float(comm.allreduce(stage.penalty((reduced.a[0], reduced.v[0], reduced.r[0], b), reduced.weight)))
 
 
 def penalties(stage: Stage, of: Callable[[], float]) -> tuple[float, ...]:
@@ -116,15 +133,17 @@ def penalties(stage: Stage, of: Callable[[], float]) -> tuple[float, ...]:
 
 
 class NetworkFlow(InStage):
-    """The flow of this rank's neurons; its unknowns are (a, w), flattened. Collective to construct and to evaluate.
+    """The flow of this rank's neurons; its unknowns are (a, w), and with biases b, flattened. Collective to construct and to
+    evaluate.
 
     Args:
         problem: What to solve; the same on all ranks.
         features: The Hermite truncation, over all ranks.
         a, w: This rank's neurons, shapes (n,) and (n, p + m), the components in V first.
+        b: Their biases, shape (n,), if there are any.
     """
 
-    def __init__(self, problem: Problem, features: Features, a: Array, w: Array) -> None:
+    def __init__(self, problem: Problem, features: Features, a: Array, w: Array, b: Array | None = None) -> None:
         self.comm = features.comm
         self.problem, self.stage = problem, problem.stages[0]
         self.features = features
@@ -133,7 +152,7 @@ class NetworkFlow(InStage):
         self.counts = self.comm.allgather(len(a))
         self.total = sum(self.counts)
         self.width = w.shape[1]
-        self._start = np.concatenate((a, w.ravel()))
+        self._start = np.concatenate((a, w.ravel(), *([] if b is None else [b])))
         macros = {"K": features.modes.hermite_degree}
         compiled = load_compiled(self.comm, Path(__file__).with_name("network.c"), DECLARATIONS, macros)
         self._ffi, self._lib = compiled.ffi, compiled.lib
@@ -147,26 +166,30 @@ class NetworkFlow(InStage):
 
     def scales(self) -> Array:
         scale = np.ones(self.size)
-        scale[self.counts[self.comm.rank] :] = self.problem.w.scale or 1.0
+        self.neurons(scale)[1][...] = self.problem.w.scale or 1.0
         return scale
 
     def neurons(self, theta: Array) -> tuple[Array, Array]:
         """Views of a (n,) and w (n, p + m)."""
         n = self.counts[self.comm.rank]
-        return theta[:n], theta[n:].reshape(n, self.width)
+        return theta[:n], theta[n : n + n * self.width].reshape(n, self.width)
 
-    def placed(self, theta: Array) -> tuple[Array, Array]:
-        """The neurons; on the sphere, w / |w|."""
+    def biases(self, theta: Array) -> Array | None:
+        """View of b (n,), or None."""
+        return theta[self.counts[self.comm.rank] * (1 + self.width) :] if self.features.biases else None
+
+    def placed(self, theta: Array) -> tuple[Array, Array, Array | None]:
+        """The neurons a, w, b; on the sphere, w / |w|."""
         a, w = self.neurons(theta)
-        return a, on_sphere(w) if self.stage.on_sphere else w
+        return a, on_sphere(w) if self.stage.on_sphere else w, self.biases(theta)
 
     def measure(self, theta: Array, time: float = 0.0) -> tuple[float, Array]:
         """Collective. The loss, and the moments over the modes."""
-        a, w = self.placed(theta)
-        reduced = self.reduced(a, w, self.total, self.problem.p)
+        a, w, b = self.placed(theta)
+        reduced = self.reduced(a, w, self.total, self.problem.p, b)
         moments = self.features.moments(reduced, np.ones(1)).all
         T = self._target_terms(reduced)[0]
-        G = self._tables(w)
+        G = self.features.functions((w**2).sum(axis=1), b)
         power, _ = self._pair_sums(a, w, G)
         K = self.features.modes.hermite_degree
         local = float(a @ ((G[:, : K + 1] * power).sum(axis=1) - 2 * T)) / self.total
@@ -174,15 +197,15 @@ class NetworkFlow(InStage):
 
     def penalty(self, theta: Array) -> float:
         """Collective. What the regularised loss adds to E."""
-        a, w = self.placed(theta)
-        return penalty(self.comm, self.stage, self.reduced(a, w, self.total, self.problem.p))
+        a, w, b = self.placed(theta)
+        return penalty(self.comm, self.stage, self.reduced(a, w, self.total, self.problem.p, b))
 
     def rates(self, time: float, theta: Array, out: Array) -> float:
-        a, w = self.placed(theta)
-        reduced = self.reduced(a, w, self.total, self.problem.p)
+        a, w, b = self.placed(theta)
+        reduced = self.reduced(a, w, self.total, self.problem.p, b)
         self.features.moments(reduced, np.ones(1))  # extends the tables to the largest |w| of all ranks
-        T, dT_v, dT_r = self._target_terms(reduced)
-        G, K, p = self._tables(w), self.features.modes.hermite_degree, self.problem.p
+        T, dT_v, dT_r, dT_b = self._target_terms(reduced)
+        G, K, p = self.features.functions((w**2).sum(axis=1), b), self.features.modes.hermite_degree, self.problem.p
         if self.stage.interaction:
             power, force = self._pair_sums(a, w, G)
         else:
@@ -191,32 +214,32 @@ class NetworkFlow(InStage):
         force += (np.sqrt((k + 1.0) * (k + 2.0)) * G[:, 2:] * power).sum(axis=1)[:, None] * w
         force[:, :p] -= dT_v.T
         force[:, p:] -= dT_r[:, None] * w[:, p:]
-        xi_a, xi_w = self.stage.rates(time)
+        xi_a, xi_w, xi_b = self.stage.rates(time)
         da, dw = self.neurons(out)
         da[...] = -xi_a * ((G[:, : K + 1] * power).sum(axis=1) - T)
         dw[...] = -xi_w * a[:, None] * force
-        add_terms(self.stage, time, p, (a, w), (da, dw))
+        db = self.biases(out)
+        if db is not None:
+            db[...] = -xi_b * a * ((np.sqrt(k + 1.0) * G[:, 1 : K + 2] * power).sum(axis=1) - dT_b)
+        add_terms(self.stage, time, p, (a, w, b), (da, dw, db))
         if self.stage.on_sphere:
             dw -= (w * dw).sum(axis=1, keepdims=True) * w
         return inf
 
-    def _tables(self, w: Array) -> Array:
-        """G_k(S_i), shape (n, K + 3)."""
-        return evaluate(self.features.table, (w**2).sum(axis=1))[:, : self.features.modes.hermite_degree + 3]
-
     @staticmethod
-    def reduced(a: Array, w: Array, total: int, p: int) -> Cloud:
-        """Neurons a (n), w (n, p + m), of `total` with equal weights, as (a, v, r)."""
-        return Cloud.of(a, w[:, :p].T, np.sqrt((w[:, p:] ** 2).sum(axis=1)), np.full(len(a), 1 / total))
+    def reduced(a: Array, w: Array, total: int, p: int, b: Array | None = None) -> Cloud:
+        """Neurons a (n), w (n, p + m), b (n), of `total` with equal weights, as (a, v, r, b)."""
+        return Cloud.of(a, w[:, :p].T, np.sqrt((w[:, p:] ** 2).sum(axis=1)), np.full(len(a), 1 / total), b)
 
-    def _target_terms(self, reduced: Cloud) -> tuple[Array, Array, Array]:
-        """T (n), grad_v T (p, n) and dT/dr / r (n): Psi of the residual -T, at neurons with a = 1."""
+    def _target_terms(self, reduced: Cloud) -> tuple[Array, Array, Array, Array]:
+        """T (n), grad_v T (p, n), dT/dr / r (n) and with biases dT/db (n): Psi of the residual -T, at neurons with a = 1."""
         n, p = reduced.a.shape[1], self.problem.p
         # dT/dr / r is wanted at r = 0 as well: it depends on r only through S, so a tiny r does.
         unit = replace(reduced, a=np.ones((1, n)), r=np.maximum(reduced.r, 1e-30))
-        T, dv, dr = np.empty((1, n)), np.empty((1, p, n)), np.empty((1, n))
-        self.features.velocities(unit, -self.target, (1.0, 1.0), Velocity(T, dv, dr))
-        return T[0], dv[0], dr[0] / unit.r[0]
+        T, dv, dr, db = np.empty((1, n)), np.empty((1, p, n)), np.empty((1, n)), np.empty((1, n))
+        velocity = Velocity(T, dv, dr, db if self.features.biases else None)
+        self.features.velocities(unit, -self.target, (1.0, 1.0, 1.0), velocity)
+        return T[0], dv[0], dr[0] / unit.r[0], db[0]
 
     def _pair_sums(self, a: Array, w: Array, G: Array) -> tuple[Array, Array]:
         """Collective. P, shape (n, K + 1), and the sum over j in grad psi, shape (n, p + m)."""

@@ -106,7 +106,7 @@ def _neglected(features: Features, nodes: Nodes, axes: list[Rule], first: int) -
     values = contributions(features, nodes) * nodes.weight[:, None]
     index = np.unravel_index(np.arange(first, first + len(values)), tuple(len(rule) for rule in axes))
     most = 0.0
-    for rule, along in list(zip(axes, index, strict=True))[2:]:
+    for rule, along in list(zip(axes, index, strict=True))[-len(nodes.v) :]:
         if len(rule.counts) > 1 or len(rule) < 3:
             continue
         by_node = np.zeros((len(rule), values.shape[1]))

@@ -1,6 +1,6 @@
 """Particles (a, v, r) of the initial law: independent, scrambled Sobol' points, or nodes of product Gauss rules.
 
-    a ~ rho_a,   v = y / sqrt(d), y ~ N(0, I_p),   d r^2 ~ chi^2 with d - p degrees of freedom
+    a ~ rho_a,   v = y / sqrt(d), y ~ N(0, I_p),   d r^2 ~ chi^2 with d - p degrees of freedom,   with biases b ~ rho_b
 
 Random and Sobol' particles are quantiles of points in the unit cube; they are drawn in blocks with a seed each, so that
 a particle depends on its number alone, not on the ranks.
@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from mfpde.elements.labels import Labels
 from mfpde.elements.rules import Rule, gauss_rule
 from mfpde.evolution.lagrangian import Nodes
+from mfpde.evolution.passive import neurons
 from mfpde.problem.laws.normal import Normal
 from mfpde.problem.laws.point import Point
 from mfpde.problem.problem import Problem
@@ -39,9 +40,9 @@ def normal_rule(panels: int, points: int, reach: float = REACH) -> Rule:
 
 
 def gauss_axes(problem: Problem, labels: Labels, v_rule: Rule) -> list[Rule]:
-    """The rules of a, r^2 and y_1..y_p whose product the Gauss particles are; a point start has one node y = 0."""
+    """The rules of a, with biases b, r^2 and y_1..y_p whose product the Gauss particles are; a point start has one node y = 0."""
     y = gauss_rule(Point(0.0), (1,)) if problem.w.is_point else v_rule
-    return [labels.a, labels.squared_radius, *[y] * problem.p]
+    return [*labels.rules.values(), *[y] * problem.p]
 
 
 def gauss_particles(problem: Problem, labels: Labels, v_rule: Rule, first: int = 0, last: int | None = None) -> Nodes:
@@ -49,9 +50,9 @@ def gauss_particles(problem: Problem, labels: Labels, v_rule: Rule, first: int =
     axes = gauss_axes(problem, labels, v_rule)
     shape = tuple(len(rule) for rule in axes)
     index = np.unravel_index(np.arange(first, int(np.prod(shape)) if last is None else last), shape)
-    a, square, *y = (rule.nodes[i] for rule, i in zip(axes, index, strict=True))
+    rows = np.array([rule.nodes[i] for rule, i in zip(axes, index, strict=True)])
     weight = np.prod([rule.weights[i] for rule, i in zip(axes, index, strict=True)], axis=0)
-    return Nodes(a, *problem.w.placed(problem.w.scale * np.array(y), np.sqrt(square)), weight)
+    return neurons(problem.w, rows, weight)
 
 
 def random_particles(problem: Problem, count: int, seed: tuple[int, int], first: int, last: int) -> Nodes:
@@ -64,8 +65,9 @@ def random_particles(problem: Problem, count: int, seed: tuple[int, int], first:
         first, last: Which ones.
     """
     blocks = range(first // BLOCK, -(-last // BLOCK))
-    drawn = [generator(seed, block).random((BLOCK, problem.p + 2)) for block in blocks]
-    cube = np.concatenate([np.empty((0, problem.p + 2)), *drawn])[first - blocks.start * BLOCK :][: last - first]
+    size = len(problem.directions)
+    drawn = [generator(seed, block).random((BLOCK, size)) for block in blocks]
+    cube = np.concatenate([np.empty((0, size)), *drawn])[first - blocks.start * BLOCK :][: last - first]
     return _quantiles(problem, count, cube)
 
 
@@ -73,7 +75,7 @@ def sobol_particles(problem: Problem, count: int, seed: tuple[int, int], first: 
     """The particles [first, last) of `count` = 2^m scrambled Sobol' points; arguments as for `random_particles`."""
     from scipy.stats.qmc import Sobol
 
-    points = Sobol(problem.p + 2, scramble=True, seed=generator(seed, 0))
+    points = Sobol(len(problem.directions), scramble=True, seed=generator(seed, 0))
     if first:
         points.fast_forward(first)
     # The sampler wants to be asked for 2^m points; they are corners of a grid of 2^-30, moved to the centres of its cells.
@@ -87,11 +89,12 @@ def generator(seed: tuple[int, int], block: int) -> np.random.Generator:
 
 
 def _quantiles(problem: Problem, count: int, cube: Array) -> Nodes:
-    """Particles at points of the unit cube, shape (n, p + 2): coordinates of a, r, v."""
+    """Particles at points of the unit cube, shape (n, p + 2 or p + 3): coordinates of a, r, v, and with biases b."""
     from scipy.special import ndtri
 
     cube = np.maximum(cube, 2.0**-54)  # no infinite quantile
     r = np.sqrt(problem.w.squared_radius.quantile(cube[:, 1]))
-    v = problem.w.scale * ndtri(cube[:, 2:]).T
+    v = problem.w.scale * ndtri(cube[:, 2 : 2 + problem.p]).T
     place = problem.w.placed(np.ascontiguousarray(v), r)
-    return Nodes(problem.a.quantile(cube[:, 0]), *place, np.full(len(cube), 1 / count))
+    b = None if problem.b is None else problem.b.quantile(cube[:, -1])
+    return Nodes(problem.a.quantile(cube[:, 0]), *place, np.full(len(cube), 1 / count), b)

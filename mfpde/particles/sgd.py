@@ -4,6 +4,8 @@
     a_i += eta xi_a(t) mean_b (y_b - f(x_b)) sigma(w_i.x_b),
     w_i += eta xi_w(t) mean_b (y_b - f(x_b)) a_i sigma'(w_i.x_b) x_b,    and eta times the stage's terms
 
+(with biases sigma(w_i.x + b_i), and b_i moves like w_i at the rate xi_b for a coordinate of x that is 1)
+
 with labels y_b = f*(x_b) + s e_b, e_b ~ N(0, 1), s the label noise; with the correlation loss y_b alone instead of
 y_b - f(x_b); on the sphere each w_i is divided by |w_i| after a step.
 
@@ -23,7 +25,7 @@ from mpi4py import MPI
 from numpy.typing import NDArray
 
 from mfpde.errors import InputError, RunError
-from mfpde.features.features import Features
+from mfpde.features.features import Cloud, Features
 from mfpde.features.modes import Modes
 from mfpde.interrupts import stop_together
 from mfpde.particles.network import NetworkFlow, add_terms, on_sphere, penalties, penalty
@@ -70,6 +72,7 @@ class Sgd:
         batch, step: B and eta.
         seed: The seed and the number of the repetition.
         label_noise: Standard deviation of the noise in the labels.
+        b: This rank's biases at the start, shape (n,), if there are any.
 
     Raises:
         InputError: If d is infinite or sigma has jumps.
@@ -85,6 +88,7 @@ class Sgd:
         step: float,
         seed: tuple[int, int],
         label_noise: float = 0.0,
+        b: Array | None = None,
     ) -> None:
         check_sgd(problem)
         d = int(problem.d)
@@ -93,6 +97,7 @@ class Sgd:
         self.comm: MPI.Intracomm = features.comm
         self.total = self.comm.allreduce(len(a))
         self.a = a.copy()
+        self.b = None if b is None else b.copy()
         self.w = np.zeros((len(a), d))
         self.w[:, : w.shape[1]] = w
         self.slope = derivative(problem.stages[0].activation)
@@ -125,7 +130,7 @@ class Sgd:
     def _advance(self, number: int) -> None:
         time, sigma = number * self.step, self.problem.stages[0].activation
         x = generator(self.seed, SAMPLES + number).standard_normal((self.batch, self.w.shape[1]))
-        u = self.w @ x.T
+        u = self._arguments(x)
         value = sigma(u)
         stage = self.problem.stages[0]
         error = self.problem.target(x[:, : self.problem.p].T)
@@ -138,29 +143,41 @@ class Sgd:
         error *= self.step / self.batch
         change = value @ error
         if stage.terms:
-            da, dw = np.zeros_like(self.a), np.zeros_like(self.w)
-            add_terms(stage, time, self.problem.p, (self.a, self.w), (da, dw))
-        xi_w = stage.xi_w(time)
-        if xi_w:
-            self.w += (self.slope(u) * (xi_w * self.a[:, None] * error)) @ x
+            da, dw, db = np.zeros_like(self.a), np.zeros_like(self.w), None if self.b is None else np.zeros_like(self.b)
+            add_terms(stage, time, self.problem.p, (self.a, self.w, self.b), (da, dw, db))
+        xi_w, xi_b = stage.xi_w(time), stage.xi_b(time)
+        if xi_w or xi_b:
+            slope = self.slope(u)
+            if self.b is not None:
+                self.b += (slope * (xi_b * self.a[:, None] * error)).sum(axis=1)
+            self.w += (slope * (xi_w * self.a[:, None] * error)) @ x
         self.a += stage.xi_a(time) * change
         if stage.terms:
             self.a += self.step * da
             self.w += self.step * dw
+            if self.b is not None and db is not None:
+                self.b += self.step * db
         if stage.on_sphere:
             self.w = on_sphere(self.w)
 
     def penalty(self) -> float:
         """Collective. What the regularised loss adds to E."""
-        return penalty(self.comm, self.problem.stages[0], NetworkFlow.reduced(self.a, self.w, self.total, self.problem.p))
+        return penalty(self.comm, self.problem.stages[0], self._reduced())
+
+    def _arguments(self, x: Array) -> Array:
+        """w_i.x + b_i at samples x (n, d), shape (neurons, n)."""
+        u = self.w @ x.T
+        return u if self.b is None else u + self.b[:, None]
+
+    def _reduced(self) -> Cloud:
+        return NetworkFlow.reduced(self.a, self.w, self.total, self.problem.p, self.b)
 
     def measure(self) -> tuple[float, Array]:
         """Collective. The population loss (see the module), and the moments over the modes."""
         modes = self.features.modes
-        reduced = NetworkFlow.reduced(self.a, self.w, self.total, self.problem.p)
-        moments = self.features.moments(reduced, np.ones(1)).all
+        moments = self.features.moments(self._reduced(), np.ones(1)).all
         residual = moments - modes.target_coefficients(self.problem.target)
-        f = self.a @ self.problem.stages[0].activation(self.w @ self._test.T) / self.total
+        f = self.a @ self.problem.stages[0].activation(self._arguments(self._test)) / self.total
         self.comm.Allreduce(MPI.IN_PLACE, f)
         outside = f - self._modes_at_test @ moments
         rest = float((outside**2).mean()) + self._outside(outside)

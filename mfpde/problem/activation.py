@@ -86,12 +86,12 @@ class Activation:
             c[here] = self._octave(s[here], float(2.0**e), k_max)
         return c
 
-    def points(self, low: float) -> tuple[Array, Array]:
-        """Quadrature points u, ascending, that resolve sigma(u) gamma(u / s) for low <= s < 2 low, and their weights times
-        sigma(u)."""
+    def points(self, low: float, centre: float = 0.0, spread: float = 0.0) -> tuple[Array, Array]:
+        """Quadrature points u, ascending, that resolve sigma(u) gamma((u - b) / s) for low <= s < 2 low and biases b within
+        `spread` * low of `centre`, and their weights times sigma(u)."""
         x, w = np.polynomial.legendre.leggauss(POINTS)
-        edges = self.panels(2 * low * REACH)
-        gaussian = np.arange(-2 * REACH, 2 * REACH + 0.5, 0.75) * low
+        edges = self.panels((2 * REACH + spread) * low, centre=centre)
+        gaussian = centre + np.arange(-2 * REACH - spread, 2 * REACH + spread + 0.5, 0.75) * low
         edges = np.unique(np.concatenate((edges, gaussian)))
         half = np.diff(edges)[:, None] / 2
         u = (edges[:-1, None] + half * (1 + x)).ravel()
@@ -112,16 +112,16 @@ class Activation:
                 before, now = now, (g * now - np.sqrt(k) * before) / np.sqrt(k + 1)
         return c
 
-    def panels(self, reach: float, most: float = np.inf) -> Array:
-        """Ends of panels that resolve sigma on [-reach, reach].
+    def panels(self, reach: float, most: float = np.inf, centre: float = 0.0) -> Array:
+        """Ends of panels that resolve sigma within `reach` of `centre`.
 
         Raises:
             TooCostly: If they are more than `most`.
         """
         x, w = np.polynomial.legendre.leggauss(POINTS)
         top = np.polynomial.legendre.legvander(x, POINTS - 1)[:, -2:] * w[:, None] * (POINTS - np.array([1.5, 0.5]))
-        inside = [k for k in (*self.kinks, *self.pulses) if abs(k) < reach]
-        pending = np.unique(np.array([-reach, *inside, reach]))
+        inside = [k for k in (*self.kinks, *self.pulses) if abs(k - centre) < reach]
+        pending = np.unique(np.array([centre - reach, *inside, centre + reach]))
         done, width = [pending], np.inf
         low, high = pending[:-1], pending[1:]
         scale = max(1.0, float(np.abs(self(np.linspace(-1, 1, 65))).max()))

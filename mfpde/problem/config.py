@@ -13,7 +13,7 @@ from typing import Annotated, Any, Literal, get_args, get_origin
 import msgspec
 
 from mfpde.errors import InputError, did_you_mean, quoted
-from mfpde.problem.sections import LARGEST_DIMENSION, MOST_TIMES, REPLACED, Config, StageSection
+from mfpde.problem.sections import LARGEST_DIMENSION, MOST_TIMES, REPLACED, Config, StageSection, Training
 
 # Numbers in the inner weights of all neurons, and in a batch of samples, that a run may hold: 8 and 2 GB.
 MOST_WEIGHTS, MOST_SAMPLES = 2**30, 2**28
@@ -65,7 +65,7 @@ def config_of(data: dict[str, Any], overrides: Sequence[str] = (), stem: str | N
         raise InputError(_refusal(str(error), data)) from None
     _check_ranges(config)
     # 0 is another word for what is left out.
-    left_out = {key: None for key in ("a_nodes", "r_nodes", "cells") if getattr(config.discretization, key) == 0}
+    left_out = {key: None for key in ("a_nodes", "r_nodes", "b_nodes", "cells") if getattr(config.discretization, key) == 0}
     return msgspec.structs.replace(config, discretization=msgspec.structs.replace(config.discretization, **left_out))
 
 
@@ -179,6 +179,7 @@ def _check_ranges(config: Config) -> None:
             f"input.dimension: {quoted(config.input.dimension)} is no dimension; "
             f"allowed: a positive integer up to {LARGEST_DIMENSION:g}, or inf"
         )
+    _check_biases(config)
     _check_particles(config)
     _check_text("output.file", config.output.file)
     if config.discretization.mesh is not None:
@@ -189,6 +190,27 @@ def _check_ranges(config: Config) -> None:
             )
     for key, least in (("times", 2), ("snapshots", 0)):
         _check_times(f"output.{key}", getattr(config.output, key), least, config.final_time)
+
+
+def _check_biases(config: Config) -> None:
+    """What is said of biases needs some; affine frames and averages of copies are of networks without them."""
+    training, numbers = config.training, config.discretization
+    parts: list[tuple[str, Training | StageSection]] = [
+        ("training", training),
+        *((f"training.stages[{i}]", stage) for i, stage in enumerate(training.stages)),
+    ]
+    if config.initial.b is None:
+        given = [f"{key}.xi_b" for key, part in parts if part.xi_b is not None]
+        given += [f"{key}.decay_b" for key, part in parts if part.decay_b]
+        given += [f"discretization.{key}" for key in ("b_nodes", "b_panels") if getattr(numbers, key)]
+        if given:
+            raise InputError(f'{given[0]}: has no effect without biases; allowed: with initial.b, such as "point(0)"')
+        return
+    if numbers.frame == "affine":
+        raise InputError('discretization.frame: "affine" has no biases; allowed with initial.b: "flow"')
+    if training.strategy or any(stage.average > 1 for stage in training.stages):
+        key = "training.strategy" if training.strategy else "training.stages: average"
+        raise InputError(f"{key}: averages of copies are of neurons without biases; allowed: without initial.b")
 
 
 def _check_particles(config: Config) -> None:

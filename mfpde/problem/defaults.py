@@ -16,6 +16,8 @@ class Numbers:
     a_nodes: int
     a_panels: int
     r_nodes: int
+    b_nodes: int
+    b_panels: int
     cells: int
     degree: int
     core_width: float
@@ -30,6 +32,7 @@ def filled(options: Discretization, p: int, d: float, target_degree: int) -> Num
     at K = 6); in the affine frame near 1e-6 for p <= 2 and d >= 100.
     """
     chosen: dict[str, Any] = {"hermite_degree": max(6, target_degree), "radial_degree": 2, "degree": 3, "tolerance": 1e-8}
+    chosen |= {"b_nodes": 12, "b_panels": 2}
     chosen |= _affine(p, d) if options.frame == "affine" else _flow(p, d)
     given = {name: getattr(options, name) for name in Numbers.__dataclass_fields__}
     return Numbers(**{name: chosen[name] if value is None else value for name, value in given.items()})

@@ -22,6 +22,7 @@ class Problem:
         a: Law of the outer weights a_0.
         w: Law of the inner weights w_0.
         stages: Of the training: activation, learning rates, duration.
+        b: Law of the biases b_0; None where there are none.
     """
 
     target: Target
@@ -29,6 +30,7 @@ class Problem:
     a: Law
     w: InnerLaw
     stages: tuple[Stage, ...]
+    b: Law | None = None
 
     @property
     def p(self) -> int:
@@ -36,9 +38,16 @@ class Problem:
         return self.target.p
 
     @property
+    def directions(self) -> dict[str, Law]:
+        """The laws of what a neuron starts with, all of them independent, by name: a (a_0), with biases b (b_0), r (r_0^2), and
+        y1, ..., yp with v_0 = y / sqrt(d)."""
+        biases = {} if self.b is None else {"b": self.b}
+        return {"a": self.a, **biases, "r": self.w.squared_radius, **{f"y{q + 1}": Normal(0.0, 1.0) for q in range(self.p)}}
+
+    @property
     def laws(self) -> tuple[Law, ...]:
-        """Of what a neuron starts with, all of them independent: a_0, r_0^2, and y_1, ..., y_p with v_0 = y / sqrt(d)."""
-        return self.a, self.w.squared_radius, *[Normal(0.0, 1.0)] * self.p
+        """Those laws in order."""
+        return tuple(self.directions.values())
 
     @property
     def notices(self) -> tuple[str, ...]:
@@ -90,10 +99,11 @@ def build_problem(config: Config) -> Problem:
     if config.training.constraint and config.training.strategy:
         raise InputError("training.constraint: averages leave the sphere; allowed: without training.strategy")
     stages = parse_stages(config, target, numbers)
-    kinked = [stage.activation for stage in stages if 0.0 in stage.activation.kinks]
+    biases = None if config.initial.b is None else parse_law(config.initial.b, "initial.b")
+    kinked = [stage.activation for stage in stages if (stage.activation.kinks if biases else 0.0 in stage.activation.kinks)]
     if config.initial.w == "zero" and kinked:
         raise InputError(
-            f'initial.w: "zero" needs an activation that is differentiable at 0, and {kinked[0].text!r} is not; '
-            'allowed here: "gaussian"'
+            f'initial.w: "zero" needs an activation that is differentiable {"everywhere" if biases else "at 0"}, and '
+            f'{kinked[0].text!r} is not; allowed here: "gaussian"'
         )
-    return Problem(target, d, law, InnerLaw(config.initial.w, d, target.p), stages)
+    return Problem(target, d, law, InnerLaw(config.initial.w, d, target.p), stages, biases)

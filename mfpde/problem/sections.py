@@ -69,10 +69,12 @@ class Initial(_Section, frozen=True):
     Attributes:
         a: Of the outer weights: point(c), points(-1: 0.5, 2: 0.5), rademacher, uniform(b, c), normal(m, s).
         w: Of the inner weights: N(0, I/d) ("gaussian"), uniform on |w| = 1 ("sphere"), or 0 ("zero").
+        b: Of the biases, sigma(w.x + b), alike; without it there are none.
     """
 
     a: str = "uniform(-1, 1)"
     w: Literal["gaussian", "sphere", "zero"] = "gaussian"
+    b: str | None = None
 
 
 class StageSection(_Section, frozen=True):
@@ -80,26 +82,28 @@ class StageSection(_Section, frozen=True):
 
     Attributes:
         duration: How long it lasts.
-        xi_a, xi_w: Learning rates: numbers, expressions in t, or tables [[0, value], [t, value], ...] of a rate that is
-            constant from each t on; t counts from the start of the stage.
+        xi_a, xi_w, xi_b: Learning rates: numbers, expressions in t, or tables [[0, value], [t, value], ...] of a rate that is
+            constant from each t on; t counts from the start of the stage. xi_b, of the biases, is xi_w if not given.
         activation: Of this stage; the network's if not given.
         average: At its start, w becomes the average of this many independent copies.
         reset_a: Whether the outer weights start at 0 again.
         interaction: Whether neurons see the output of the others (square loss); false: correlation loss -E f h*, whose
             residual is -h*. E is recorded all the same, and E f h* as /history/correlation.
-        decay_a, decay_w: Weight decay, a' = .. - xi_a decay_a a and w' = .. - xi_w decay_w w; E with the penalty
-            1/2 decay_a E a^2 + 1/2 decay_w E |w|^2 is recorded as /history/regularised_loss.
+        decay_a, decay_w, decay_b: Weight decay, a' = .. - xi_a decay_a a, w' = .. - xi_w decay_w w, and b alike; E with the
+            penalty 1/2 decay_a E a^2 + 1/2 decay_w E |w|^2 + 1/2 decay_b E b^2 is recorded as /history/regularised_loss.
     """
 
     duration: Duration
     xi_a: Rate = 0.0
     xi_w: Rate = 0.0
+    xi_b: Rate | None = None
     activation: str | None = None
     average: Annotated[int, _within(1, MOST_COPIES)] = 1
     reset_a: bool = False
     interaction: bool = True
     decay_a: Decay = 0.0
     decay_w: Decay = 0.0
+    decay_b: Decay = 0.0
 
 
 class Training(_Section, frozen=True):
@@ -107,9 +111,10 @@ class Training(_Section, frozen=True):
 
     Attributes:
         final_time: Of a training at once; of the stage that trains w in a strategy.
-        xi_a, xi_w: Learning rates of a training at once.
-        constraint: "sphere": w moves on |w| = 1, by the projected gradient; it starts there, initial.w = "sphere".
-        interaction, decay_a, decay_w: Likewise, see `StageSection`.
+        xi_a, xi_w, xi_b: Learning rates of a training at once; that of the biases is xi_w if not given, as in a framework in
+            which all parameters of a layer have one rate.
+        constraint: "sphere": w moves on |w| = 1, by the projected gradient; it starts there, initial.w = "sphere". b is free.
+        interaction, decay_a, decay_w, decay_b: Likewise, see `StageSection`.
         stages: Instead of these.
         strategy: "chen-ge": train w, average independent copies, train a with a polynomial activation.
         strategy_copies: How many copies; p if not given.
@@ -120,15 +125,22 @@ class Training(_Section, frozen=True):
     final_time: Duration = 8.0
     xi_a: Rate = 1.0
     xi_w: Rate = 1.0
+    xi_b: Rate | None = None
     interaction: bool = True
     decay_a: Decay = 0.0
     decay_w: Decay = 0.0
+    decay_b: Decay = 0.0
     constraint: Literal["sphere"] | None = None
     stages: tuple[StageSection, ...] = ()
     strategy: Literal["chen-ge"] | None = None
     strategy_copies: int | None = None
     strategy_degree: int | None = None
     strategy_time: Duration | None = None  # STRATEGY_TIME, once there is a strategy
+
+    @property
+    def given(self) -> tuple[StageSection, ...]:
+        """The stages as they are given; a training at once is one. (A strategy makes its own.)"""
+        return self.stages or (StageSection(self.final_time, **{key: getattr(self, key) for key in SHARED}),)
 
     @property
     def durations(self) -> tuple[float, ...]:
@@ -148,8 +160,8 @@ class Training(_Section, frozen=True):
 
 
 class Discretization(_Section, frozen=True):
-    """How the density is resolved.  What is left out (None; for a_nodes, r_nodes and cells also 0) is chosen: by the run, so that
-    `accuracy` is reached, or with accuracy = false and in the affine frame from p and d (`mfpde.problem.defaults`).
+    """How the density is resolved.  What is left out (None; for a_nodes, r_nodes, b_nodes and cells also 0) is chosen: by the
+    run, so that `accuracy` is reached, or with accuracy = false and in the affine frame from p and d (`mfpde.problem.defaults`).
 
     Attributes:
         frame: What carries the density: finite elements whose nodes move with the neurons ("flow"), or a fixed mesh in an
@@ -160,6 +172,7 @@ class Discretization(_Section, frozen=True):
         radial_degree: Largest j.
         a_nodes, a_panels: Labels of a_0, and the panels of equal probability that they are divided into.
         r_nodes: Labels of r_0.
+        b_nodes, b_panels: Labels of b_0, as those of a_0, with initial.b.
         cells: Cells of the reference mesh in each direction.
         degree: Of the discontinuous finite elements.
         core_width: Of the flow frame: the outermost finite edge of the cells, in standard deviations of the initial law.
@@ -177,6 +190,8 @@ class Discretization(_Section, frozen=True):
     a_nodes: Annotated[int, _within(0, 1024)] | None = None
     a_panels: Annotated[int, _within(1, 512)] | None = None
     r_nodes: Annotated[int, _within(0, 64)] | None = None
+    b_nodes: Annotated[int, _within(0, 1024)] | None = None
+    b_panels: Annotated[int, _within(1, 512)] | None = None
     cells: Annotated[int, _within(0, 4096)] | None = None
     degree: Annotated[int, _within(0, 15)] | None = None
     core_width: Annotated[float, _within(0.01, 10.0)] | None = None
@@ -224,6 +239,7 @@ class Output(_Section, frozen=True):
         snapshots: Number of equally spaced snapshots of the density, or a list of times.
         paraview: Whether the densities of the snapshots are also written for ParaView, as a series of images.
         plot: Whether the loss is plotted beside the file at the end.
+        checkpoint: Seconds of wall time between checkpoints, from which a run can go on; False: none, also at the end.
     """
 
     file: str = "staircase.h5"
@@ -231,6 +247,7 @@ class Output(_Section, frozen=True):
     snapshots: Annotated[int, msgspec.Meta(ge=0, le=MOST_TIMES)] | list[float] = 2
     paraview: bool = False
     plot: bool = True
+    checkpoint: Annotated[float, _within(0.0, 1e9)] | Literal[False] = 600.0
 
 
 class Config(_Section, frozen=True):
@@ -312,12 +329,11 @@ def _toml(value: Any) -> str:
 
 # What training a alone needs: it is slow, and as it is linear, a long time costs little.
 STRATEGY_TIME = 1000.0
+# Keys that a training at once has in common with a stage.
+SHARED = ("xi_a", "xi_w", "xi_b", "interaction", "decay_a", "decay_w", "decay_b")
 # Keys of a section that stages, or a strategy, or a function take the place of.
 REPLACED: dict[str, tuple[str, ...]] = {
     "function": ("polynomial",),
-    "stages": (
-        *("final_time", "xi_a", "xi_w", "interaction", "decay_a", "decay_w"),
-        *("strategy", "strategy_copies", "strategy_degree", "strategy_time"),
-    ),
-    "strategy": ("xi_a", "xi_w", "interaction", "decay_a", "decay_w"),
+    "stages": ("final_time", *SHARED, "strategy", "strategy_copies", "strategy_degree", "strategy_time"),
+    "strategy": SHARED,
 }

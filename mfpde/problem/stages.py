@@ -16,11 +16,13 @@ from mfpde.problem.laws import parse_law
 from mfpde.problem.schedule import Schedule, joint_breaks, parse_schedule
 from mfpde.problem.sections import MOST_COPIES, Config, StageSection
 from mfpde.problem.target import Target
-from mfpde.problem.terms import Array, GradientTerm, Term
+from mfpde.problem.terms import Array, GradientTerm, Neurons, Term
 from mfpde.problem.terms.weight_decay import WeightDecay
 
 # Neurons of the average of a point start's copies, one for each multiset of labels.
 MOST_TUPLES = 200_000
+# The rate of what is not there.
+NO_RATE = Schedule("0", "0.0", 0.0)
 
 
 @dataclass(frozen=True)
@@ -30,7 +32,7 @@ class Stage:
     Attributes:
         start, duration: In training time.
         activation: sigma during it.
-        xi_a, xi_w: Learning rates; their t counts from the start of the stage.
+        xi_a, xi_w, xi_b: Learning rates; their t counts from the start of the stage. xi_b is 0 where there are no biases.
         average: At its start, w becomes the average of this many independent copies.
         reset_a: Whether a starts again at 0.
         by_moments: Whether moments are all that is known of the law of w from its start on, and all that is needed.
@@ -50,27 +52,30 @@ class Stage:
     terms: tuple[Term, ...] = ()
     interaction: bool = True
     on_sphere: bool = False
+    xi_b: Schedule = NO_RATE
 
     @property
-    def trains(self) -> tuple[bool, bool]:
-        """Whether a moves, and whether w does."""
-        moved = [(not self.xi_a.zero, not self.xi_w.zero), *(term.trains for term in self.terms)]
-        return any(a for a, _ in moved), any(w for _, w in moved)
+    def trains(self) -> tuple[bool, bool, bool]:
+        """Whether a moves, whether w does, and whether b does."""
+        moved = [(not self.xi_a.zero, not self.xi_w.zero, not self.xi_b.zero), *(term.trains for term in self.terms)]
+        a, w, b = (any(of_all) for of_all in zip(*moved, strict=True))
+        return a, w, b
 
     @property
     def breaks(self) -> tuple[float, ...]:
         """Times since its start at which a learning rate jumps or has a kink, ascending."""
-        return joint_breaks((self.xi_a, self.xi_w))
+        return joint_breaks((self.xi_a, self.xi_w, self.xi_b))
 
-    def rates(self, time: float) -> tuple[float, float]:
-        """xi_a and xi_w at a time since its start.
+    def rates(self, time: float) -> tuple[float, float, float]:
+        """xi_a, xi_w and xi_b at a time since its start.
 
         Raises:
             RunError: If one of them is not finite.
         """
-        xi = self.xi_a(time), self.xi_w(time)
+        xi = self.xi_a(time), self.xi_w(time), self.xi_b(time)
         if not all(isfinite(x) for x in xi):
-            raise RunError(f"training.xi_a or training.xi_w is not finite at t = {time:.6g}")
+            names = "training.xi_a or training.xi_w" if self.xi_b.zero else "training.xi_a, xi_w or xi_b"
+            raise RunError(f"{names} is not finite at t = {time:.6g}")
         return xi
 
     def residual(self, moments: Array, target: Array) -> Array:
@@ -82,12 +87,12 @@ class Stage:
         """Whether another loss than E decreases, by its terms."""
         return any(isinstance(term, GradientTerm) for term in self.terms)
 
-    def penalty(self, neurons: tuple[Array, Array, Array], weight: Array) -> float:
-        """What the regularised loss adds to E: the sum over neurons a (n,), v (p, n), r (n,) with weights (n,)."""
+    def penalty(self, neurons: Neurons, weight: Array) -> float:
+        """What the regularised loss adds to E: the sum over neurons a (n,), v (p, n), r (n,), b (n,) with weights (n,)."""
         return float(sum(weight @ term.potential(neurons) for term in self.terms if isinstance(term, GradientTerm)))
 
     def unit_of_time(self, time: float) -> float:
-        """1 / max(xi_a, xi_w) at `time`: what the flow needs for a change of order 1; inf where nothing moves."""
+        """1 / max(xi_a, xi_w, xi_b) at `time`: what the flow needs for a change of order 1; inf where nothing moves."""
         fastest = max(self.rates(time))
         return 1 / fastest if fastest > 0 else inf
 
@@ -95,7 +100,7 @@ class Stage:
     def linear(self) -> bool:
         """Whether only a is trained, and with a polynomial: then moments of the law of w are all that enters."""
         plain = self.interaction and not self.terms
-        return self.xi_w.zero and plain and self.activation.polynomial is not None
+        return self.xi_w.zero and self.xi_b.zero and plain and self.activation.polynomial is not None
 
     @property
     def degree(self) -> int:
@@ -118,11 +123,8 @@ def parse_stages(config: Config, target: Target, numbers: Numbers) -> tuple[Stag
     sections: tuple[StageSection, ...]
     if training.strategy is not None:
         sections, keys = _chen_ge(config, target, numbers), ["training.strategy"] * 2
-    elif training.stages:
-        sections, keys = training.stages, [f"training.stages[{i}]" for i in range(len(training.stages))]
     else:
-        shared = {key: getattr(training, key) for key in ("xi_a", "xi_w", "interaction", "decay_a", "decay_w")}
-        sections, keys = (StageSection(training.final_time, **shared),), ["training"]
+        sections, keys = training.given, [f"training.stages[{i}]" for i in range(len(training.stages))] or ["training"]
     network = parse_activation(config.network.activation)
     stages: list[Stage] = []
     for section, key in zip(sections, keys, strict=True):
@@ -133,6 +135,7 @@ def parse_stages(config: Config, target: Target, numbers: Numbers) -> tuple[Stag
             activation=parse_activation(str(section.activation), f"{key}.activation") if own else network,
             xi_a=parse_schedule(section.xi_a, f"{key}.xi_a", section.duration),
             xi_w=parse_schedule(section.xi_w, f"{key}.xi_w", section.duration),
+            xi_b=NO_RATE if config.initial.b is None else _rate_of_biases(section, key),
             average=section.average,
             reset_a=section.reset_a,
             interaction=section.interaction,
@@ -152,14 +155,19 @@ def parse_stages(config: Config, target: Target, numbers: Numbers) -> tuple[Stag
     return tuple(replace(stage, by_moments=i >= first) for i, stage in enumerate(stages))
 
 
+def _rate_of_biases(section: StageSection, key: str) -> Schedule:
+    """That of the inner weights, unless there is one of their own."""
+    given = section.xi_w if section.xi_b is None else section.xi_b
+    return parse_schedule(given, f"{key}.xi_w" if section.xi_b is None else f"{key}.xi_b", section.duration)
+
+
 def _terms(section: StageSection, stage: Stage, key: str) -> tuple[Term, ...]:
     """Those that a section asks for."""
-    for name, decay, xi in (("a", section.decay_a, stage.xi_a), ("w", section.decay_w, stage.xi_w)):
+    decays, rates = (section.decay_a, section.decay_w, section.decay_b), (stage.xi_a, stage.xi_w, stage.xi_b)
+    for name, decay, xi in zip("awb", decays, rates, strict=True):
         if decay and xi.zero:
             raise InputError(f"{key}.decay_{name}: {decay:g} has no effect, as xi_{name} = 0; allowed: 0, or with a rate")
-    if not (section.decay_a or section.decay_w):
-        return ()
-    return (WeightDecay(section.decay_a, section.decay_w, stage.xi_a, stage.xi_w),)
+    return (WeightDecay(*decays[:2], *rates[:2], *decays[2:], *rates[2:]),) if any(decays) else ()
 
 
 def _chen_ge(config: Config, target: Target, numbers: Numbers) -> tuple[StageSection, StageSection]:

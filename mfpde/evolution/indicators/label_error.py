@@ -1,4 +1,4 @@
-"""Size of the label rules' first neglected term, extrapolated from their last kept ones (a and r alike).
+"""Size of the label rules' first neglected term, extrapolated from their last kept ones (a, b and r alike).
 
 A Gauss rule of n nodes errs like the coefficient 2 n of an expansion in its law's orthonormal polynomials, and the
 coefficients fall geometrically: |m_{n-1}|^2 / |m|, with m_j that of the moments as a function of the label.
@@ -13,26 +13,30 @@ from mfpde.evolution.indicators import View
 
 NEEDS = ("labels", "grid")
 LIMIT = 1e-3
-ADVICE = "the labels are too few for the moments: raise discretization.a_nodes or r_nodes"
+ADVICE = "the labels are too few for the moments: raise discretization.a_nodes, r_nodes or b_nodes"
 
 
 def compute(view: View) -> float:
-    """Collective. The larger of the two labels' errors."""
-    labels = view.flow.labels
-    over_a, over_r = by_label(view)
-    # The law of a may be symmetric, so that every second term vanishes by parity: look at two.
-    return max(neglected(labels.a, over_a, 2), neglected(labels.squared_radius, over_r, 1))
+    """Collective. The largest of the labels' errors."""
+    rules = view.flow.labels.rules
+    # The law of a or b may be symmetric, so that every second term vanishes by parity: look at two.
+    return max(neglected(rules[name], values, 1 if name == "r" else 2) for name, values in by_label(view).items())
 
 
-def by_label(view: View) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Collective. The moments as functions of a_0 and of r_0, shapes (labels of a, modes) and (labels of r, modes)."""
+def by_label(view: View) -> dict[str, NDArray[np.float64]]:
+    """Collective. The moments as functions of a_0, b_0 and r_0, shapes (nodes of the label, modes)."""
     labels, here = view.flow.labels, view.flow.grid.slices
     spread = np.zeros((len(labels), view.moments.by_slice.shape[1]))
     spread[here.start : here.stop] = view.moments.by_slice
     view.flow.comm.Allreduce(MPI.IN_PLACE, spread)
-    by_label = spread.reshape(len(labels.a), len(labels.squared_radius), -1)
-    over_a = np.einsum("r,arm->am", labels.squared_radius.weights, by_label)
-    return over_a, np.einsum("a,arm->rm", labels.a.weights, by_label)
+    rules, every = labels.rules, "".join(labels.rules)
+    by_label = spread.reshape(*(len(rule) for rule in rules.values()), -1)
+    found = {}
+    for name in rules:
+        others = [other for other in rules if other != name]
+        weights = (rules[other].weights for other in others)
+        found[name] = np.einsum(f"{','.join(others)},{every}m->{name}m", *weights, by_label)
+    return found
 
 
 def neglected(rule: Rule, values: NDArray[np.float64], last: int) -> float:

@@ -1,4 +1,4 @@
-"""Laws of one real label, such as the outer weight a_0.
+"""Laws of one real label, such as the outer weight a_0 or the bias b_0.
 
 A law is a frozen dataclass whose fields are its parameters, one class in one module of this package: the module
 `uniform` holds the law that the configuration calls "uniform(-1, 1)".  Nothing else has to know about it; what follows
@@ -102,7 +102,7 @@ def parse_law(text: str, key: str = "initial.a") -> Law:
             raise ValueError
         return law.read(match.group(2) or "")
     except ValueError as error:
-        reason = str(error) if str(error).startswith("has ") else "is no law of a"
+        reason = str(error) if str(error).startswith("has ") else f"is no law of {key[-1]}"
         raise InputError(f"{key}: {text!r} {reason}; {allowed}") from None
 
 

@@ -1,6 +1,6 @@
-"""Weight decay: a' = -xi_a lambda_a a, w' = -xi_w lambda_w w, which shortens v and r alike.
+"""Weight decay: a' = -xi_a lambda_a a, w' = -xi_w lambda_w w, which shortens v and r alike, and b' = -xi_b lambda_b b.
 
-It is the gradient flow of the regularised loss E + 1/2 lambda_a int a^2 d rho + 1/2 lambda_w int |w|^2 d rho, which decreases
+It is the gradient flow of the regularised loss E + 1/2 int (lambda_a a^2 + lambda_w |w|^2 + lambda_b b^2) d rho, which decreases
 while E need not.  Without interaction weights decay by exp(-lambda int xi dt), exactly.
 
 A plateau is left at another rate: a neuron at distance x from where it must leave has x' = (kappa(r) - lambda_w) x (xi_w = 1) and
@@ -15,7 +15,7 @@ kappa may gain.
 from dataclasses import dataclass
 
 from mfpde.problem.schedule import Schedule
-from mfpde.problem.terms import Array
+from mfpde.problem.terms import Array, Neurons, Rates
 
 
 @dataclass(frozen=True)
@@ -23,25 +23,30 @@ class WeightDecay:
     """A `GradientTerm`.
 
     Attributes:
-        decay_a, decay_w: lambda_a and lambda_w.
-        xi_a, xi_w: Learning rates.
+        decay_a, decay_w, decay_b: lambda_a, lambda_w and lambda_b.
+        xi_a, xi_w, xi_b: Learning rates.
     """
 
     decay_a: float
     decay_w: float
     xi_a: Schedule
     xi_w: Schedule
+    decay_b: float = 0.0
+    xi_b: Schedule | None = None
 
     @property
-    def trains(self) -> tuple[bool, bool]:
-        return self.decay_a > 0 and not self.xi_a.zero, self.decay_w > 0 and not self.xi_w.zero
+    def trains(self) -> tuple[bool, bool, bool]:
+        of_b = self.decay_b > 0 and self.xi_b is not None and not self.xi_b.zero
+        return self.decay_a > 0 and not self.xi_a.zero, self.decay_w > 0 and not self.xi_w.zero, of_b
 
-    def add(self, time: float, neurons: tuple[Array, Array, Array], rates: tuple[Array | None, Array, Array | None]) -> None:
+    def add(self, time: float, neurons: Neurons, rates: Rates) -> None:
         of_a, of_w = self.xi_a(time) * self.decay_a, self.xi_w(time) * self.decay_w
-        for x, rate, speed in zip(neurons, rates, (of_a, of_w, of_w), strict=True):
-            if rate is not None and speed:
+        of_b = 0.0 if self.xi_b is None else self.xi_b(time) * self.decay_b
+        for x, rate, speed in zip(neurons, rates, (of_a, of_w, of_w, of_b), strict=True):
+            if x is not None and rate is not None and speed:
                 rate -= speed * x
 
-    def potential(self, neurons: tuple[Array, Array, Array]) -> Array:
-        a, v, r = neurons
-        return 0.5 * (self.decay_a * a**2 + self.decay_w * ((v**2).sum(axis=-2) + r**2))
+    def potential(self, neurons: Neurons) -> Array:
+        a, v, r, b = neurons
+        of_b = 0.0 if b is None else self.decay_b * b**2
+        return 0.5 * (self.decay_a * a**2 + self.decay_w * ((v**2).sum(axis=-2) + r**2) + of_b)
