@@ -285,9 +285,11 @@ def test_bad_input_names_what_is_allowed(
 
 def test_bad_input_ends_the_command_with_one_line_and_status_2(default: Path, tmp_path: Path) -> None:
     (tmp_path / "text.h5").write_text("no")
-    for words in ([str(default), "--bins", "many"], ["text.h5"]):
+    before, run = default.read_bytes(), str(default)
+    for words in ([run, "--bins", "many"], ["text.h5"], [run, "--output", "text.h5"], [run, "--output", run]):
         done = command("density", *words, cwd=tmp_path)
         assert done.returncode == 2 and done.stderr.count("\n") == 1
+    assert default.read_bytes() == before and (tmp_path / "text.h5").read_text() == "no"
 
 
 def test_the_determinant_of_the_map_is_carried_along(p1: Path) -> None:
@@ -361,12 +363,19 @@ def vtk(path: Path) -> tuple[ElementTree.Element, dict[str, np.ndarray]]:
     return root, arrays
 
 
+def test_a_run_writes_its_densities_for_paraview(tmp_path: Path) -> None:
+    small = ["target.polynomial=z1", "input.dimension=inf", "training.final_time=0.1", "discretization.a_nodes=3"]
+    run_to(tmp_path / "out.h5", *small, "output.paraview=true")
+    assert (tmp_path / "out_density.pvd").is_file() and not (tmp_path / "out_mesh.pvd").exists()
+
+
 @pytest.mark.parametrize("target", ["z1 + z1^2/2", "z1 + z1*z2", "z1 + z1*z2*z3"])
 def test_paraview_gets_the_density_in_time_and_the_mesh_that_moves(target: str, tmp_path: Path) -> None:
     """Cells times density is all mass, on the image and, exactly for p <= 2 (straight edges), on the elements."""
     small = ["a_nodes=4", "r_nodes=1", "cells=2", "degree=2"]
     given = [f"target.polynomial={target}", "training.final_time=1", *(f"discretization.{word}" for word in small)]
-    path = run_to(tmp_path / "out.h5", *given, "output.paraview=true")
+    path = run_to(tmp_path / "out.h5", *given)
+    assert sorted(write_series(SELF, path, mesh=True)) == ["density", "mesh"]
     series = ElementTree.parse(tmp_path / "out_density.pvd").getroot()
     assert [float(item.attrib["timestep"]) for item in series.iter("DataSet")] == [0.0, 1.0]
     root, arrays = vtk(tmp_path / [item.attrib["file"] for item in series.iter("DataSet")][1])
@@ -376,8 +385,6 @@ def test_paraview_gets_the_density_in_time_and_the_mesh_that_moves(target: str, 
     cells = np.diff(np.array(image.attrib["WholeExtent"].split(), dtype=int).reshape(3, 2))[:, 0]
     assert len(arrays["density"]) == np.prod(np.maximum(cells, 1))
     assert abs(arrays["density"].sum() * spacing.prod() - 1) < 1e-3
-    written = write_series(SELF, path, mesh=True)
-    assert sorted(written) == ["density", "mesh"]
     root, arrays = vtk(tmp_path / "out_mesh_0001.vtu")
     points = arrays["Points"].reshape(-1, 3)
     count = len(arrays["density"])

@@ -28,7 +28,6 @@ from mfpde.particles.characteristics import characteristics, normal_rule
 from mfpde.problem.activation import parse_activation
 from mfpde.problem.target import Target, hermite_target, parse_target
 
-WORLD = MPI.COMM_WORLD
 STAIRCASES = [
     # h*, dim S, isotropic leap, bound
     ("z1 + z1*z2 + z1*z2*z3", 0, 1, "0"),

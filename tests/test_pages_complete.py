@@ -29,9 +29,10 @@ RUNS: dict[str, tuple[str, list[str], list[str]]] = {
     "affine": ("solve", [*SHORT, *ONE, "discretization.frame=affine", "discretization.cells=4"], []),
     "decay": ("solve", [*SHORT, *FEW, "training.decay_a=0.1", "training.interaction=false"], []),
     "function": ("solve", [*SHORT, *FEW, "target.function=tanh(z1 + z2)"], []),
+    "biases": ("solve", [*SHORT, *FEW, "initial.b=uniform(-1, 1)", "discretization.b_nodes=2"], []),
     "kernel": ("kernel", [*SHORT, *FEW], ["--once"]),
     "gauss": ("particles", [*SHORT, "particles.particles=64", "particles.sampling=gauss", "discretization.accuracy=1e-2"], []),
-    "repeats": ("particles", [*SHORT, "particles.particles=16", "particles.repeats=2"], []),
+    "repeats": ("particles", [*SHORT, "particles.particles=16", "particles.repeats=2", "initial.b=point(0)"], []),
     "sweep": ("sweep", [*SHORT, *FEW], ["--vary", "network.activation=['tanh']"]),
     "study": ("converge", [*SHORT, *FEW], ["--vary", "a_nodes", "--values", "2", "3"]),
 }
@@ -52,11 +53,14 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
 
 
 def named() -> tuple[set[str], set[tuple[str, str]]]:
-    """Datasets, and attributes with their group, that the first columns of FILE.md's tables name; * stands for anything."""
+    """Datasets, and attributes with their group, that the first columns of FILE.md's tables name; * stands for anything.
+
+    What stands in brackets is there with biases.
+    """
     cells = [line.split("|")[1] for line in (EXAMPLES / "FILE.md").read_text().splitlines() if line.startswith("| ")]
     datasets, attributes = set(), set()
     for cell in cells:
-        words = [quoted.split(", ") for quoted in re.findall(r"`([^`]+)`", cell)]
+        words = [quoted.split(", ") for quoted in re.findall(r"`([^`]+)`", re.sub("[()]", "", cell))]
         if cell.startswith(" attributes of "):
             (group,), names = words
             attributes |= {(group, name) for name in names}

@@ -173,7 +173,8 @@ def test_closed_pipes_are_no_error(module: str, words: list[str], redirect: str,
 
 @pytest.mark.parametrize("ranks", [1, 2])
 def test_unknown_petsc_options_are_refused_or_warned_about(ranks: int, folder: Path) -> None:
-    for option, value, word in (("-ts_rk_type", "foo", "5dp"), ("-ts_type", "mimex", "rk")):
+    refused = [("-ts_rk_type", "foo", "5dp"), ("-ts_type", "mimex", "rk")]
+    for option, value, word in refused if ranks == 1 else refused[:1]:
         done = command("solve", "q.toml", "--", option, value, ranks=ranks, cwd=folder)
         assert done.returncode == 2 and done.stderr.count("\n") == 1 and option in done.stderr and word in done.stderr
     done = command("solve", "q.toml", "--", "-ts_rk_tpye", "3bs", ranks=ranks, cwd=folder)

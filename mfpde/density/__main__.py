@@ -30,6 +30,7 @@ def _command(comm: Any, arguments: argparse.Namespace) -> None:
     from mfpde.density.marginal import ACCURACY, density
     from mfpde.density.report import report, write
     from mfpde.errors import InputError
+    from mfpde.output.paths import check_output
     from mfpde.parallel import on_first
     from mfpde.progress import table
 
@@ -45,6 +46,8 @@ def _command(comm: Any, arguments: argparse.Namespace) -> None:
         bins = [int(word) for word in arguments.bins.split(",")]
     except ValueError:
         raise InputError(f"--bins {arguments.bins!r}: allowed: one or two numbers, such as 200 or 200,100") from None
+    if arguments.output is not None:
+        on_first(comm, lambda: check_output(arguments.output, "--output", "density"))
     accuracy = ACCURACY if arguments.accuracy is None else arguments.accuracy
     found = density(arguments.file, axes, arguments.time, bins, accuracy, comm)
 

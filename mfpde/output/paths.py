@@ -10,9 +10,9 @@ import h5py
 
 from mfpde.errors import InputError
 
-Kind = Literal["result", "study", "sweep"]
-# The attribute that a file of many runs has.
-MARKS: dict[Kind, str] = {"study": "vary", "sweep": "sweep"}
+Kind = Literal["result", "study", "sweep", "density"]
+# The attribute that tells a file from the result of one run.
+MARKS: dict[Kind, str] = {"study": "vary", "sweep": "sweep", "density": "axes"}
 NEW_FILE = "allowed: a file name in an existing, writable directory"
 
 
@@ -22,7 +22,7 @@ def check_output(path: Path, key: str, kind: Kind = "result") -> None:
     Args:
         path: The result file; links are followed.
         key: What the user calls it.
-        kind: Of one run, of a convergence study, or of a sweep: none replaces another.
+        kind: Of one run, of a convergence study, of a sweep, or a density: none replaces another.
 
     Raises:
         InputError: If it cannot be written, or holds something else.
@@ -103,7 +103,8 @@ def check_place(path: Path, key: str) -> int | None:
 def _is_result(path: Path, kind: Kind) -> bool:
     try:
         with h5py.File(path) as file:
-            ours = str(file.attrs.get("program")) == "mfpde" and "complete" in file.attrs
-            return ours and next((name for name in ("sweep", "study") if MARKS[name] in file.attrs), "result") == kind
+            found = next((name for name, mark in MARKS.items() if mark in file.attrs), "result")
+            ours = str(file.attrs.get("program")) == "mfpde" and ("complete" in file.attrs or found == "density")
+            return ours and found == kind
     except Exception:  # whatever it is, it is not ours
         return False
