@@ -72,6 +72,14 @@ def test_functions_with_biases_are_their_integrals_at_every_scale(name: str) -> 
     assert error[:, :9].max() < 1e-12 and error.max() < 1e-11
 
 
+def test_a_kinked_activation_is_held_where_w_is_tiny() -> None:
+    """Below |w| = 2^-9 = s_0: E relu(s G + b) to s_0, at the kink, and to rounding 10 s_0 from it."""
+    features = Features(SELF, hermite_modes(1, 2, 0, inf), parse_activation("relu"), biases=True)
+    s, b = 2.0**-14, np.array([0.0, 10 * 2.0**-9, -1.0, 1.0])
+    error = np.abs(features.functions(np.full(4, s**2), b)[:, 0] - np.maximum(b, 0.0))
+    assert error[0] < 2.0**-9 and error[1:].max() < 1e-14
+
+
 def test_functions_do_not_depend_on_what_was_looked_up_before() -> None:
     sigma = parse_activation("tanh")
     features = [Features(SELF, hermite_modes(2, K, 0, inf), sigma, biases=True) for K in (5, 12)]
