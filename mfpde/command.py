@@ -12,7 +12,7 @@ from typing import Any
 
 import mfpde
 from mfpde.errors import InputError, RunError, one_line
-from mfpde.parallel import on_first
+from mfpde.parallel import RANK, SIZE, launched, on_first
 from mfpde.progress import speak
 
 
@@ -35,6 +35,11 @@ def run_command(parser: argparse.ArgumentParser, body: Callable[[Any, argparse.N
     from mfpde.petsc import check_options, unused_options
 
     comm = MPI.COMM_WORLD
+    if comm.size == 1 and (launched(SIZE) or 1) > 1 and not launched(RANK):
+        say(
+            f"warning: {launched(SIZE)} processes were started, and MPI sees one: each does the whole work if they are to be one "
+            "run; its launcher is the mpirun beside this Python, or one of the same MPI"
+        )
     with signals_noted(comm):
 
         def checked() -> None:
@@ -127,13 +132,19 @@ def config_parser(module: str, description: str) -> argparse.ArgumentParser:
 
 def _parse(parser: argparse.ArgumentParser, words: list[str]) -> tuple[argparse.Namespace, list[str]]:
     ours, petsc = (words[: words.index("--")], words[words.index("--") + 1 :]) if "--" in words else (words, [])
-    if int(os.environ.get("PMI_RANK", "0")) > 0:  # usage errors and help are said once
+    if launched(RANK):  # not the first: usage errors and help are said once
         parser.print_help = parser.print_usage = lambda *args, **kwargs: None  # type: ignore[method-assign]
         parser.error = lambda message: sys.exit(2)  # type: ignore[method-assign]
     return parser.parse_args(ours), petsc
 
 
-def load_problem(comm: Any, arguments: argparse.Namespace, overrides: tuple[str, ...] = (), place: str | None = None) -> Any:
+def load_problem(
+    comm: Any,
+    arguments: argparse.Namespace,
+    overrides: tuple[str, ...] = (),
+    place: str | None = None,
+    base: dict[str, Any] | None = None,
+) -> Any:
     """Collective. The configuration and the problem of a `config_parser`'s arguments, on all ranks.
 
     Args:
@@ -141,12 +152,13 @@ def load_problem(comm: Any, arguments: argparse.Namespace, overrides: tuple[str,
         arguments: Of the command line.
         overrides: Further "section.key=value", which win.
         place: The result file, instead of what the arguments say; its directory may be still to come.
+        base: The sections that the overrides change, instead of those of a file.
 
     Raises:
         InputError: On all ranks, for the first thing that is wrong.
     """
     from mfpde.output.paths import check_output
-    from mfpde.problem.config import load
+    from mfpde.problem.config import config_of, load
     from mfpde.problem.problem import build_problem
 
     def read() -> Any:
@@ -154,7 +166,8 @@ def load_problem(comm: Any, arguments: argparse.Namespace, overrides: tuple[str,
 
         file = arguments.output if place is None else place
         output = [] if file is None else [f"output.file={json.dumps(file)}"]
-        config = load(arguments.config, [*arguments.set, *overrides, *output])
+        changes = [*arguments.set, *overrides, *output]
+        config = load(arguments.config, changes) if base is None else config_of(base, changes)
         if place is None:
             check_output(Path(config.output.file), "output.file")
         return config, build_problem(config)

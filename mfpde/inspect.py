@@ -10,7 +10,7 @@ import h5py
 import numpy as np
 
 from mfpde.command import outcome, prepare_streams, say
-from mfpde.output.history import open_result, probe
+from mfpde.output.history import loss_error, open_result, probe
 from mfpde.progress import table
 
 # In a picture of a density, for each axis.
@@ -90,12 +90,11 @@ def _loss(file: Any, loss: Any) -> str:
     """First and last loss, with the digits that their errors leave."""
     from mfpde.digits import credible
 
-    if "error/estimate" in file and file["error/estimate"].shape == loss.shape:
-        error, note = file["error/estimate"][:], ""
-    elif "history/loss_low" in file:
-        error, note = (file["history/loss_high"][:] - file["history/loss_low"][:]) / 2, "     (95% interval of the mean)"
-    else:
+    found = loss_error(file)
+    if found is None:
         return f"{loss[0]:.10g} -> {loss[-1]:.10g}     (error not estimated)"
+    error, what = found
+    note = "" if what == "estimated error" else f"     ({what})"
     return f"{credible(loss[0], error[0])} -> {credible(loss[-1], error[-1])}{note}"
 
 

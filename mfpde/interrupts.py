@@ -50,23 +50,30 @@ def pending() -> int:
     return _State.pending
 
 
+def agreed_signal(comm: Any) -> int:
+    """Collective. The number of the signal that any of the ranks has received, or 0; from then on they come to an end by
+    themselves, which may take as long as a checkpoint does."""
+    number = np.array([_State.pending])
+    if comm.size > 1:
+        from mpi4py import MPI
+
+        comm.Allreduce(MPI.IN_PLACE, number, op=MPI.MAX)
+    if number[0]:
+        _State.settled.set()
+    return int(number[0])
+
+
 def stop_together(comm: Any, time: float | None = None, agreed: int | None = None) -> None:
     """Collective. Raises Interrupted on all ranks alike if any of them has received a signal; once a step.
 
     Args:
         comm: All ranks of the run.
         time: Of the step, for the message.
-        agreed: The maximum of `pending()` over all ranks, where it is known already.
+        agreed: What `agreed_signal` has said, where it was asked already.
     """
     if agreed is None:
-        number = np.array([_State.pending])
-        if comm.size > 1:
-            from mpi4py import MPI
-
-            comm.Allreduce(MPI.IN_PLACE, number, op=MPI.MAX)
-        agreed = int(number[0])
+        agreed = agreed_signal(comm)
     if agreed:
-        _State.settled.set()
         raise Interrupted(agreed, time)
 
 

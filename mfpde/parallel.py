@@ -1,5 +1,6 @@
 """What all ranks do together: rank 0 acts and the others learn how it went; agreement at the end; shares of things."""
 
+import os
 import time
 from collections.abc import Callable
 from typing import Any
@@ -58,6 +59,16 @@ def any_failed(comm: Any, failed: bool, seconds: float) -> bool | None:
 
 # Whether this rank has waited for the others in vain.
 _apart = False
+
+
+def launched(variables: tuple[str, ...]) -> int | None:
+    """The first of some variables of the environment that a launcher has set, before MPI starts; None if there is none."""
+    return next((int(os.environ[name]) for name in variables if os.environ.get(name, "").isdigit()), None)
+
+
+# What launchers call a process's rank and their number: Open MPI, PMIx, MPICH and Intel MPI, MVAPICH, SLURM's srun.
+RANK = ("OMPI_COMM_WORLD_RANK", "PMIX_RANK", "PMI_RANK", "MV2_COMM_WORLD_RANK", "SLURM_PROCID")
+SIZE = ("OMPI_COMM_WORLD_SIZE", "PMI_SIZE", "MV2_COMM_WORLD_SIZE", "SLURM_STEP_NUM_TASKS")
 
 
 def share(comm: Any, count: int) -> tuple[int, int]:

@@ -10,7 +10,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from mfpde.errors import InputError
+from mfpde.errors import InputError, one_line
+from mfpde.parallel import RANK, launched
 
 # Said by a command that is not --quiet, and written to --log FILE; a program that uses the package may listen, too.
 LOG = logging.getLogger("mfpde")
@@ -162,6 +163,25 @@ def report(text: str) -> None:
     """The lines that close a command: on standard output unless it is to be quiet, and in its log."""
     if not _State.quiet:
         print(text, flush=True)
+    _log(text)
+
+
+def warn(text: str) -> None:
+    """One line of advice: on standard error, also where a command is to be quiet, and in its log."""
+    line = f"mfpde: warning: {one_line(text)}"
+    print(line, file=sys.stderr, flush=True)
+    _log(line)
+
+
+def remark(text: str) -> None:
+    """One line on what a command has done so far: on standard error unless it is to be quiet, and in its log."""
+    line = f"mfpde: {one_line(text)}"
+    if not _State.quiet:
+        print(line, file=sys.stderr, flush=True)
+    _log(line)
+
+
+def _log(text: str) -> None:
     for handler in LOG.handlers:
         if isinstance(handler, logging.FileHandler) and handler.stream is not None:
             handler.stream.write(f"{text}\n")
@@ -181,7 +201,7 @@ def on_terminal() -> bool:
     """Whether standard error ends at a terminal, also through the pipe of the launcher that started this rank."""
     if sys.stderr.isatty():
         return True
-    if "PMI_RANK" not in os.environ:
+    if launched(RANK) is None:
         return False
     process = os.getppid()
     try:

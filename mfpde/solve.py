@@ -5,13 +5,16 @@ import sys
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mfpde.callable import make_callable
 from mfpde.command import config_parser, load_problem, run_command
+from mfpde.parallel import on_first
 
 if TYPE_CHECKING:
+    from mfpde.output.checkpoint import Checkpoint
     from mfpde.output.sink import Sink
     from mfpde.progress import Told
     from mfpde.training.training import Output
@@ -50,19 +53,32 @@ def main() -> int:
     description = "Solve the mean-field training dynamics of a two-layer network for the density of its neurons."
     parser = config_parser("solve", description)
     parser.add_argument("--budget", type=float, metavar="SECONDS", help="begin no further pass for the accuracy after this time")
+    parser.add_argument(
+        "--restart", type=Path, metavar="FILE.h5", help="go on from the last checkpoint of a result, in its place or in --output"
+    )
     return run_command(parser, _command)
 
 
 def _command(comm: Any, arguments: argparse.Namespace) -> None:
-    config, problem = load_problem(comm, arguments)
-    summary = solve(comm, config, problem, budget=arguments.budget)
+    restart = None
+    if arguments.restart is None:
+        config, problem = load_problem(comm, arguments)
+    else:
+        from mfpde.output.checkpoint import probed_checkpoint
+        from mfpde.output.continuation import stored
+
+        restart = on_first(comm, lambda: probed_checkpoint(arguments.restart))
+        base = stored(restart.config, restart.path) if arguments.config is None else None
+        config, problem = load_problem(comm, arguments, base=base)
+    summary = solve(comm, config, problem, budget=arguments.budget, restart=restart)
     if comm.rank != 0:
         return
-    from mfpde.progress import report, table
+    from mfpde.progress import report, table, warn
 
     path = Path(config.output.file)
     rows = [
         ("time", f"{summary.time:g}"),
+        *([("continued", f"{restart.path}, from t = {restart.time:g}, step {restart.count}")] if restart is not None else []),
         *_loss_rows(summary),
         *([("beyond", f"{summary.beyond:.4g} of the loss is of the target beyond the Hermite degree")] if summary.beyond else []),
         ("mass error", f"{summary.mass_error:.1e}"),
@@ -76,7 +92,7 @@ def _command(comm: Any, arguments: argparse.Namespace) -> None:
 
         rows.append(("plot", str(plot_loss(path, path.with_name(f"{path.stem}_loss.png")))))
     for advice in summary.warnings:
-        print(f"mfpde: warning: {advice}", file=sys.stderr)
+        warn(advice)
     report(table(rows))
 
 
@@ -105,6 +121,7 @@ def solve(
     outputs: Sequence["Output"] = (),
     budget: float | None = None,
     progress: "bool | Told | None" = None,
+    restart: "Checkpoint | None" = None,
 ) -> Summary:
     """Collective. Solves one problem and writes its result file.
 
@@ -115,15 +132,19 @@ def solve(
         outputs: What is written besides; each is told of the stages and of the records.
         budget: Seconds after which no further pass for the accuracy begins; an hour if not given.
         progress: How it is shown, see `mfpde.progress.Progress`.
+        restart: Where to go on, see `mfpde.output.checkpoint.read_checkpoint`; `outputs` are told of what follows alone.
 
     Raises:
-        InputError: On all ranks, if the result cannot be written.
+        InputError: On all ranks, if the result cannot be written, or the run cannot go on with this configuration.
         RunError: On all ranks, if the run cannot go on; the file keeps the records up to then.
     """
+    from mfpde.output.continuation import check_continuation
     from mfpde.output.hdf5 import ResultFile
 
     path = Path(config.output.file)
-    summary = solve_into(ResultFile(comm, path), config, problem, outputs, budget, progress)
+    if restart is not None:
+        check_continuation(restart, config)
+    summary = solve_into(ResultFile(comm, path), config, problem, outputs, budget, progress, restart)
     if config.output.paraview and config.snapshot_times:
         from mfpde.density.paraview import write_series
 
@@ -138,21 +159,23 @@ def solve_into(
     outputs: Sequence["Output"] = (),
     budget: float | None = None,
     progress: "bool | Told | None" = None,
+    restart: "Checkpoint | None" = None,
 ) -> Summary:
     """Collective. The same into a file that is given; it is closed at the end."""
     from mfpde.progress import Progress
 
     started, comm = time.monotonic(), sink.comm
-    times, options = config.history_times, config.discretization
+    times, options = config.history_times if restart is None else restart.times(config), config.discretization
     with sink as file, Progress(comm.rank, times[-1], progress) as bar:
-        follow = _at_given_resolution if options.frame == "affine" or options.accuracy is False else _to_accuracy
-        recorder, end, answer, unknowns = follow(comm, config, problem, file, bar, budget, outputs)
+        given = options.frame == "affine" or options.accuracy is False
+        follow = _at_given_resolution if given else partial(_to_accuracy, budget=budget)
+        recorder, end, answer, unknowns = follow(comm, config, problem, file, bar, outputs, times, restart)
     warned = [*problem.notices, *recorder.warned.values()]
     if answer is not None and answer.estimate.reached > options.accuracy:
         found = answer.estimate
         warned.append(
             f"the accuracy reached is {found.reached:.1e}, and {options.accuracy:.1e} was asked for: {found.worst} is left; "
-            "raise --budget, or leave discretization keys to the run"
+            + ("begin anew: a run that goes on keeps its resolution" if restart else REMEDY)
         )
     return Summary(
         time=end.step.time,
@@ -170,7 +193,14 @@ def solve_into(
 
 
 def _at_given_resolution(
-    comm: Any, config: Any, problem: Any, file: Any, bar: Any, budget: float | None, outputs: Sequence["Output"]
+    comm: Any,
+    config: Any,
+    problem: Any,
+    file: Any,
+    bar: Any,
+    outputs: Sequence["Output"],
+    times: list[float],
+    restart: "Checkpoint | None",
 ) -> tuple[Any, ...]:
     """Collective. One run at the numbers of the configuration, or at their defaults."""
     from mfpde.elements.resolution import given_resolution
@@ -182,36 +212,59 @@ def _at_given_resolution(
     flow = start_flow(comm, problem, options, config.parallel.mesh_ranks)
     unknowns = comm.allreduce(flow.size)
     _announce(comm, unknowns, f"{given_resolution(problem, options)}" if options.frame == "flow" else "affine frame")
-    recorder = Recorder(file, problem, flow, config, bar)
+    recorder = Recorder(file, problem, flow, config, bar, kept=restart)
     witness = Together(recorder, tuple(outputs))
-    end = train(problem, flow, config.history_times, problem.numbers(options).tolerance, witness)
+    kept = None if restart is None else restart.kept(comm)
+    end = train(problem, flow, times, problem.numbers(options).tolerance, witness, keeper=recorder, kept=kept)
     return recorder, end, None, unknowns
 
 
 def _to_accuracy(
-    comm: Any, config: Any, problem: Any, file: Any, bar: Any, budget: float | None, outputs: Sequence["Output"]
+    comm: Any,
+    config: Any,
+    problem: Any,
+    file: Any,
+    bar: Any,
+    outputs: Sequence["Output"],
+    times: list[float],
+    restart: "Checkpoint | None",
+    budget: float | None,
 ) -> tuple[Any, ...]:
     """Collective. As many runs as the accuracy takes; the last main run is the one that is written."""
-    from mfpde.accuracy.passes import BUDGET, Main, train_accurately
+    from mfpde.accuracy.passes import BUDGET, Begun, Course, Main, train_accurately
+    from mfpde.output.checkpoint import decoded, encoded
     from mfpde.output.recorder import Recorder
     from mfpde.progress import LOG
     from mfpde.training.training import Together
 
     recorders: list[tuple[Recorder, int]] = []
 
-    def begin(main: Main) -> tuple[Together[Recorder], list[float]]:
+    def begin(main: Main) -> Begun:
         if recorders:
             file.restart()
             LOG.info("the accuracy is not reached: a finer run begins")
         unknowns = comm.allreduce(main.flow.size)
         _announce(comm, unknowns, str(main.resolution))
-        recorder = Recorder(file, problem, main.flow, config, bar, main.correction)
+        recorder = Recorder(file, problem, main.flow, config, bar, main.correction, None if recorders else restart)
+        if config.output.checkpoint is not False:
+            file.dataset("/checkpoint/course", encoded(main.course))
         recorders.append((recorder, unknowns))
-        return Together(recorder, tuple(outputs)), recorder.losses
+        return Begun(Together(recorder, tuple(outputs)), recorder, recorder.losses)
 
-    LOG.info(f"choosing the resolution for the accuracy {config.discretization.accuracy:g}")
-    limits = {"budget": BUDGET if budget is None else budget, "mesh_ranks": config.parallel.mesh_ranks}
-    answer = train_accurately(comm, problem, config.discretization, config.history_times, begin, **limits)
+    course = None if restart is None else decoded(restart.course, Course)
+    if course is None:
+        LOG.info(f"choosing the resolution for the accuracy {config.discretization.accuracy:g}")
+    answer = train_accurately(
+        comm,
+        problem,
+        config.discretization,
+        times,
+        begin,
+        budget=BUDGET if budget is None else budget,
+        mesh_ranks=config.parallel.mesh_ranks,
+        kept=None if restart is None else restart.kept(comm),
+        course=course,
+    )
     recorder, unknowns = recorders[-1]
     recorder.error(answer)
     return recorder, answer.end, answer, unknowns
@@ -226,6 +279,7 @@ def _announce(comm: Any, unknowns: int, resolution: str) -> None:
     LOG.info(f"{unknowns} unknowns, about {max(1, round(needed / 2**20))} MB on {ranks}, {resolution}")
 
 
+REMEDY = "raise --budget, or leave discretization keys to the run"
 # Of the state's size, in the method of order 8: its stages, and the workspace of a right-hand side.
 VECTORS = 24
 

@@ -1,14 +1,19 @@
 """What several test files use."""
 
+import importlib
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Sequence
+from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import dataclass
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 from mpi4py import MPI
 
 from mfpde.elements.labels import Labels, make_labels
@@ -26,7 +31,7 @@ from mfpde.problem.config import load
 from mfpde.problem.problem import Problem, build_problem
 from mfpde.problem.sections import Config
 
-SELF = MPI.COMM_SELF
+WORLD, SELF = MPI.COMM_WORLD, MPI.COMM_SELF
 # The density on a reference mesh in an affine frame, for tests that are about it.
 AFFINE = "discretization.frame=affine"
 # Few labels and records, for particles.
@@ -41,10 +46,42 @@ def clean_environment() -> dict[str, str]:
 
 
 def command(module: str, *arguments: str, ranks: int = 1, cwd: Path) -> subprocess.CompletedProcess[str]:
-    """Runs a module of the package under mpirun; the parent's own MPI environment is not inherited."""
-    launcher = [str(Path(sys.executable).with_name("mpirun")), "-n", str(ranks)] if ranks > 1 else []
-    words = [*launcher, sys.executable, "-m", f"mfpde.{module}", *arguments]
-    return subprocess.run(words, cwd=cwd, capture_output=True, text=True, timeout=120, env=clean_environment(), check=False)
+    """Runs a module of the package, and keeps what it says.
+
+    On one rank that is done in this process, because an interpreter takes two seconds to start; but for options of PETSc, which
+    reads them once.  On more it is done under mpirun, without the parent's own MPI.
+    """
+    words = [sys.executable, "-m", f"mfpde.{module}", *arguments]
+    if ranks > 1 or "--" in arguments:
+        launcher = [str(Path(sys.executable).with_name("mpirun")), "-n", str(ranks)] if ranks > 1 else []
+        return subprocess.run(
+            [*launcher, *words], cwd=cwd, capture_output=True, text=True, timeout=120, env=clean_environment(), check=False
+        )
+    with redirect_stdout(StringIO()) as out, redirect_stderr(StringIO()) as errors:
+        status = run_here(cwd, module, *arguments)
+    return subprocess.CompletedProcess(words, status, out.getvalue(), errors.getvalue())
+
+
+def run_here(folder: Path, module: str, *words: str) -> int:
+    """The exit status of a command of the package, run in this process with `folder` as its working directory."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        patch.setattr("sys.argv", [module, *words])
+        package = importlib.import_module(f"mfpde.{module}")
+        main = package if hasattr(package, "main") else importlib.import_module(f"mfpde.{module}.__main__")
+        return int(main.main())
+
+
+def alone[T](find: Callable[[], T]) -> T:
+    """Collective. What rank 0 finds by itself.
+
+    The others sleep until then: in a collective call they would keep the cores busy, of which there may be fewer than ranks.
+    """
+    found = find() if WORLD.rank == 0 else None
+    done = WORLD.Ibarrier()
+    while not done.Test():
+        time.sleep(0.01)
+    return WORLD.bcast(found)
 
 
 def read(*overrides: str, comm: MPI.Intracomm = SELF) -> tuple[Config, Problem]:

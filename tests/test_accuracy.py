@@ -7,14 +7,13 @@ moved by more than `uncertainty`.
 
 import json
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 from mpi4py import MPI
-from support import command
+from support import alone, command
 
 from mfpde.accuracy.panels import refined, refined_cells, tails
 from mfpde.accuracy.passes import Answer, Main, record_places, study_times, train_accurately
@@ -40,6 +39,8 @@ def is_quick(reference: dict[str, Any]) -> bool:
 
 
 QUICK = list(filter(is_quick, REFERENCES))
+# Those whose estimate is more than a hundred times the error.
+LOOSE = {"z1+0.2*z1**3 relu uniform(-1,1) 1.0 1.0 d=10000", "z1**2/2-z1/3 softplus rademacher 1.0 1.0 d=inf"}
 
 
 class Kept:
@@ -92,36 +93,45 @@ def overrides(reference: dict[str, Any]) -> list[str]:
     ]
 
 
-@cache
-def solved(number: int, accuracy: float = 1e-4) -> tuple[np.ndarray, np.ndarray, float]:
-    """True errors and estimates at a quick reference's times, and E h*^2 / 2."""
-    reference = QUICK[number]
+def name(reference: dict[str, Any]) -> str:
+    """Of a test."""
+    keys = ("polynomial", "activation", "a", "xi_a", "xi_w")
+    return " ".join([*(str(reference[key]).replace(" ", "") for key in keys), f"d={reference['dimension']}"])
+
+
+def is_dear(reference: dict[str, Any]) -> bool:
+    """What takes many modes or many nodes, and is asked for to 1e-3 only: p = 3 and kinks at finite d, d near p."""
+    d, kinks = reference["dimension"], reference["activation"] == "relu"
+    return bool(d != "inf" and ("z3" in reference["polynomial"] or (kinks and "z2" in reference["polynomial"]) or d < 10))
+
+
+def check(reference: dict[str, Any], accuracy: float) -> float:
+    """Asserts error <= estimate <= accuracy at the reference's times; returns how many times too large the estimate is."""
     config = load(None, [*overrides(reference), f"discretization.accuracy={accuracy}"])
     times = sorted({*np.linspace(0, reference["times"][-1], 33).tolist(), *reference["times"]})
     found = run(config, build_problem(config), times)
     at = [times.index(t) for t in reference["times"]]
-    return np.abs(found.loss[at] - reference["loss"]), found.answer.estimate.total[at], found.answer.estimate.unit
-
-
-@pytest.mark.parametrize("number", range(len(QUICK)))
-def test_the_error_is_below_the_estimate_and_the_estimate_below_the_accuracy(number: int) -> None:
-    errors, estimates, unit = solved(number)
-    uncertainty = QUICK[number]["uncertainty"]
+    errors, estimates = np.abs(found.loss[at] - reference["loss"]), found.answer.estimate.total[at]
+    uncertainty, allowed = reference["uncertainty"], accuracy * found.answer.estimate.unit
     assert (errors <= estimates + uncertainty).all(), (errors, estimates)
-    assert estimates.max() <= 1e-4 * unit and errors.max() <= 1e-4 * unit
+    assert estimates.max() <= allowed and errors.max() <= allowed + uncertainty, (errors, estimates)
+    return float(estimates.max() / max(errors.max(), uncertainty))
 
 
-def test_estimates_are_not_a_hundred_times_too_large_in_nine_of_ten() -> None:
-    assert len(QUICK) >= 30
-    found = [(*solved(n)[:2], reference["uncertainty"]) for n, reference in enumerate(QUICK)]
-    ratios = [max(estimates) / max(*errors, uncertainty) for errors, estimates, uncertainty in found]
-    assert np.mean(np.array(ratios) <= 100) >= 0.9, ratios
+@pytest.mark.parametrize("reference", QUICK, ids=name)
+def test_the_error_is_below_the_estimate_and_that_not_a_hundred_times_larger(reference: dict[str, Any]) -> None:
+    """The second but for those in `LOOSE`."""
+    ratio = check(reference, 1e-3 if is_dear(reference) else 1e-4)
+    assert ratio <= 100 or name(reference) in LOOSE, ratio
 
 
-def test_a_hundred_times_the_accuracy_is_reached_too() -> None:
-    for number in [n for n, r in enumerate(QUICK) if r["uncertainty"] <= 2e-7][:4]:
-        errors, estimates, unit = solved(number, 1e-6)
-        assert (errors <= estimates + QUICK[number]["uncertainty"]).all() and estimates.max() <= 1e-6 * unit
+def test_nine_estimates_of_ten_are_not_a_hundred_times_too_large() -> None:
+    assert len(QUICK) >= 30 and len(LOOSE) <= len(QUICK) / 10 and set(map(name, QUICK)) >= LOOSE
+
+
+@pytest.mark.parametrize("reference", [r for r in QUICK if r["uncertainty"] <= 2e-7][:4], ids=name)
+def test_a_hundred_times_the_accuracy_is_reached_too(reference: dict[str, Any]) -> None:
+    check(reference, 1e-6)
 
 
 def test_numbers_that_the_user_gives_are_kept_and_their_error_is_told() -> None:
@@ -139,11 +149,15 @@ def test_numbers_that_the_user_gives_are_kept_and_their_error_is_told() -> None:
 
 @pytest.mark.mpi
 def test_the_estimate_does_not_depend_on_the_ranks() -> None:
-    config = load(None, ["input.dimension=100", "training.final_time=3.0"])
-    problem, times = build_problem(config), np.linspace(0, 3, 7).tolist()
-    alone, together = run(config, problem, times), run(config, problem, times, WORLD)
-    assert np.abs(alone.loss - together.loss).max() < 1e-12
-    assert np.abs(alone.answer.estimate.total - together.answer.estimate.total).max() < 1e-12
+    small = ["target.polynomial=z1 + z1^2/2", "input.dimension=100", "training.final_time=1.0", "discretization.accuracy=1e-3"]
+    config = load(None, small)
+    problem, times = build_problem(config), [0.0, 0.5, 1.0]
+
+    def solved(comm: MPI.Intracomm) -> np.ndarray:
+        found = run(config, problem, times, comm)
+        return np.array([found.loss, found.answer.estimate.total])
+
+    assert np.abs(alone(lambda: solved(SELF)) - solved(WORLD)).max() < 1e-12
 
 
 def test_solve_prints_the_digits_that_hold_and_writes_the_errors(tmp_path: Path) -> None:

@@ -1,12 +1,11 @@
 """Comparisons of result files and convergence studies."""
 
-import importlib
 from pathlib import Path
 
 import h5py
 import numpy as np
 import pytest
-from support import AFFINE, command
+from support import AFFINE, command, run_here
 
 from mfpde.converge.study import fit, orders, refine
 from mfpde.errors import InputError
@@ -16,15 +15,6 @@ FAST = [
     "--set", "discretization.a_nodes=4", "--set", "discretization.r_nodes=1", "--set", "input.dimension=100",
     "--set", "target.polynomial=z1 + z1**2/2", "--set", "training.final_time=2.0", "--set", "output.times=5",
 ]  # fmt: skip
-
-
-def run(monkeypatch: pytest.MonkeyPatch, folder: Path, module: str, *words: str) -> int:
-    """The exit status of a command line, run in this process."""
-    monkeypatch.chdir(folder)
-    monkeypatch.setattr("sys.argv", [module, *words])
-    package = importlib.import_module(f"mfpde.{module}")
-    main = package if hasattr(package, "main") else importlib.import_module(f"mfpde.{module}.__main__")
-    return main.main()
 
 
 def history(times: np.ndarray, name: str = "a.h5", modes: int = 2) -> History:
@@ -85,12 +75,10 @@ def test_orders_and_fits_recover_the_laws_they_are_named_after() -> None:
     ]
 
 
-def test_a_study_measures_an_order_and_is_resumed(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
-) -> None:
+def test_a_study_measures_an_order_and_is_resumed(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     linear = ["--set", AFFINE, "--set", "discretization.degree=1", "--output", "study.h5"]
     words = [*FAST, *linear, "--vary", "cells", "--reference", "characteristics"]
-    assert run(monkeypatch, tmp_path, "converge", *words, "--values", "16", "8") == 0
+    assert run_here(tmp_path, "converge", *words, "--values", "16", "8") == 0
     kept = (tmp_path / "study" / "cells_8.h5").stat().st_mtime_ns
     again = command("converge", *words, "--values", "8", "16", "32", ranks=2, cwd=tmp_path)
     assert again.returncode == 0 and again.stderr.count("kept") == 3, again.stderr
@@ -99,21 +87,21 @@ def test_a_study_measures_an_order_and_is_resumed(
         assert file["value"][:].tolist() == [8, 16, 32] and file.attrs["complete"]
         assert file["error"][-1] < file["error"][0] / 16 and file.attrs["order"] > 1.8  # h^(k+1), k = 1
     capsys.readouterr()
-    assert run(monkeypatch, tmp_path, "converge", *words, "--values", "8", "16", "--set", "training.xi_a=0.5") == 0
+    assert run_here(tmp_path, "converge", *words, "--values", "8", "16", "--set", "training.xi_a=0.5") == 0
     assert "kept" not in capsys.readouterr().err
     assert (tmp_path / "study.png").stat().st_size > 0
 
 
-def test_compare_prints_and_draws(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+def test_compare_prints_and_draws(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     for name, sampling in (("sobol.h5", "sobol"), ("gauss.h5", "gauss")):
         words = [*FAST, "--set", f"particles.sampling={sampling}", "--set", "particles.particles=1024", "--output", name]
-        assert run(monkeypatch, tmp_path, "particles", *words) == 0
-    assert run(monkeypatch, tmp_path, "compare", "sobol.h5", "gauss.h5") == 0
+        assert run_here(tmp_path, "particles", *words) == 0
+    assert run_here(tmp_path, "compare", "sobol.h5", "gauss.h5") == 0
     assert "max |dE|" in capsys.readouterr().out and (tmp_path / "compare.png").stat().st_size > 0
     found = difference(*(read_history(tmp_path / name) for name in ("sobol.h5", "gauss.h5")))
     assert found.max_loss < 2e-3  # four labels of a, one of r
     for files, words in ((["sobol.h5", "missing.h5"], "no file"), (["sobol.h5"], "two or more")):
-        assert run(monkeypatch, tmp_path, "compare", *files) == 2
+        assert run_here(tmp_path, "compare", *files) == 2
         error = capsys.readouterr().err
         assert error.count("\n") == 1 and words in error
 
@@ -130,9 +118,9 @@ def test_compare_prints_and_draws(monkeypatch: pytest.MonkeyPatch, capsys: pytes
     ],
 )
 def test_a_study_refuses_bad_input_in_one_line(
-    words: list[str], expected: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+    words: list[str], expected: list[str], capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
-    assert run(monkeypatch, tmp_path, "converge", *words) == 2
+    assert run_here(tmp_path, "converge", *words) == 2
     error = capsys.readouterr().err
     assert error.count("\n") == 1 and all(word in error for word in expected), error
     assert list(tmp_path.iterdir()) == []

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 from mpi4py import MPI
+from ufl_forms import carried_form, density_form, gauss_space, node_dofs
 
-from mfpde.elements.forms import carried_form, density_form, gauss_space, node_dofs
 from mfpde.elements.mesh import ReferenceMesh, box_mesh, gauss_basis, reference_mesh
 from mfpde.elements.transport import Transport
 

@@ -1,6 +1,8 @@
 """What a user types: polynomials, Hermite notation, where(), and texts that would cost too much."""
 
 import random
+import subprocess
+import sys
 import time
 
 import numpy as np
@@ -11,8 +13,6 @@ from mfpde.problem.expressions import namespace, parse, source
 from mfpde.problem.reading import balanced
 from mfpde.problem.target import parse_target
 
-Z = ["z1", "z2", "z3"]
-
 
 def test_messages_are_one_line_of_ascii_and_quote_the_ends_of_long_texts() -> None:
     for kind in (InputError, RunError):
@@ -20,6 +20,14 @@ def test_messages_are_one_line_of_ascii_and_quote_the_ends_of_long_texts() -> No
         assert message.isascii() and message.isprintable() and len(message) <= 1200
     assert len(quoted("y" * 10**7)) <= 80 and quoted("\u03c3\n") == r"'\u03c3\n'"
     assert "too long" in quoted(10**5000)
+
+
+def test_loading_what_reads_an_expression_is_no_part_of_its_time() -> None:
+    """In a fresh interpreter, with a limit below what loading SymPy takes."""
+    code = "import sys; from mfpde.problem import reading, target; reading.SECONDS = 0.3; assert 'sympy' not in sys.modules\n"
+    code += "target.parse_target('z1 + z1*z2')"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 0, done.stderr
 
 
 def test_a_full_polynomial_of_degree_20_is_read_in_seconds() -> None:

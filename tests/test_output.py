@@ -1,5 +1,6 @@
 """The result file and the command lines, as a user meets them."""
 
+import shutil
 import signal
 import subprocess
 import sys
@@ -10,22 +11,24 @@ import h5py
 import numpy as np
 import pytest
 from mpi4py import MPI
-from support import AFFINE, command
+from support import AFFINE, command, run_here
 
 from mfpde.errors import InputError
 from mfpde.output.hdf5 import ResultFile
 
 WORLD = MPI.COMM_WORLD
 SMALL = [
-    "--set",
-    "discretization.a_nodes=4",
-    "--set",
-    "discretization.r_nodes=1",
-    "--set",
-    "discretization.cells=6",
-    "--set",
-    AFFINE,
-]
+    "--set", "discretization.a_nodes=4", "--set", "discretization.r_nodes=1", "--set", "discretization.cells=6", "--set", AFFINE,
+    "--set", "training.final_time=1.0",
+]  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def solved(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The result of that."""
+    folder = tmp_path_factory.mktemp("solved")
+    assert run_here(folder, "solve", *SMALL, "--output", "out.h5", "--quiet") == 0
+    return folder / "out.h5"
 
 
 @pytest.mark.parametrize("ranks", [1, 2])
@@ -46,15 +49,13 @@ def test_solve_writes_the_contract(ranks: int, tmp_path: Path) -> None:
     assert sorted(path.name for path in tmp_path.iterdir()) == ["out.h5", "out_loss.png"]
 
 
-def test_inspect_reports_and_draws(tmp_path: Path) -> None:
-    assert command("solve", *SMALL, "--output", "out.h5", cwd=tmp_path).returncode == 0
-    done = command("inspect", "out.h5", "--plot", cwd=tmp_path)
-    assert done.returncode == 0 and "/slices/snapshots/0001/q" in done.stdout
+def test_inspect_reports_and_draws(solved: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    shutil.copy(solved, tmp_path)
+    assert run_here(tmp_path, "inspect", "out.h5", "--plot") == 0 and "/slices/snapshots/0001/q" in capsys.readouterr().out
     assert all((tmp_path / f"out_{name}.png").stat().st_size > 0 for name in ("loss", "coefficients", "density"))
     (tmp_path / "text.h5").write_text("no")
     for name in ("text.h5", "missing.h5"):
-        bad = command("inspect", name, cwd=tmp_path)
-        assert bad.returncode == 2 and bad.stderr.count("\n") == 1
+        assert run_here(tmp_path, "inspect", name) == 2 and capsys.readouterr().err.count("\n") == 1
 
 
 @pytest.mark.parametrize("ranks", [1, 2])
@@ -88,7 +89,7 @@ def test_a_full_disk_is_one_line_and_leaves_the_last_result(limit: int, tmp_path
         "import mfpde; from mpi4py import MPI; import resource, signal, sys; signal.signal(signal.SIGXFSZ, signal.SIG_IGN);"
         f"resource.setrlimit(resource.RLIMIT_FSIZE, ({limit}, {limit}));"
         "sys.argv = ['solve', '--output', 'out.h5', '--set', 'discretization.a_nodes=4', '--set', 'output.snapshots=20'];"
-        f"sys.argv += ['--set', '{AFFINE}'];"
+        f"sys.argv += ['--set', '{AFFINE}', '--set', 'training.final_time=1.0'];"
         "from mfpde.solve import main; sys.exit(main())"
     )
     done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, timeout=120, check=False)

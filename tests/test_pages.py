@@ -4,7 +4,6 @@ A fenced block says by the second word after its fence what is done with it: `sh
 page; `sh fails` are commands that end with one line and status 2; of `sh slow` the programs and files are looked for.
 """
 
-import os
 import re
 import shlex
 import subprocess
@@ -13,6 +12,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
+from support import clean_environment, command
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "examples").glob("*.md"))]
@@ -41,8 +41,16 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
+def run_line(line: str, folder: Path) -> subprocess.CompletedProcess[str]:
+    """A line of a shell; a command of the package on one rank in this process, as an interpreter takes long to start."""
+    words = shlex.split(line, comments=True)
+    if words[:2] == ["python", "-m"] and words[2].startswith("mfpde.") and not set(words) & {"|", "&&", ">"}:
+        return command(words[2].removeprefix("mfpde."), *words[3:], cwd=folder)
+    return run(["bash", "-ec", line], folder)
+
+
 def run(words: list[str], folder: Path) -> subprocess.CompletedProcess[str]:
-    environment = {k: v for k, v in os.environ.items() if not k.startswith(("PMI", "MPI", "HYDRA"))}
+    environment = clean_environment()
     environment |= {"PATH": f"{BIN}:{environment['PATH']}", "PYTHONPATH": str(ROOT)}
     return subprocess.run(words, cwd=folder, env=environment, capture_output=True, text=True, timeout=600)
 
@@ -50,16 +58,20 @@ def run(words: list[str], folder: Path) -> subprocess.CompletedProcess[str]:
 @with_blocks("run")
 def test_the_commands_of_a_page_run(page: Path, folder: Path) -> None:
     for language, text in blocks(page, "run"):
-        words = ["bash", "-ec", text] if language == "sh" else [sys.executable, "-c", text]
-        done = run(words, folder)
-        assert done.returncode == 0, f"{text}\n{done.stdout}\n{done.stderr}"
+        if language == "python":
+            done = run([sys.executable, "-c", text], folder)
+            assert done.returncode == 0, f"{text}\n{done.stdout}\n{done.stderr}"
+            continue
+        for line in text.splitlines():
+            done = run_line(line, folder)
+            assert done.returncode == 0, f"{line}\n{done.stdout}\n{done.stderr}"
 
 
 @with_blocks("fails")
 def test_bad_commands_end_with_one_line(page: Path, folder: Path) -> None:
     for _, text in blocks(page, "fails"):
         for line in text.splitlines():
-            done = run(["bash", "-c", line], folder)
+            done = run_line(line, folder)
             assert done.returncode == 2, f"{line}\n{done.stdout}\n{done.stderr}"
             assert done.stderr.startswith("mfpde: "), done.stderr
             assert done.stderr.count("\n") == 1, done.stderr

@@ -2,23 +2,34 @@
 
 import os
 import random
+import shutil
 import stat
 import subprocess
+import sys
 from pathlib import Path
 
 import h5py
 import pytest
 from mpi4py import MPI
-from support import command
-from test_converge import run
+from support import command, run_here
 
 from mfpde.errors import InputError
 from mfpde.output.hdf5 import ResultFile
 from mfpde.output.history import open_result
 from mfpde.output.paths import check_output
 
-TINY = '[target]\npolynomial = "z1"\n[input]\ndimension = inf\n[training]\nfinal_time = 0.5\n[discretization]\na_nodes = 8\n'
-TINY += "[output]\ntimes = 5\nplot = false\n"
+TINY = '[target]\npolynomial = "z1"\n[input]\ndimension = inf\n[training]\nfinal_time = 0.5\n[discretization]\n'
+TINY += "accuracy = false\na_nodes = 8\n[output]\ntimes = 5\nplot = false\n"
+
+
+@pytest.fixture(scope="module")
+def results(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A directory with results: run.h5 of q.toml, and other.h5 of another target."""
+    folder = tmp_path_factory.mktemp("results")
+    (folder / "q.toml").write_text(TINY)
+    assert run_here(folder, "solve", "q.toml", "--output", "run.h5") == 0
+    assert run_here(folder, "solve", "q.toml", "--set", "target.polynomial=z1*z2", "--output", "other.h5") == 0
+    return folder
 
 
 @pytest.fixture
@@ -55,11 +66,9 @@ def test_what_is_no_result_is_not_replaced(name: str, folder: Path) -> None:
     assert state(folder) == before and stat.S_ISCHR(device.st_mode)
 
 
-def test_the_configuration_is_not_replaced(
-    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_the_configuration_is_not_replaced(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for module in ("solve", "particles", "kernel"):
-        assert run(monkeypatch, folder, module, "q.toml", "--output", "q.toml") == 2
+        assert run_here(folder, module, "q.toml", "--output", "q.toml") == 2
         error = capsys.readouterr().err
         assert error.count("\n") == 1 and "output.file" in error and (folder / "q.toml").read_text() == TINY
 
@@ -80,14 +89,12 @@ def test_a_link_is_followed(folder: Path) -> None:
      ["--reference", "other.h5"]],
 )  # fmt: skip
 def test_a_study_checks_its_files_before_its_members_run(
-    words: list[str], folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    words: list[str], folder: Path, results: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert run(monkeypatch, folder, "solve", "q.toml", "--output", "run.h5") == 0
-    other = ["--set", "target.polynomial=z1*z2", "--output", "other.h5"]
-    assert run(monkeypatch, folder, "solve", "q.toml", *other) == 0
+    for name in ("run.h5", "other.h5"):
+        shutil.copy(results / name, folder)
     before = state(folder)
-    capsys.readouterr()
-    assert run(monkeypatch, folder, "converge", "q.toml", "--vary", "a_nodes", "--values", "2", "4", *words) == 2
+    assert run_here(folder, "converge", "q.toml", "--vary", "a_nodes", "--values", "2", "4", *words) == 2
     error = capsys.readouterr().err
     assert error.count("\n") == 1 and (words[0] in error or words[1] in error), error
     assert state(folder) == before
@@ -102,10 +109,9 @@ def test_a_run_does_not_replace_a_study(folder: Path) -> None:
 
 
 def test_damaged_and_foreign_files_end_inspect_and_compare_with_one_line(
-    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    folder: Path, results: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert run(monkeypatch, folder, "solve", "q.toml", "--output", "run.h5") == 0
-    capsys.readouterr()
+    shutil.copy(results / "run.h5", folder)
     data, rng = (folder / "run.h5").read_bytes(), random.Random(0)
     (folder / "half.h5").write_bytes(data[: len(data) // 2])
     (folder / "garbage.h5").write_bytes(data[:96] + rng.randbytes(len(data)))
@@ -120,40 +126,26 @@ def test_damaged_and_foreign_files_end_inspect_and_compare_with_one_line(
         (folder / name).write_bytes(data)
         with h5py.File(folder / name, "a") as file:
             break_it(file)
-    for name in (
-        "half",
-        "garbage",
-        "stub",
-        "fewer",
-        "missing",
-        "none",
-        "text",
-        "nameless",
-        "foreign",
-        "directory",
-        "pipe",
-        "gone",
-    ):
-        assert run(monkeypatch, folder, "inspect", f"{name}.h5") == 2, name
+    broken = ("half", "garbage", "stub", "fewer", "missing", "none", "text", "nameless")
+    for name in (*broken, "foreign", "directory", "pipe", "gone"):
+        assert run_here(folder, "inspect", f"{name}.h5") == 2, name
         error = capsys.readouterr().err
         assert error.count("\n") == 1 and name in error, error
     for name in ("half", "garbage", "fewer", "missing", "none", "foreign"):
-        assert run(monkeypatch, folder, "compare", f"{name}.h5", "run.h5") == 2
+        assert run_here(folder, "compare", f"{name}.h5", "run.h5") == 2
         assert capsys.readouterr().err.count("\n") == 1
 
 
-def test_dollars_in_names_are_no_formulas(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert run(monkeypatch, folder, "solve", "q.toml", "--output", "$x_$.h5") == 0
-    assert run(monkeypatch, folder, "solve", "q.toml", "--output", r"\frac$.h5") == 0
-    assert run(monkeypatch, folder, "compare", "$x_$.h5", r"\frac$.h5") == 0
-    assert run(monkeypatch, folder, "inspect", "$x_$.h5", "--plot") == 0
+def test_dollars_in_names_are_no_formulas(folder: Path, results: Path) -> None:
+    for name in ("$x_$.h5", r"\frac$.h5"):
+        shutil.copy(results / "run.h5", folder / name)
+    assert run_here(folder, "compare", "$x_$.h5", r"\frac$.h5") == 0
+    assert run_here(folder, "inspect", "$x_$.h5", "--plot") == 0
 
 
-def test_a_picture_that_cannot_be_drawn_is_one_line(
-    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_picture_that_cannot_be_drawn_is_one_line(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (folder / "run_loss.png").mkdir()
-    assert run(monkeypatch, folder, "solve", "q.toml", "--output", "run.h5", "--set", "output.plot=true") == 2
+    assert run_here(folder, "solve", "q.toml", "--output", "run.h5", "--set", "output.plot=true") == 2
     error = capsys.readouterr().err
     assert "run_loss.png" in error and "Traceback" not in error
     with open_result(folder / "run.h5") as file:
@@ -168,14 +160,12 @@ def test_a_picture_that_cannot_be_drawn_ends_all_ranks(ranks: int, folder: Path)
 
 
 @pytest.mark.parametrize("module,words", [("solve", ["q.toml", "--output", "new.h5"]), ("inspect", ["run.h5"])])
-def test_closed_pipes_are_no_error(module: str, words: list[str], folder: Path) -> None:
-    import sys
-
-    assert command("solve", "q.toml", "--output", "run.h5", cwd=folder).returncode == 0
-    for redirect in ("| head -0", "<&- >&- 2>&-"):
-        line = f"set -o pipefail; {sys.executable} -m mfpde.{module} {' '.join(words)} {redirect}"
-        done = subprocess.run(["bash", "-c", line], cwd=folder, capture_output=True, text=True, timeout=60, check=False)
-        assert done.returncode == 0 and "Error" not in done.stderr and "ERROR" not in done.stderr, (redirect, done.stderr)
+@pytest.mark.parametrize("redirect", ["| head -0", "<&- >&- 2>&-"])
+def test_closed_pipes_are_no_error(module: str, words: list[str], redirect: str, folder: Path, results: Path) -> None:
+    shutil.copy(results / "run.h5", folder)
+    line = f"set -o pipefail; {sys.executable} -m mfpde.{module} {' '.join(words)} {redirect}"
+    done = subprocess.run(["bash", "-c", line], cwd=folder, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 0 and "Error" not in done.stderr and "ERROR" not in done.stderr, done.stderr
     if module == "solve":
         with open_result(folder / "new.h5") as file:
             assert file.attrs["complete"]

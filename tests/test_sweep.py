@@ -1,6 +1,5 @@
 """Sweeps: axes, members spread over ranks, what is kept, what fails, and the labelled file."""
 
-import importlib
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -8,7 +7,7 @@ from pathlib import Path
 import h5py
 import numpy as np
 import pytest
-from support import command
+from support import command, run_here
 
 from mfpde.errors import InputError
 from mfpde.sweep.axes import member_name, members, parse_axes
@@ -33,14 +32,12 @@ snapshots = 0
 
 
 @pytest.fixture
-def sweep(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable[..., tuple[int, str]]:
+def sweep(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Callable[..., tuple[int, str]]:
     """Runs a sweep of the configuration above in this process; its exit status and what it says on standard error."""
 
     def run(*words: str) -> tuple[int, str]:
         (tmp_path / "c.toml").write_text(CONFIG)
-        monkeypatch.chdir(tmp_path)
-        monkeypatch.setattr("sys.argv", ["sweep", "c.toml", *words])
-        status = importlib.import_module("mfpde.sweep.__main__").main()
+        status = run_here(tmp_path, "sweep", "c.toml", *words)
         return status, capsys.readouterr().err
 
     return run

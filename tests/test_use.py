@@ -1,6 +1,5 @@
 """From Python: runs, results, parameters; files that explain themselves; comparisons with someone's own curve; log lines."""
 
-import importlib
 import importlib.util
 import logging
 import subprocess
@@ -12,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 from mpi4py import MPI
-from support import command
+from support import command, run_here
 
 import mfpde
 from mfpde import progress
@@ -28,18 +27,23 @@ WORDS = ["--set", "input.dimension=inf", "--set", "discretization.accuracy=false
 WORDS += ["--set", "training.final_time=1.0", "--set", "output.times=5", "--set", "output.plot=false"]
 
 
-def say(module: str, *words: str, monkeypatch: pytest.MonkeyPatch, folder: Path) -> int:
-    """The exit status of a command line, run in this process."""
-    monkeypatch.chdir(folder)
-    monkeypatch.setattr("sys.argv", [module, *words])
-    return int(importlib.import_module(f"mfpde.{module}").main())
+@pytest.fixture(scope="module")
+def small() -> mfpde.Result:
+    """The result of that."""
+    return mfpde.run(comm=SELF, **SMALL)
+
+
+@pytest.fixture(scope="module")
+def accurate() -> mfpde.Result:
+    """The same to an accuracy."""
+    return mfpde.run(comm=SELF, **{**SMALL, "a_nodes": None, "accuracy": 1e-2})
 
 
 def test_a_run_from_a_dict_is_the_run_of_the_command_and_writes_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     result = mfpde.run({"target": {"polynomial": "z1 + z1*z2"}}, comm=SELF, **SMALL)
     assert list(tmp_path.iterdir()) == []
-    assert say("solve", *WORDS, "--output", "out.h5", monkeypatch=monkeypatch, folder=tmp_path) == 0
+    assert run_here(tmp_path, "solve", *WORDS, "--output", "out.h5") == 0
     other = mfpde.open("out.h5")
     assert np.array_equal(result.time, other.time) and np.array_equal(result.loss, other.loss)
     assert result.coefficients.shape == (5, len(result.modes)) == (5, len(result.target)) and result.error is None
@@ -51,12 +55,11 @@ def test_a_run_from_a_dict_is_the_run_of_the_command_and_writes_nothing(tmp_path
     assert result.plot("loss.png").axes and (tmp_path / "loss.png").stat().st_size > 0
 
 
-def test_a_run_to_an_accuracy_has_its_error_at_every_record() -> None:
-    result = mfpde.run(comm=SELF, **{**SMALL, "a_nodes": None, "accuracy": 1e-2})
-    assert result.error is not None and result.error.shape == result.loss.shape and 0 < result.error.max() < 1e-2
-    with result._opened() as file:
+def test_a_run_to_an_accuracy_has_its_error_at_every_record(accurate: mfpde.Result) -> None:
+    assert accurate.error is not None and accurate.error.shape == accurate.loss.shape and 0 < accurate.error.max() < 1e-2
+    with accurate._opened() as file:
         assert file["error/estimate"].dims[0][0].name == "/error/record_time"
-        assert np.array_equal(file["error/record_time"][:], result.time)
+        assert np.array_equal(file["error/record_time"][:], accurate.time)
 
 
 def test_progress_goes_to_a_function() -> None:
@@ -113,8 +116,8 @@ def test_parameters_with_other_names_or_values_are_refused(wrong: dict[str, Any]
         config_of({"parameters": wrong})
 
 
-def test_datasets_say_what_they_are_and_files_how_they_came_about() -> None:
-    with mfpde.run(comm=SELF, **SMALL)._opened() as file:
+def test_datasets_say_what_they_are_and_files_how_they_came_about(small: mfpde.Result) -> None:
+    with small._opened() as file:
         for name in file["history"]:
             data = file[f"history/{name}"]
             assert data.attrs["units"] and data.attrs["long_name"]
@@ -128,50 +131,47 @@ def test_datasets_say_what_they_are_and_files_how_they_came_about() -> None:
 
 
 @pytest.mark.skipif(importlib.util.find_spec("xarray") is None, reason="xarray is not installed")
-def test_xarray_opens_files_with_coordinates(tmp_path: Path) -> None:
+def test_xarray_opens_files_with_coordinates(tmp_path: Path, small: mfpde.Result) -> None:
     import xarray
 
-    result = mfpde.run(comm=SELF, **SMALL)
-    data = xarray.open_dataset(result.save(tmp_path / "out.h5"), group="history", engine="h5netcdf")
+    data = xarray.open_dataset(small.save(tmp_path / "out.h5"), group="history", engine="h5netcdf")
     assert data.loss.dims == ("time",) and data.coefficients.sel(mode="1,1").shape == (5,)
-    assert np.array_equal(data.time, result.time)
-    own = result.to_xarray()
+    assert np.array_equal(data.time, small.time)
+    own = small.to_xarray()
     assert own.loss.dims == ("time",) and np.isnan(own.error).all() and own.target.sel(mode="1,1") == 1
 
 
 @pytest.mark.skipif(importlib.util.find_spec("xarray") is not None, reason="xarray is installed")
-def test_without_xarray_one_line_says_what_to_install() -> None:
+def test_without_xarray_one_line_says_what_to_install(small: mfpde.Result) -> None:
     with pytest.raises(InputError, match="pip install"):
-        mfpde.run(comm=SELF, **SMALL).to_xarray()
+        small.to_xarray()
 
 
 def test_compare_reads_two_columns_and_knows_the_errors(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, accurate: mfpde.Result, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    result = mfpde.run(comm=SELF, save=tmp_path / "out.h5", **{**SMALL, "a_nodes": None, "accuracy": 1e-2})
-    assert result.error is not None
-    rows = [f"{t:.17g}, {e + 0.5 * d:.17g}" for t, e, d in zip(result.time, result.loss, result.error, strict=True)]
+    assert accurate.error is not None
+    accurate.save(tmp_path / "out.h5")
+    rows = [f"{t:.17g}, {e + 0.5 * d:.17g}" for t, e, d in zip(accurate.time, accurate.loss, accurate.error, strict=True)]
     (tmp_path / "near.csv").write_text("time, loss\n" + "\n".join(rows) + "\n")
     (tmp_path / "far.txt").write_text("# mine\n0 1.5 1e-3\n1 1.4 1e-3\n")
     near, far = (difference(read_text(tmp_path / name), read_history(tmp_path / "out.h5")) for name in ("near.csv", "far.txt"))
     assert 0.49 < near.excess < 0.51 and far.excess > 10 and np.isnan(near.max_coefficients)
-    assert say("compare", "out.h5", "near.csv", "far.txt", monkeypatch=monkeypatch, folder=tmp_path) == 0
+    assert run_here(tmp_path, "compare", "out.h5", "near.csv", "far.txt") == 0
     said = capsys.readouterr().out
     assert "near.csv agrees with out.h5" in said and "far.txt differs from out.h5" in said
     (tmp_path / "bad.txt").write_text("0 1 2 3\n")
-    assert say("compare", "out.h5", "bad.txt", monkeypatch=monkeypatch, folder=tmp_path) == 2
+    assert run_here(tmp_path, "compare", "out.h5", "bad.txt") == 2
     assert capsys.readouterr().err.count("\n") == 1
 
 
-def test_inspect_prints_the_digits_that_hold(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    result = mfpde.run(comm=SELF, save=tmp_path / "out.h5", **{**SMALL, "a_nodes": None, "accuracy": 1e-2})
-    assert result.error is not None
+def test_inspect_prints_the_digits_that_hold(tmp_path: Path, accurate: mfpde.Result, capsys: pytest.CaptureFixture[str]) -> None:
+    assert accurate.error is not None
+    accurate.save(tmp_path / "out.h5")
     from mfpde.digits import credible
 
-    assert say("inspect", "out.h5", monkeypatch=monkeypatch, folder=tmp_path) == 0
-    assert credible(result.loss[-1], result.error[-1]) in capsys.readouterr().out
+    assert run_here(tmp_path, "inspect", "out.h5") == 0
+    assert credible(accurate.loss[-1], accurate.error[-1]) in capsys.readouterr().out
 
 
 def test_without_a_terminal_a_line_says_now_and_then_how_far_the_run_is(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -192,18 +192,39 @@ def test_without_a_terminal_a_line_says_now_and_then_how_far_the_run_is(monkeypa
     assert duration(45) == "45 s" and duration(720) == "12 min" and duration(12000) == "3 h 20 min"
 
 
-def test_a_batch_run_says_its_size_and_quiet_says_nothing(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_batch_run_says_its_size(tmp_path: Path) -> None:
     done = command("solve", *WORDS, "--output", "out.h5", "--log", "log.txt", cwd=tmp_path)
     assert done.returncode == 0 and "4 unknowns" not in done.stderr
     assert "16 unknowns, about" in done.stdout and "MB on 1 rank" in done.stdout and "K = " in done.stdout
-    assert "unknowns, about" in (tmp_path / "log.txt").read_text() and "wall time" in (tmp_path / "log.txt").read_text()
-    assert say("solve", *WORDS, "--output", "out.h5", "--quiet", monkeypatch=monkeypatch, folder=tmp_path) == 0
-    said = capsys.readouterr()
-    assert said.out == said.err == ""
+    assert "unknowns, about" in (tmp_path / "log.txt").read_text()
     bad = command("solve", *WORDS, "--output", "out.h5", "--log", "nowhere/log.txt", cwd=tmp_path)
     assert bad.returncode == 2 and bad.stderr.count("\n") == 1 and "--log" in bad.stderr
+
+
+@pytest.mark.parametrize(
+    "module,words,closing,remarks",
+    [
+        ("solve", [], "wall time", 0),
+        ("kernel", ["--once"], "condition number", 0),
+        ("particles", ["--set", "particles.particles=16"], "wall time", 0),
+        ("converge", ["--vary", "hermite_degree", "--values", "4", "6"], "written to", 2),
+        ("sweep", ["--vary", "network.activation=['tanh', 'erf']"], "written to", 2),
+    ],
+)
+def test_quiet_says_warnings_alone_and_a_log_takes_everything(
+    module: str, words: list[str], closing: str, remarks: int, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The law is one that the theory does not cover: where a problem is solved for itself, a line says so."""
+    unbounded = ["--set", "initial.a=normal(0, 1)", "--output", "out.h5"]
+    assert run_here(tmp_path, module, *WORDS, *unbounded, *words, "--log", "log.txt") == 0
+    said, log = capsys.readouterr(), (tmp_path / "log.txt").read_text()
+    assert closing in said.out and closing in log and all(line in log for line in said.err.splitlines())
+    warned = [line for line in said.err.splitlines() if line.startswith("mfpde: warning: ")]
+    assert len(said.err.splitlines()) == len(warned) + remarks
+    assert any("not of bounded support" in line for line in warned) == (not remarks)
+    assert run_here(tmp_path, module, *WORDS, *unbounded, *words, "--quiet") == 0
+    said = capsys.readouterr()
+    assert said.out == "" and said.err.splitlines() == warned
 
 
 def test_one_command_runs_the_others_and_copies_the_examples(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
+import msgspec
 import numpy as np
 from mpi4py import MPI
 from numpy.typing import NDArray
@@ -13,7 +14,9 @@ from mfpde.accuracy.studies import (
     Study,
     TruncationStudy,
     choose,
+    kept_study,
     panel_study,
+    panels_of,
     radial_degree,
     tolerance_study,
     truncation_study,
@@ -81,7 +84,14 @@ class Plan:
         return plan
 
 
-def make_plan(comm: MPI.Intracomm, problem: Problem, options: Discretization, times: list[float], wanted: float) -> Plan:
+def make_plan(
+    comm: MPI.Intracomm,
+    problem: Problem,
+    options: Discretization,
+    times: list[float],
+    wanted: float,
+    kept: Resolution | None = None,
+) -> Plan:
     """Collective. Studies all directions, each on one rank, so that the plan does not depend on their number.
 
     Args:
@@ -90,10 +100,14 @@ def make_plan(comm: MPI.Intracomm, problem: Problem, options: Discretization, ti
         options: Numbers that the user gave are kept.
         times: Record times of the studies.
         wanted: The error of E that is allowed.
+        kept: The resolution of a run that is there already: the plan is this one, with its error.
 
     Raises:
         RunError: On all ranks, if the problem cannot be solved on coarse elements.
     """
+    if kept is not None:
+        numbers = {name: getattr(kept, name) for name in ("hermite_degree", "radial_degree", "tolerance")}
+        options = msgspec.structs.replace(options, **numbers)
     base, curve = _base(comm, problem, options, times, wanted)
     unit = 0.5 * max(float((problem.target.coefficients**2).sum()), 1e-300)
     names = [*base.labels, *(f"y{q + 1}" for q in range(len(base.y)))]
@@ -101,7 +115,7 @@ def make_plan(comm: MPI.Intracomm, problem: Problem, options: Discretization, ti
     given = options.hermite_degree, options.radial_degree
     tasks: dict[str, Callable[[], Any]] = {
         "tolerance": lambda: _tolerance(problem, base, curve, times, share, options),
-        **{name: _direction(problem, base, name, curve, times, share, options) for name in names},
+        **{name: _direction(problem, base, name, curve, times, share, options, kept) for name in names},
     }
     found = _divided(comm, tasks)
     # Where the coarse elements are wrong by percents, so is what they say of the truncation: late neurons are elsewhere.
@@ -149,13 +163,22 @@ def _fixes_y(options: Discretization) -> bool:
 
 
 def _direction(
-    problem: Problem, base: Resolution, name: str, curve: Curve, times: list[float], share: float, options: Discretization
+    problem: Problem,
+    base: Resolution,
+    name: str,
+    curve: Curve,
+    times: list[float],
+    share: float,
+    options: Discretization,
+    kept: Resolution | None,
 ) -> Callable[[], Study[Panels]]:
     of_labels = {"a": _fixes_a(options), "b": _fixes_b(options), "r": options.r_nodes is not None}
     fixed = of_labels.get(name, _fixes_y(options))
 
     def study() -> Study[Panels]:
         found = panel_study(problem, base, name, curve, times, share, 2 if fixed else REFINEMENTS)
+        if kept is not None and not fixed:
+            return kept_study(problem, base, name, panels_of(kept, name), found, times)
         return replace(found, chosen=0, fixed=True) if fixed else found
 
     return study

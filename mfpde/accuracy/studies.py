@@ -142,6 +142,18 @@ def panel_study(
     return refine_until(Level(first, curve.loss), finer, share, most)
 
 
+def kept_study(
+    problem: Problem, base: Resolution, name: str, kept: Panels, study: Study[Panels], times: list[float]
+) -> Study[Panels]:
+    """The error of panels that a run has already, by the finest levels that a study of its own has found."""
+    values = [level.value for level in study.levels]
+    if kept in values:
+        return replace(study, chosen=values.index(kept), fixed=True)
+    own = Level(kept, run(problem, with_direction(base, name, kept), times).loss)
+    coarser = [level for level in study.levels if level.value.total < kept.total][-1:] or list(study.levels[:1])
+    return Study((*coarser, own, *study.levels[-2:]), len(coarser), study.settled, fixed=True)
+
+
 def panels_of(resolution: Resolution, name: str) -> Panels:
     """The panels of a direction."""
     return resolution.labels.get(name) or resolution.y[int(name[1:]) - 1]

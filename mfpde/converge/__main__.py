@@ -8,7 +8,7 @@ from math import inf
 from pathlib import Path
 from typing import Any
 
-from mfpde.command import config_parser, load_problem, run_command, say
+from mfpde.command import config_parser, load_problem, run_command
 from mfpde.errors import InputError, did_you_mean
 from mfpde.parallel import on_first
 
@@ -137,6 +137,7 @@ def _run(comm: Any, member: _Member) -> None:
 
     from mfpde.output.kept import is_finished
     from mfpde.particles.run import particles
+    from mfpde.progress import remark
     from mfpde.solve import solve
 
     finished = on_first(comm, lambda: is_finished(member.path, member.config, member.program))
@@ -145,7 +146,7 @@ def _run(comm: Any, member: _Member) -> None:
         (solve if member.program == "solve" else particles)(comm, member.config, member.problem)
     if comm.rank == 0:
         what = "kept" if finished else f"{time.monotonic() - start:.1f} s"
-        say(f"{member.path.stem}: {what}")
+        remark(f"{member.path.stem}: {what}")
 
 
 def _report(comm: Any, arguments: argparse.Namespace, output: Path, members: Any, histories: Any, against: Any) -> None:
@@ -155,7 +156,7 @@ def _report(comm: Any, arguments: argparse.Namespace, output: Path, members: Any
     from mfpde.converge.picture import plot_study
     from mfpde.converge.study import VARIED, error_of, fit, orders
     from mfpde.output.hdf5 import ResultFile
-    from mfpde.progress import text_table
+    from mfpde.progress import report, text_table
 
     varied = VARIED[arguments.vary]
     rows = [error_of(history, against) for history in histories]
@@ -181,9 +182,9 @@ def _report(comm: Any, arguments: argparse.Namespace, output: Path, members: Any
         ]
         picture = plot_study(values, errors, line, varied.falling, arguments.vary, output.with_suffix(".png"))
         what = "bias" if varied.bias and repeated else "max |dE|"
-        print(text_table(head, table))
-        print(f"{line} in {arguments.vary} ({what} against {arguments.reference}: {against.path})")
-        print(f"written to {output}, drawn to {picture}", flush=True)
+        report(text_table(head, table))
+        report(f"{line} in {arguments.vary} ({what} against {arguments.reference}: {against.path})")
+        report(f"written to {output}, drawn to {picture}")
 
 
 if __name__ == "__main__":

@@ -27,7 +27,7 @@ class Density:
         values: Averages over the bins, shape (bins of each axis).
         lost_mass: What lies outside.
         error: Estimated L1 error, given the run's mean field; nan where it is not known.
-        method: "interpolated", "followed" or "nodes": how the points were found.
+        method: How the points were found: "interpolated", "interpolated in y", "followed" or "nodes".
         points: How many.
     """
 

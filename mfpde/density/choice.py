@@ -126,14 +126,14 @@ def choose_map(run: Run, ruler: Ruler, time: float, trial: Trial, passive: Passi
     own, labels = run.rules, len(run.rules) - problem.p
     while not problem.w.is_point and sizes(own[labels:]) <= MOST_IN_Y:
         in_y = InY(problem, passive, own[labels:])
-        error = ruler.moved(*_compare(run, in_y, time))
+        error = ruler.moved(*_compare(run, in_y))
         if error <= wanted:
             return in_y, error
         own = refined(problem, own, [*[0] * labels, *[1] * problem.p])
     return Direct(problem, passive), 0.0
 
 
-def _compare(run: Run, in_y: InY, time: float) -> tuple[Array, Array]:
+def _compare(run: Run, in_y: InY) -> tuple[Array, Array]:
     """Points of a few slabs by interpolation in y, and as they are followed."""
     problem = run.problem
     a, *b, square = labels = sample(problem, TRIALS)[: -problem.p, : IN_Y_TRIALS[0]]

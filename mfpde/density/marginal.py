@@ -39,7 +39,7 @@ ACCURACY, MOST_DRAWN, MOST_FOLLOWED = 2e-2, 10_000_000, 500_000
 # Bins of the finer grid in all.
 MOST_CELLS = 1 << 24
 # Points to begin with; least sub-cells in each direction of y; how much more at once; of how many slabs one is measured.
-START, LEAST, GROWTH, FEW = 400_000, 12, 8.0, 4
+START, LEAST, GROWTH, FEW = 1_000_000, 12, 8.0, 4
 
 
 def density(

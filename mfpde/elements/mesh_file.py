@@ -8,7 +8,6 @@ is read and checked here, once, on one rank.  What is required of the cells, whe
 - connected, and large enough: they hold the initial law, int exp(-|y|^2 / 2) dy / (2 pi)^(p/2) = 1.
 """
 
-import sys
 from dataclasses import dataclass
 from math import pi
 from pathlib import Path
@@ -19,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mfpde.errors import InputError
+from mfpde.progress import warn
 
 Array = NDArray[np.float64]
 Cells = NDArray[np.int64]
@@ -293,4 +293,4 @@ def _normal(facets: Array) -> Array:
 def advise(mesh: MeshFile) -> None:
     """Says the advice on a mesh, if there is any."""
     if mesh.advice:
-        print(f"mfpde: warning: {mesh.advice}", file=sys.stderr, flush=True)
+        warn(mesh.advice)

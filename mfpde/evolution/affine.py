@@ -23,7 +23,7 @@ from mfpde.elements.mesh import ReferenceMesh, box_mesh, read_mesh, reference_me
 from mfpde.elements.resolution import given_resolution
 from mfpde.elements.transport import Transport
 from mfpde.errors import RunError
-from mfpde.evolution.flow import Field, InStage, Observation, OnRecord, Step, Watch
+from mfpde.evolution.flow import Field, InStage, Observation, OnRecord, Reader, Standing, Step, Watch
 from mfpde.evolution.grid import ProcessGrid, process_grid, slice_datasets
 from mfpde.evolution.indicators import seen
 from mfpde.evolution.integrate import integrate
@@ -176,8 +176,8 @@ class AffineFlow(InStage):
                 block *= looser
         return scale
 
-    def follow(self, times: Sequence[float], tolerance: float, watch: Watch | OnRecord) -> Step:
-        return integrate(self, times, tolerance, watch, "petsc")
+    def follow(self, times: Sequence[float], tolerance: float, watch: Watch | OnRecord, resume: Standing | None = None) -> Step:
+        return integrate(self, times, tolerance, watch, "petsc", resume)
 
     def frames(self, state: State) -> Array:
         """L of each slice, shape (slices, p, p)."""
@@ -308,13 +308,39 @@ class AffineFlow(InStage):
         cells, count = self._cells()
         return slice_datasets(self.labels, self.grid, count, cells, self.slices.y, self.slices.weight)
 
-    def snapshot(self, vector: Array) -> Mapping[str, Array | Field]:
-        state, (cells, count) = self.layout.views(vector), self._cells()
-        q = state.q.copy()
-        self.slices.transport.limit(q, self.grid.mesh_comm)
-        shape = (len(self.labels), count, self.mesh.nodes)
+    def _index(self) -> tuple[tuple[int, ...], NDArray[np.int64]]:
+        """Whole shape (slices, cells, nodes) of a field, and the flat indices of this rank's part."""
+        cells, count = self._cells()
         here = np.array(self.grid.slices, dtype=np.int64)
         index = (here[:, None, None] * count + cells[:, None]) * self.mesh.nodes + np.arange(self.mesh.nodes)
+        return (len(self.labels), count, self.mesh.nodes), index
+
+    def _frames_index(self, size: int) -> NDArray[np.int64]:
+        """Flat indices of `size` numbers for each of this rank's slices, which all ranks of a mesh hold."""
+        return np.array(self.grid.slices, dtype=np.int64)[:, None] * size + np.arange(size)
+
+    def state(self, vector: Array) -> Mapping[str, Field]:
+        state, (shape, index) = self.layout.views(vector), self._index()
+        fields = {name: Field(shape, index, getattr(state, name)) for name in ("q", "a", "r")}
+        first = slice(None) if self.grid.mesh_comm.rank == 0 else slice(0)
+        p, slices = self.problem.p, len(self.labels)
+        for name, size in (("M", p), ("Lambda", p * p)):
+            fields[name] = Field((slices, size), self._frames_index(size)[first], getattr(state, name)[first])
+        return fields
+
+    def restored(self, number: int, read: Reader) -> "AffineFlow":
+        """Collective. The flow of stage `number` from a state that was kept in it."""
+        index, p, here = self._index()[1], self.problem.p, len(self.grid.slices)
+        q, a, r = (read(name, index) for name in ("q", "a", "r"))
+        M, Lambda = read("M", self._frames_index(p)), read("Lambda", self._frames_index(p * p)).reshape(here, p, p)
+        features = self.features.of(self.problem.stages[number].activation)
+        return AffineFlow(self.problem, self.options, self.slices, features, State(q, a, r, M, Lambda), number)
+
+    def snapshot(self, vector: Array) -> Mapping[str, Array | Field]:
+        state, (shape, index) = self.layout.views(vector), self._index()
+        q = state.q.copy()
+        self.slices.transport.limit(q, self.grid.mesh_comm)
+        here = self.grid.slices
         _, M, L = self._by_label(np.zeros(len(here)), state)
         fields = {name: Field(shape, index, values) for name, values in (("q", q), ("A", state.a), ("R", state.r))}
         return {**fields, "M": M, "L": L}

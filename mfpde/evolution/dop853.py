@@ -12,28 +12,29 @@ from numpy.typing import NDArray
 from scipy.integrate import DOP853
 
 from mfpde.errors import RunError
-from mfpde.evolution.flow import Flow, Step, Watch
+from mfpde.evolution.flow import Flow, Standing, Step, Watch
 from mfpde.evolution.integrate import Interval
-from mfpde.interrupts import stop_together
+from mfpde.interrupts import agreed_signal, stop_together
 
 Array = NDArray[np.float64]
 
-# The first step as a share of the whole time; the error estimate corrects it at once.
-FIRST_STEP = 1e-3
 # No smaller relative tolerance means anything in double precision.
 SMALLEST = 100 * np.finfo(float).eps
 
 
-def advance(flow: Flow, vector: Array, interval: Interval, tolerance: float, watch: Watch, before: Step) -> tuple[Array, Step]:
+def advance(
+    flow: Flow, vector: Array, interval: Interval, tolerance: float, watch: Watch, before: Step, resume: Standing | None = None
+) -> tuple[Array, Step]:
     """Collective. Integrates over an interval and tells `watch` of records and steps; returns the state and the last step.
 
     Args:
         flow: The right-hand side; the longest stable step that it names and its limiter are left to other methods.
-        vector: The state at the interval's start.
+        vector: The state at the interval's start, or where the integration is taken up again.
         interval: Where the right-hand side is smooth.
         tolerance: Of one step, root mean square over all unknowns, relative and absolute (in units of `flow.scales`).
         watch: Told of each record and each step.
-        before: The last step of the interval before: counts go on from there.
+        before: The last step, of the interval before or of an earlier integration: counts go on from there.
+        resume: Where that one stood inside this interval.
 
     Raises:
         RunError: On all ranks, if the step size underflows or values are no longer finite.
@@ -41,8 +42,10 @@ def advance(flow: Flow, vector: Array, interval: Interval, tolerance: float, wat
     total, following, count = flow.comm.allreduce(flow.size), 0, 0
     times, step = interval.times, before
     with np.errstate(invalid="ignore", over="ignore"):  # what is not finite ends the run below
-        solver = _Distributed(flow, vector, total, interval, tolerance)
+        solver = _Distributed(flow, vector, total, interval, tolerance, resume)
         while solver.status == "running":
+            if interval.last and solver.t + solver.h_abs >= interval.end:  # the end shortens this step, a later one would not
+                watch.keep(solver.standing(step), solver.y[: flow.size], urgent=True)
             message = solver.step()
             if solver.status == "failed":
                 reason = str(message).lower().rstrip(".")
@@ -54,7 +57,10 @@ def advance(flow: Flow, vector: Array, interval: Interval, tolerance: float, wat
             while following < len(times) and times[following] <= solver.t:
                 watch.record(replace(step, time=times[following]), inside(times[following]))
                 following += 1
-            stop_together(flow.comm, solver.t)
+            signal = agreed_signal(flow.comm)
+            if solver.status == "running" or not interval.last:
+                watch.keep(solver.standing(step), solver.y[: flow.size], urgent=signal > 0)
+            stop_together(flow.comm, solver.t, signal)
     return np.array(solver.y[: flow.size]), step
 
 
@@ -80,7 +86,9 @@ class _Distributed(DOP853):  # type: ignore[misc]
     SciPy ends at once where there is nothing to integrate: a rank without unknowns has one that stays 0.
     """
 
-    def __init__(self, flow: Flow, start: Array, total: int, interval: Interval, tolerance: float) -> None:
+    def __init__(
+        self, flow: Flow, start: Array, total: int, interval: Interval, tolerance: float, resume: Standing | None
+    ) -> None:
         size = flow.size
         idle = np.zeros(int(size == 0))
 
@@ -90,10 +98,18 @@ class _Distributed(DOP853):  # type: ignore[misc]
             return out
 
         absolute = tolerance * np.concatenate((flow.scales(), idle + 1))
-        options = {"rtol": max(tolerance, SMALLEST), "atol": absolute, "first_step": FIRST_STEP * (interval.end - interval.start)}
+        begin, proposed = interval.start, interval.first_step(flow)
+        if resume is not None:
+            begin, proposed = resume.step.time, resume.proposed
+        options = {"rtol": max(tolerance, SMALLEST), "atol": absolute, "first_step": min(proposed, interval.end - begin)}
         self._comm, self._total = flow.comm, total
         self.tried = 0
-        super().__init__(rates, interval.start, np.concatenate((start, idle)), interval.end, **options)
+        super().__init__(rates, begin, np.concatenate((start, idle)), interval.end, **options)
+        self.h_abs = proposed
+
+    def standing(self, step: Step) -> Standing:
+        """Between two steps; the rates there are evaluated again."""
+        return Standing(step, float(self.h_abs), np.inf, "dop853")
 
     def _estimate_error_norm(self, K: Array, h: float, scale: Array) -> float:
         self.tried += 1

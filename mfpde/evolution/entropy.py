@@ -17,6 +17,7 @@ from scipy.integrate import DOP853
 
 from mfpde.elements.resolution import equal_panels, graded_edges
 from mfpde.elements.rules import Rule, gauss_rule
+from mfpde.evolution.flow import Field, Reader
 from mfpde.evolution.mean_field import MeanField
 from mfpde.evolution.passive import BLOCK, INSIDE, Leg, rates_at, restricted, stacked, step, tensor_nodes
 from mfpde.features.features import Features
@@ -59,7 +60,11 @@ class Entropy:
         self.target = modes.target_coefficients(problem.target)
         self.rules = rules = _rules(problem)
         everything = tensor_nodes(problem, rules)
-        nodes = restricted(everything, slice(*share(comm, len(everything.a))))
+        first, last = share(comm, len(everything.a))
+        nodes = restricted(everything, slice(first, last))
+        # Flat indices of this rank's part of the state of all neurons.
+        self._shape = (problem.p + 3, len(everything.a))
+        self._places = np.arange(self._shape[0])[:, None] * self._shape[1] + np.arange(first, last)
         self._weight = nodes.weight
         self._state = np.concatenate((stacked(nodes), np.zeros((1, len(nodes.a)))))
         self._features: Features | None = None
@@ -107,6 +112,15 @@ class Entropy:
         curve = [change, length * rate[0] - change, 2 * change - length * (rate[12] + rate[0])]
         self._step = (start, length)
         self._curve = np.array([before, *curve, *(length * DOP853.D @ rate)])
+
+    def state(self) -> tuple[Field, Array]:
+        """What a checkpoint keeps: the neurons with their log D, and the numbers of the last step, the same on all ranks."""
+        return Field(self._shape, self._places, self._state), np.array([float(self._known), *self._step, *self._curve])
+
+    def restore(self, read: Reader, numbers: Array) -> None:
+        """Collective. Goes on from what was kept, under the name "entropy"."""
+        self._state = np.ascontiguousarray(read("entropy", self._places))
+        self._known, self._step, self._curve = bool(numbers[0]), (float(numbers[1]), float(numbers[2])), numbers[3:]
 
     def __call__(self, time: float) -> float:
         """H(time) - H(0), at a time of the last step; nan where it is not known."""

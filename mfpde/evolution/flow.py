@@ -24,6 +24,23 @@ class Step:
     length: float = 0.0
 
 
+@dataclass(frozen=True)
+class Standing:
+    """Where an integration stands between two steps, with all that its method remembers there: the same steps follow.
+
+    Attributes:
+        step: The last one.
+        proposed: Length of the next step, before an end or a record shortens it.
+        longest: The longest stable step that the right-hand side has named, the least over all ranks.
+        method: The time integrator.
+    """
+
+    step: Step
+    proposed: float
+    longest: float
+    method: str
+
+
 # The state at a time within the last step.
 Interpolant = Callable[[float], Array]
 
@@ -41,6 +58,10 @@ class Watch(Protocol):
         """Collective. A step is done; `inside` gives the state within it, where the method has an interpolant: then the step
         is told before the records in it."""
 
+    def keep(self, standing: Standing, vector: Array, urgent: bool) -> None:
+        """Collective. A place from which the integration can go on; `urgent` if it is the last one, because a signal ends the
+        run, or because the end of the times shortens the next step."""
+
 
 @dataclass(frozen=True)
 class Recording:
@@ -54,6 +75,9 @@ class Recording:
 
     def stepped(self, step: Step, inside: Interpolant | None) -> None:
         self.on_step(step)
+
+    def keep(self, standing: Standing, vector: Array, urgent: bool) -> None:
+        pass
 
 
 def as_watch(watch: Watch | OnRecord) -> Watch:
@@ -104,6 +128,10 @@ class Field:
     values: Array
 
 
+# Reads this rank's values of a block of a kept state, by their places in the whole block. Collective.
+Reader = Callable[[str, NDArray[np.int64]], Array]
+
+
 @dataclass(frozen=True)
 class Observation:
     """What is recorded of a state.
@@ -119,6 +147,10 @@ class Observation:
 
 class StageFlow(Flow, Protocol):
     """The flow of one stage of a training."""
+
+    @property
+    def number(self) -> int:
+        """Of the stage."""
 
     @property
     def stage(self) -> Stage:
@@ -148,7 +180,7 @@ class StageFlow(Flow, Protocol):
     def snapshot(self, vector: Array) -> Mapping[str, Array | Field]:
         """Collective. The neurons, or nothing where there are none to show, by name."""
 
-    def follow(self, times: Sequence[float], tolerance: float, watch: Watch | OnRecord) -> Step:
+    def follow(self, times: Sequence[float], tolerance: float, watch: Watch | OnRecord, resume: Standing | None = None) -> Step:
         """Collective. Goes along the flow by the method that suits it; arguments as for `evolution.integrate`."""
 
     def next_stage(self, number: int, vector: Array) -> "StageFlow":

@@ -24,10 +24,10 @@ from numpy.typing import NDArray
 from mfpde.elements.cells import Cells, normal_cells, point_cells
 from mfpde.elements.folds import folded
 from mfpde.elements.labels import Labels
-from mfpde.evolution.flow import Field, Observation
+from mfpde.evolution.flow import Field, Observation, Reader
 from mfpde.evolution.grid import ProcessGrid, process_grid, slice_datasets
 from mfpde.evolution.indicators import seen
-from mfpde.evolution.lagrangian import LagrangianFlow, Nodes
+from mfpde.evolution.lagrangian import LagrangianFlow, Nodes, kept_nodes
 from mfpde.features.features import Cloud, Features
 from mfpde.problem.inner import InnerLaw
 from mfpde.problem.problem import Problem
@@ -111,6 +111,12 @@ class FollowingFlow(LagrangianFlow):
         features, nodes = self._continued(number, vector)
         return FollowingFlow(self.problem, features, self.elements, nodes, number)
 
+    def restored(self, number: int, read: Reader) -> "FollowingFlow":
+        """Collective. The flow of stage `number` from a state that was kept in it."""
+        nodes = kept_nodes(read, self.problem.p, self._places(), self.total)
+        features = self.features.of(self.problem.stages[number].activation)
+        return FollowingFlow(self.problem, features, self.elements, nodes, number)
+
     def by_slice(self, nodes: Nodes) -> Cloud:
         """The nodes in slices, with the masses of the reference cells."""
         slices, cells, count = self.elements.shape
@@ -146,6 +152,9 @@ class FollowingFlow(LagrangianFlow):
         here = np.array(self.grid.slices, dtype=np.int64)
         index = (here[:, None, None] * cells.count + cells.natural[:, None]) * count + np.arange(count)
         return (len(self.labels), cells.count, count), index
+
+    def _places(self) -> NDArray[np.int64]:
+        return self._index()[1].ravel()
 
     def datasets(self) -> Mapping[str, Array | Field]:
         cells = self.elements.cells

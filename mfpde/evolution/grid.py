@@ -1,6 +1,7 @@
 """The process grid: slices are divided over groups of ranks first, then the mesh over the ranks of a group."""
 
 from dataclasses import dataclass
+from math import inf
 from typing import cast
 
 import numpy as np
@@ -43,20 +44,28 @@ def process_grid(comm: MPI.Intracomm, slices: int, cells: int, mesh_ranks: int =
         InputError: If `mesh_ranks` does not divide the number of ranks or exceeds the cells.
     """
     size = comm.size
-    divisors = [m for m in range(1, size + 1) if size % m == 0]
-    if mesh_ranks == 0:
-        fitting = [m for m in divisors if m <= cells]
-        mesh_ranks = next((m for m in fitting if size // m <= slices), fitting[-1])
-    elif mesh_ranks not in divisors or mesh_ranks > cells:
-        allowed = ", ".join(str(m) for m in divisors if m <= cells)
-        raise InputError(
-            f"parallel.mesh_ranks: {mesh_ranks} ranks cannot share the mesh; allowed with {size} ranks: 0, {allowed}"
-        )
+    fitting = checked_mesh_ranks(size, mesh_ranks, cells)
+    mesh_ranks = mesh_ranks or next((m for m in fitting if size // m <= slices), fitting[-1])
     groups = size // mesh_ranks
     group = comm.rank // mesh_ranks
     bounds = [slices * g // groups for g in (group, group + 1)]
     mesh_comm = cast(MPI.Intracomm, comm.Split(group, comm.rank))
     return ProcessGrid(comm, mesh_comm, group, groups, range(*bounds))
+
+
+def checked_mesh_ranks(size: int, mesh_ranks: int, cells: float = inf) -> list[int]:
+    """The numbers of ranks that may share a mesh of `cells`, out of `size` ranks in all.
+
+    Raises:
+        InputError: If `mesh_ranks` is none of them, nor 0.
+    """
+    fitting = [m for m in range(1, size + 1) if size % m == 0 and m <= cells]
+    if mesh_ranks not in (0, *fitting):
+        allowed = ", ".join(map(str, fitting))
+        raise InputError(
+            f"parallel.mesh_ranks: {mesh_ranks} ranks cannot share the mesh; allowed with {size} ranks: 0, {allowed}"
+        )
+    return fitting
 
 
 def slice_datasets(

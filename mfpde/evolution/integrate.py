@@ -5,6 +5,9 @@ dop853   Dormand and Prince's pair of order 8 (SciPy); records come from its int
 
 Where the learning rates jump or have a kink a step ends and integration begins anew, with the limits from inside: each
 interval between breaks is a smooth problem of its own.
+
+Between two steps an integration can be left and taken up again (`Standing`).  Steps of dop853 do not depend on the records, nor,
+but for the last one, on where the integration ends: it hands over the place before that one, and a longer run goes on from there.
 """
 
 from collections.abc import Sequence
@@ -16,13 +19,19 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from mfpde.evolution.flow import Flow, OnRecord, Step, Watch, as_watch
+from mfpde.errors import InputError
+from mfpde.evolution.flow import Flow, OnRecord, Standing, Step, Watch, as_watch
 
 Array = NDArray[np.float64]
 Method = Literal["petsc", "dop853"]
 
+# The first step as a share of the flow's unit of time, or of the interval if that is shorter; the error estimate corrects it at
+# once.  It does not depend on the end of a long integration: neither do the steps.
+FIRST_STEP = 8e-3
 # Share of the whole time by which a rate is evaluated beside a break rather than at it.
 BESIDE = 2e-12
+# Rounding errors of a time that sums up steps, relative to the whole time or to 1.
+NEAR = 1e-12
 
 
 @dataclass(frozen=True)
@@ -33,6 +42,7 @@ class Interval:
         start, end: Of the interval.
         times: Records in (start, end], ascending.
         low, high: Times at which the right-hand side is evaluated instead of earlier and later ones.
+        last: Whether the integration ends with it.
     """
 
     start: float
@@ -40,10 +50,15 @@ class Interval:
     times: tuple[float, ...]
     low: float
     high: float
+    last: bool = True
 
     def inside(self, time: float) -> float:
         """The time, or the limit from inside at an end."""
         return min(max(time, self.low), self.high)
+
+    def first_step(self, flow: Flow) -> float:
+        """The length of the first step to be tried."""
+        return FIRST_STEP * min(self.end - self.start, flow.unit_of_time(self.inside(self.start)))
 
 
 def has_stepper_options() -> bool:
@@ -54,7 +69,12 @@ def has_stepper_options() -> bool:
 
 
 def integrate(
-    flow: Flow, times: Sequence[float], tolerance: float, watch: Watch | OnRecord, method: Method | None = None
+    flow: Flow,
+    times: Sequence[float],
+    tolerance: float,
+    watch: Watch | OnRecord,
+    method: Method | None = None,
+    resume: Standing | None = None,
 ) -> Step:
     """Collective. Integrates the flow from t = 0 and tells `watch` the state at each of `times` (ascending).
 
@@ -64,8 +84,10 @@ def integrate(
         tolerance: Error of one step, relative and absolute (in units of `flow.scales`).
         watch: Told of each record and each step, on all ranks; or a function of the step and the state at each record.
         method: See the module; by default dop853, or petsc if the user has given any -ts_* option.
+        resume: Where an earlier integration stood: the flow's own state is the one there, and `times` are later ones.
 
     Raises:
+        InputError: If another method than that of `resume` is to go on.
         RunError: On all ranks, when values are no longer finite or the step size underflows.
     """
     watch = as_watch(watch)
@@ -74,7 +96,10 @@ def integrate(
     vector = np.empty(flow.size)
     flow.pack(vector)
     idle = flow.comm.allreduce(flow.size) == 0
-    step = Step()
+    if resume is not None and resume.method != method:
+        allowed = "without -ts_* options" if method == "petsc" else "with the -ts_* options that it had"
+        raise InputError(f"--restart: the run was integrated by {resume.method}, and {method} was to go on; allowed: {allowed}")
+    step = Step() if resume is None else resume.step
     for time in times:
         if time <= 0 or idle:
             step = Step(time)
@@ -82,8 +107,11 @@ def integrate(
     if idle or times[-1] <= 0:
         return step
     advance = import_module(f"mfpde.evolution.{method}").advance
+    near = NEAR * max(times[-1], 1.0)
     for interval in intervals(times, flow.breaks):
-        vector, step = advance(flow, vector, interval, tolerance, watch, step)
+        if step.time < interval.end - near:
+            inside = resume is not None and step is resume.step and step.time > interval.start + near
+            vector, step = advance(flow, vector, interval, tolerance, watch, step, resume if inside else None)
     return step
 
 
@@ -94,5 +122,6 @@ def intervals(times: Sequence[float], breaks: Sequence[float]) -> list[Interval]
     found = []
     for low, high in pairwise([0.0, *inner, end]):
         due = tuple(t for t in times if low < t <= high)
-        found.append(Interval(low, high, due, low + BESIDE * end * (low in inner), high - BESIDE * end * (high in breaks)))
+        inside = low + BESIDE * end * (low in inner), high - BESIDE * end * (high in breaks)
+        found.append(Interval(low, high, due, *inside, last=high == end))
     return found

@@ -16,7 +16,7 @@ from mpi4py import MPI
 from numpy.typing import NDArray
 
 from mfpde.errors import RunError
-from mfpde.evolution.flow import Field, InStage, Observation, OnRecord, Step, Watch, loss
+from mfpde.evolution.flow import Field, InStage, Observation, OnRecord, Reader, Standing, Step, Watch, loss
 from mfpde.evolution.integrate import integrate
 from mfpde.evolution.sphere import normalised, project
 from mfpde.evolution.state import Layout
@@ -41,6 +41,17 @@ class Nodes:
     def cloud(self) -> Cloud:
         """As one slice."""
         return Cloud.of(self.a, self.v, self.r, self.weight, self.b)
+
+
+def kept_nodes(read: Reader, p: int, places: NDArray[np.int64], total: int) -> Nodes:
+    """Collective. The nodes at `places` among `total`, of a state that was kept, see `LagrangianFlow.state`."""
+    a, r, weight = (read(name, places) for name in ("a", "r", "weight"))
+    return Nodes(a, read("v", _components(p, places, total)), r, weight)
+
+
+def _components(p: int, places: NDArray[np.int64], total: int) -> NDArray[np.int64]:
+    """Where v (p, n) of the nodes at `places` is kept."""
+    return np.arange(p)[:, None] * total + places
 
 
 def contributions(features: Features, nodes: Nodes) -> Array:
@@ -131,8 +142,8 @@ class LagrangianFlow(InStage):
         nodes = self.nodes(vector)
         return float(self.comm.allreduce(self.stage.penalty((nodes.a, nodes.v, nodes.r, nodes.b), nodes.weight)))
 
-    def follow(self, times: Sequence[float], tolerance: float, watch: Watch | OnRecord) -> Step:
-        return integrate(self, times, tolerance, watch)
+    def follow(self, times: Sequence[float], tolerance: float, watch: Watch | OnRecord, resume: Standing | None = None) -> Step:
+        return integrate(self, times, tolerance, watch, resume=resume)
 
     def next_stage(self, number: int, vector: Array) -> "LagrangianFlow":
         return LagrangianFlow(self.problem, *self._continued(number, vector), number)
@@ -143,6 +154,17 @@ class LagrangianFlow(InStage):
         a = np.zeros_like(nodes.a) if stage.reset_a else nodes.a.copy()
         b = None if nodes.b is None else nodes.b.copy()
         return self.features.of(stage.activation), Nodes(a, nodes.v.copy(), nodes.r.copy(), nodes.weight, b)
+
+    def _places(self) -> NDArray[np.int64]:
+        """Collective. Numbers of this rank's nodes among all of them, however many ranks divide them."""
+        here = len(self.layout.initial.a)
+        first = int(self.comm.scan(here)) - here
+        return np.arange(first, first + here)
+
+    def state(self, vector: Array) -> Mapping[str, Field]:
+        now, places, p = self.layout.views(vector), self._places(), self.problem.p
+        scalars = {name: Field((self.total,), places, getattr(now, name)) for name in ("a", "r", "weight")}
+        return {**scalars, "v": Field((p * self.total,), _components(p, places, self.total), now.v)}
 
     def observe(self, time: float, vector: Array) -> Observation:
         return Observation(self.moments(vector, time))

@@ -112,28 +112,19 @@ class Passive:
 
     def along(self, start: Nodes) -> list[Nodes]:
         """The points at every stop."""
-        return [nodes for nodes, _ in self._states(start, False)]
-
-    def with_determinant(self, start: Nodes) -> list[tuple[Nodes, Array]]:
-        """The points at every stop, and log D there, shape (n,)."""
-        return self._states(start, True)
-
-    def _states(self, start: Nodes, determinant: bool) -> list[tuple[Nodes, Array]]:
         p, n = start.v.shape
         begin = stacked(start)
-        size = len(begin)
-        out = [np.empty((size + determinant, n)) for _ in self.stops]
+        out = [np.empty(begin.shape) for _ in self.stops]
         for first in range(0, n, BLOCK):
             part = slice(first, min(first + BLOCK, n))
-            rows = begin[:, part]
-            state = np.concatenate((rows, np.zeros((int(determinant), rows.shape[1]))))
+            state = np.ascontiguousarray(begin[:, part])
             for legs, place in zip(self.legs, out, strict=True):
                 for leg in legs:
                     state = step(leg, state, p)[0]
                 place[:, part] = state
                 if self.problem.stages[0].on_sphere:
                     place[1 : p + 1, part], place[p + 1, part] = normalised(state[1 : p + 1], state[p + 1])
-        return [(_unstacked(z[:size], p, start.weight), z[size] if determinant else np.empty(0)) for z in out]
+        return [_unstacked(z, p, start.weight) for z in out]
 
 
 def stacked(nodes: Nodes) -> Array:

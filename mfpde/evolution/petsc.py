@@ -4,6 +4,8 @@ The default is the Dormand-Prince pair of order 5(4) (`-ts_type rk -ts_rk_type 5
 in the largest component: a maximum does not depend on how the unknowns are spread over ranks, nor on how many cells
 lie in the tails.  A step is as long as the error estimate, the Courant number and the next record allow, in this order.
 The limiter that keeps q >= 0 acts after each step only if asked to: it costs the superconvergence of the moments.
+An integration that is taken up again takes the same steps if its records are the same; methods of several steps and controllers
+with a memory of their own, which options may choose, begin anew.
 """
 
 from math import ceil, inf
@@ -14,24 +16,27 @@ from numpy.typing import NDArray
 from petsc4py import PETSc
 
 from mfpde.errors import RunError
-from mfpde.evolution.flow import Flow, Step, Watch
-from mfpde.evolution.integrate import Interval
-from mfpde.interrupts import real_reason, stop_together
+from mfpde.evolution.flow import Flow, Standing, Step, Watch
+from mfpde.evolution.integrate import NEAR, Interval
+from mfpde.interrupts import agreed_signal, real_reason, stop_together
 from mfpde.petsc import limit_reached
 
 Array = NDArray[np.float64]
 
 
-def advance(flow: Flow, vector: Array, interval: Interval, tolerance: float, watch: Watch, before: Step) -> tuple[Array, Step]:
+def advance(
+    flow: Flow, vector: Array, interval: Interval, tolerance: float, watch: Watch, before: Step, resume: Standing | None = None
+) -> tuple[Array, Step]:
     """Collective. Integrates over an interval and tells `watch` of records and steps; returns the state and the last step.
 
     Args:
         flow: The right-hand side.
-        vector: The state at the interval's start.
+        vector: The state at the interval's start, or where the integration is taken up again.
         interval: Where the right-hand side is smooth.
         tolerance: Error of one step, absolute (in units of `flow.scales`) and relative, in every component.
         watch: Told of each record and each step.
-        before: The last step of the interval before: counts go on from there.
+        before: The last step, of the interval before or of an earlier integration: counts go on from there.
+        resume: Where that one stood inside this interval.
 
     Raises:
         RunError: On all ranks, when values are no longer finite or the step size underflows.
@@ -39,7 +44,7 @@ def advance(flow: Flow, vector: Array, interval: Interval, tolerance: float, wat
     state = PETSc.Vec().createMPI((flow.size, PETSc.DETERMINE), comm=flow.comm)
     with _array(state) as values:
         values[...] = vector
-    run = _Run(flow, interval, watch, before)
+    run = _Run(flow, interval, watch, before, resume)
     ts = _stepper(flow, state, tolerance, run)
     try:
         with real_reason():
@@ -59,11 +64,11 @@ def advance(flow: Flow, vector: Array, interval: Interval, tolerance: float, wat
 class _Run:
     """The callbacks of TS and what they share."""
 
-    def __init__(self, flow: Flow, interval: Interval, watch: Watch, before: Step) -> None:
-        self.flow, self.interval, self.watch, self.before = flow, interval, watch, before
+    def __init__(self, flow: Flow, interval: Interval, watch: Watch, before: Step, resume: Standing | None) -> None:
+        self.flow, self.interval, self.watch, self.before, self.resume = flow, interval, watch, before, resume
         self.stops = sorted({*interval.times, interval.end})
         self.next = 0
-        self.longest = inf
+        self.longest = inf if resume is None else resume.longest
 
     def rates(self, ts: PETSc.TS, time: float, vector: PETSc.Vec, out: PETSc.Vec) -> None:
         with _array(vector, readonly=True) as values, _array(out) as rates:
@@ -88,16 +93,20 @@ class _Run:
         ts.setTimeStep(remaining / count if count else step)
 
     def after_step(self, ts: PETSc.TS) -> None:
-        vector = ts.getSolution()
+        vector, comm = ts.getSolution(), self.flow.comm
         with _array(vector) as values:
             changed = self.flow.after_step(values)
         if changed:  # the last stage's rates no longer belong to the state
             ts.restartStep()
         step = self.step(ts)
         with _array(vector, readonly=True) as values:
-            self.record_due(1e-12 * max(self.interval.end, 1.0), step, values)
+            self.record_due(NEAR * max(self.interval.end, 1.0), step, values)
         self.watch.stepped(step, None)
-        stop_together(self.flow.comm, step.time)
+        signal, ends = agreed_signal(comm), self.interval.last and self.next == len(self.stops)
+        standing = Standing(step, ts.getTimeStep(), comm.allreduce(self.longest, op=MPI.MIN), "petsc")
+        with _array(vector, readonly=True) as values:
+            self.watch.keep(standing, values, urgent=ends or signal > 0)
+        stop_together(comm, step.time, signal)
         if self.next == len(self.stops):
             ts.setConvergedReason(PETSc.TS.ConvergedReason.CONVERGED_USER)
 
@@ -123,8 +132,12 @@ def _stepper(flow: Flow, vector: PETSc.Vec, tolerance: float, run: _Run) -> PETS
         values[...] = tolerance * flow.scales()
     ts.setTolerances(rtol=tolerance, atol=absolute)
     ts.setRHSFunction(run.rates, vector.duplicate())
-    ts.setTime(run.interval.start)
-    ts.setTimeStep(FIRST_STEP * (run.interval.end - run.interval.start))
+    if run.resume is None:
+        ts.setTime(run.interval.start)
+        ts.setTimeStep(run.interval.first_step(flow))
+    else:
+        ts.setTime(run.resume.step.time)
+        ts.setTimeStep(run.resume.proposed)
     ts.setMaxTime(run.interval.end)
     ts.setMaxSteps(np.iinfo(np.int32).max)
     ts.setExactFinalTime(PETSc.TS.ExactFinalTime.STEPOVER)
@@ -156,8 +169,6 @@ class _array:
         del self.values
 
 
-# The first step as a share of the whole time; the error estimate corrects it at once.
-FIRST_STEP = 1e-3
 # After the first few steps, one of which so many more would be needed means that the run has come to a halt: fewer if
 # it is shorter than a share of the flow's unit of time, as when structures of the density shrink below the cells.
 STARTING, MOST_STEPS, TINY_STEP, MOST_TINY_STEPS = 20, 1_000_000, 1e-4, 20_000

@@ -63,6 +63,11 @@ class Modes:
         """Modes of degree k are first[k] to first[k + 1] - 1, shape (K + 2,)."""
         return np.searchsorted(self.degree, np.arange(self.hermite_degree + 2)).astype(np.int32)
 
+    @cached_property
+    def _slopes(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """alpha_q + 1, shape (modes, p), and 2 (j + 1), shape (modes,): the factors of derivatives."""
+        return self.alpha.astype(np.float64) + 1, 2 * (self.radial.astype(np.float64) + 1)
+
     def target_coefficients(self, target: Target) -> NDArray[np.float64]:
         """The coefficients h_i of h* over the modes, shape (modes,); they live on j = 0."""
         value = {tuple(alpha): c for alpha, c in zip(target.alpha.tolist(), target.coefficients.tolist(), strict=True)}
@@ -78,10 +83,11 @@ class Modes:
         n, p = self.alpha.shape
         e = np.zeros(n + 1)
         np.multiply(self.normalization, residual, out=e[:n])
+        by_v, by_r = self._slopes
         out = np.empty((n, p + 2))
         out[:, 0] = e[:n]
-        np.multiply(self.alpha + 1, e[self.up_v], out=out[:, 1 : p + 1])
-        np.multiply(2 * (self.radial + 1), e[self.up_r], out=out[:, p + 1])
+        np.multiply(by_v, e[self.up_v], out=out[:, 1 : p + 1])
+        np.multiply(by_r, e[self.up_r], out=out[:, p + 1])
         return out
 
     def divergence_coefficients(self, residual: NDArray[np.float64]) -> NDArray[np.float64]:

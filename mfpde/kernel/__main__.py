@@ -29,16 +29,20 @@ def _command(comm: Any, arguments: argparse.Namespace) -> None:
     difference = integrator_difference(study, problem.numbers(config.discretization).tolerance) if arguments.integrate else None
     if comm.rank != 0:
         return
-    from mfpde.kernel.report import report
+    from mfpde.kernel.report import render
     from mfpde.output.plot import plot_kernel
+    from mfpde.progress import report, warn
 
     path = Path(config.output.file)
-    print(report(study, problem))
+    rows = []
     if difference is not None:
-        print(f"{'integrator':<20} differs from the exact coefficients by at most {difference:.1e}")
-    print(f"{'file':<20} {path}")
+        rows.append(("integrator", f"differs from the exact coefficients by at most {difference:.1e}"))
+    rows.append(("file", str(path)))
     if config.output.plot:
-        print(f"{'plot':<20} {plot_kernel(path, path.with_name(f'{path.stem}_kernel.png'))}", flush=True)
+        rows.append(("plot", str(plot_kernel(path, path.with_name(f"{path.stem}_kernel.png")))))
+    for advice in study.warnings:
+        warn(advice)
+    report(render(study, problem, rows))
 
 
 if __name__ == "__main__":

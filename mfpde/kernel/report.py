@@ -1,5 +1,6 @@
 """What `python -m mfpde.kernel` prints."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -9,8 +10,8 @@ from mfpde.kernel.study import Study
 from mfpde.training.spectrum import Spectrum, direction
 
 
-def report(study: Study, problem: Any, most: int = 12) -> str:
-    """What the command prints: the smallest `most` eigenvalues, and what follows from them."""
+def render(study: Study, problem: Any, further: Sequence[tuple[str, str]] = (), most: int = 12) -> str:
+    """What the command prints: the smallest `most` eigenvalues, what follows from them, and further rows of names and values."""
     spectrum, on_V, stage = study.linear.spectrum, study.linear.on_V, problem.stages[-1]
     lines = [f"{'eigenvalue':>16} {'certain':>8}   direction"]
     for k in range(min(most, len(spectrum.eigenvalues))):
@@ -32,6 +33,7 @@ def report(study: Study, problem: Any, most: int = 12) -> str:
         ("learned last", direction(on_V, slowest)),
         ("left to V-perp", f"{study.linear.held_back:.4g} of the loss, in slower modes"),
         ("loss", f"{study.loss[0]:.10g} -> {study.loss[-1]:.10g} in time {study.time[-1]:g}"),
+        *further,
     ]
     return "\n".join([*lines, "", *(f"{name:<20} {value}" for name, value in rows)])
 

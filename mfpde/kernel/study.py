@@ -1,6 +1,5 @@
 """The last stage of a training strategy, solved exactly: its kernel matrix, the loss, and the rate that it proves."""
 
-import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,9 +14,9 @@ from mfpde.evolution.flow import Observation, Recording, StageFlow, Step, loss
 from mfpde.evolution.integrate import integrate
 from mfpde.evolution.start import following_flow, start_flow
 from mfpde.output.hdf5 import ResultFile
-from mfpde.output.recorder import Recorder
+from mfpde.output.recorder import ESTIMATED, Recorder
 from mfpde.problem.stages import stage_times
-from mfpde.progress import Progress
+from mfpde.progress import Progress, warn
 from mfpde.training.averaging import Moments
 from mfpde.training.linear import LinearFlow
 from mfpde.training.training import End, Silent, averaged_law, train
@@ -33,6 +32,7 @@ class Study:
         loss: E at these times.
         bound: E(0) exp(-2 lambda_min int xi_a dt).
         target_bound: The same with the smallest eigenvalue that this target excites on V.
+        warnings: Advice about the problem, and about what the stages before did not resolve.
     """
 
     linear: Any
@@ -40,6 +40,7 @@ class Study:
     loss: Any
     bound: Any
     target_bound: Any
+    warnings: tuple[str, ...] = ()
 
     @property
     def rate(self) -> float:
@@ -73,8 +74,8 @@ def solve_kernel(comm: Any, config: Any, problem: Any, measure: bool = True) -> 
             'with a polynomial activation, after stages with a density, or training.strategy = "chen-ge"'
         )
     with ResultFile(comm, Path(config.output.file)) as file:
-        solved = _refined if config.discretization.frame == "flow" and config.discretization.accuracy is not False else _given
-        recorder, end, linear = solved(comm, config, problem, last, file, measure)
+        refines = config.discretization.frame == "flow" and config.discretization.accuracy is not False
+        recorder, end, linear = (_refined if refines else _given)(comm, config, problem, last, file, measure)
         recorder.enter(linear)
         time = np.array(stage_times(problem.stages, config.history_times)[last])
         coefficients = linear.exact(time)
@@ -85,7 +86,8 @@ def solve_kernel(comm: Any, config: Any, problem: Any, measure: bool = True) -> 
         bound, target_bound = (errors[0] * np.exp(-2 * max(rate, 0.0) * stage.xi_a.integral(time)) for rate in rates)
         for name, array in (("time", time), ("loss", errors), ("bound", bound), ("target_bound", target_bound)):
             file.dataset(f"/kernel/{name}", array)
-    return Study(linear, time, errors, bound, target_bound)
+    warned = [text for name, text in recorder.warned.items() if not (refines and measure and name in ESTIMATED)]
+    return Study(linear, time, errors, bound, target_bound, (*problem.notices, *warned))
 
 
 def _before(
@@ -181,7 +183,7 @@ def _coarse_law(comm: Any, config: Any, problem: Any, last: int) -> Any:
             end = train(problem, flow, [], tolerance, Silent(bar), last)
     except RunError as error:
         if comm.rank == 0:
-            print(f"mfpde: warning: no uncertainty: a coarser run ended early, {error}", file=sys.stderr)
+            warn(f"no uncertainty: a coarser run ended early, {error}")
         return None
     return averaged_law(end, problem, last)
 

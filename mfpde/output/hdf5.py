@@ -30,8 +30,9 @@ from mfpde.output.paths import Kind, check_output
 from mfpde.output.sink import CHUNK, append
 from mfpde.parallel import any_failed, on_first
 
-# Publishing may take this share of the run's time, but waits no longer than so many seconds.
-PUBLISH_SHARE, LONGEST_WAIT = 0.05, 1.0
+# Publishing may take this share of the run's time, but waits no longer than so many seconds: half of the second that may be
+# lost, as the records of the wait are lost as well if the run is killed while they are written.
+PUBLISH_SHARE, LONGEST_WAIT = 0.05, 0.5
 # Bytes that HDF5 may need for metadata beside the data of an action.
 ROOM = 1 << 16
 # Bytes of a file that is not copied again for every publication.
@@ -52,7 +53,7 @@ class ResultFile:
     Args:
         comm: All ranks of the run.
         path: The result file; replaced when the first records are published. A link is followed.
-        study: Whether the result is a convergence study, or "sweep" for a sweep.
+        kind: Of one run, of a convergence study, or of a sweep.
 
     Raises:
         InputError: On all ranks, if the file cannot be written or another run is writing it.
@@ -168,13 +169,18 @@ class ResultFile:
     def _record(self, values: Mapping[str, Any]) -> None:
         for path, value in values.items():
             self._records.setdefault(path, []).append(np.array(value))
-        # A file that can be copied only in more than a second shares the time with the run.
+        # A file that takes longer to copy shares the time with the run.
         wait = max(min(LONGEST_WAIT, self._cost / PUBLISH_SHARE), self._cost)
         if time.monotonic() - self._published >= wait:
             self._publish()
 
+    def change(self, action: Callable[[h5py.File], None], size: int = 0) -> None:
+        """Collective. Runs an action, which may add about `size` bytes, on rank 0's working file."""
+        self._on_first(lambda: self._with_file(action, size))
+
     def publish(self) -> None:
         """Collective. Makes everything written so far visible in the result file."""
+        self._recorded = True
         self._on_first(self._publish)
 
     def _publish(self) -> None:
@@ -234,7 +240,7 @@ class ResultFile:
         _with_room(path, lambda file: append(file, records), size)
 
     def field(self, path: str, shape: tuple[int, ...], index: NDArray[np.int64], values: NDArray[np.float64]) -> None:
-        """Collective. Writes a distributed array.
+        """Collective. Writes a distributed array, in the place of an older one of that name.
 
         Args:
             path: Name of the dataset.
@@ -247,7 +253,7 @@ class ResultFile:
         natural = PETSc.Vec().createMPI(int(np.prod(shape)), comm=self.comm)
         natural.setValues(index.ravel().astype(PETSc.IntType), values.ravel())
         natural.assemble()
-        offset = self._on_first(lambda: self._with_file(lambda file: _reserve(file, path, shape), 8 * int(np.prod(shape))))
+        offset = self._on_first(lambda: self._reserved(path, shape))
         handle = MPI.File.Open(self.comm, str(self._work), MPI.MODE_WRONLY)
         block = natural.getArray(readonly=True)
         status = MPI.Status()
@@ -262,6 +268,12 @@ class ResultFile:
                 f"output.file: cannot write {str(self.path)!r}: no room for the density; allowed: fewer output.snapshots"
             )
         natural.destroy()
+
+    def _reserved(self, path: str, shape: tuple[int, ...]) -> int:
+        """Where in the working file a distributed array is to be written."""
+        present = self._with_file(lambda file: path in file and file[path].shape == shape)
+        size = 0 if present else 8 * int(np.prod(shape))
+        return int(self._with_file(lambda file: _reserve(file, path, shape), size))
 
 
 def _with_room(path: Path, action: Callable[[h5py.File], Any], size: int) -> Any:
@@ -280,7 +292,11 @@ def _with_room(path: Path, action: Callable[[h5py.File], Any], size: int) -> Any
 
 
 def _reserve(file: h5py.File, path: str, shape: tuple[int, ...]) -> int:
-    """The byte offset of a new contiguous dataset of doubles whose room is allocated now."""
+    """The byte offset of a contiguous dataset of doubles whose room is allocated now, if not before."""
+    if path in file:
+        if file[path].shape == shape:
+            return int(file[path].id.get_offset())
+        del file[path]
     properties = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
     properties.set_layout(h5py.h5d.CONTIGUOUS)
     properties.set_alloc_time(h5py.h5d.ALLOC_TIME_EARLY)

@@ -178,8 +178,7 @@ def read_open(path: Path, file: Any) -> History:
     alpha, radial = file["modes/alpha"][:].tolist(), file["modes/radial"][:].tolist()
     loss = history["loss"][:]
     repeats = sorted(file.get("repeats", ()))
-    band = np.array([history["loss_low"][:], history["loss_high"][:]]) if "loss_low" in history else None
-    estimate = file["error/estimate"][:] if "error/estimate" in file else None if band is None else (band[1] - band[0]) / 2
+    found = loss_error(file)
     return History(
         path=path,
         config=file.attrs["config"],
@@ -189,11 +188,21 @@ def read_open(path: Path, file: Any) -> History:
         coefficients=history["coefficients"][:],
         modes=tuple((tuple(a), j) for a, j in zip(alpha, radial, strict=True)),
         target=file["target/coefficients"][:],
-        band=band,
+        band=np.array([history["loss_low"][:], history["loss_high"][:]]) if "loss_low" in history else None,
         seconds=float((file[f"repeats/{repeats[-1]}"] if repeats else history)["wall_time"][-1]),
         runs=np.array([file[f"repeats/{name}/loss"][:] for name in repeats]) if repeats else loss[None],
-        error=estimate if estimate is not None and estimate.shape == loss.shape else None,
+        error=None if found is None else found[0],
     )
+
+
+def loss_error(file: Any) -> tuple[Array, str] | None:
+    """How far /history/loss of an open result file is from the truth at every record, shape (n,), and what says so."""
+    history = file["history"]
+    if "loss_low" in history:  # repeated particle runs
+        return (history["loss_high"][:] - history["loss_low"][:]) / 2, "95% interval of the mean"
+    if "error/estimate" in file and file["error/estimate"].shape == history["loss"].shape:
+        return file["error/estimate"][:], "estimated error"
+    return None
 
 
 def read_columns(file: Any) -> dict[str, NDArray[Any]]:

@@ -45,6 +45,11 @@ LABELS = {
     "/history/mass": _record("1", "mass of the density", "int rho"),
     "/history/steps": _record("1", "accepted time steps so far"),
     "/history/wall_time": _record("s", "wall time since the start of the run"),
+    "/history/entropy": _record("1", "change of the entropy of (a, v, r) since t = 0", "H(t) - H(0), H = -int rho log rho"),
+    "/history/correlation": _record("1", "correlation of network and target", "E[f h*] = sum_i m_i h_i"),
+    "/history/regularised_loss": _record(
+        "1", "population loss with the penalty of weight decay", "E + 1/2 decay_a E[a^2] + 1/2 decay_w E[|w|^2]"
+    ),
     "/history/loss_std": _record("1", "standard deviation of the loss of one run over the repeats"),
     "/history/loss_low": _record("1", "lower end of the 95% confidence interval of the mean loss"),
     "/history/loss_high": _record("1", "upper end of the 95% confidence interval of the mean loss"),
@@ -97,7 +102,7 @@ def _scale(file: h5py.File, group: str, dimension: str, size: int) -> Any:
     """The scale of a dimension, made if it is not there; None as long as it cannot be."""
     path = f"{group}/{dimension}" if group != "/error" else "/error/record_time"
     if path not in file:
-        values = _values(file, group, dimension, size)
+        values = _values(file, dimension, size)
         if values is None:
             return None
         file.create_dataset(path, data=values, dtype=h5py.string_dtype() if values.dtype.kind == "O" else None)
@@ -108,7 +113,7 @@ def _scale(file: h5py.File, group: str, dimension: str, size: int) -> Any:
     return file[path]
 
 
-def _values(file: h5py.File, group: str, dimension: str, size: int) -> Any:
+def _values(file: h5py.File, dimension: str, size: int) -> Any:
     if dimension == "axis":
         return np.arange(1, size + 1)
     if dimension == "time":

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mfpde.errors import InputError
-from mfpde.output.history import open_result
+from mfpde.output.history import loss_error, open_result
 
 Array = NDArray[np.float64]
 
@@ -23,16 +23,9 @@ def draw_loss(file: Any, axis: Any) -> None:
     """E(t) of an open result file with the band of its error, on given axes."""
     t, loss = file["history/time"][:], file["history/loss"][:]
     axis.semilogy(t, loss, lw=2)
-    if "history/loss_low" in file:  # the confidence band of repeated particle runs
-        ends, what = [file[f"history/loss_{end}"][:] for end in ("low", "high")], "95% interval of the mean"
-    elif "error/estimate" in file and file["error/estimate"].shape == loss.shape:
-        error = file["error/estimate"][:]
-        ends, what = [loss - error, loss + error], "estimated error"
-    else:
-        ends, what = [], ""
-    if ends:
+    if (found := loss_error(file)) is not None:
         bottom = axis.get_ylim()[0]  # a band that reaches 0 would take the whole axis
-        axis.fill_between(t, *np.maximum(ends, 1e-300), alpha=0.3, lw=0, label=what)
+        axis.fill_between(t, *np.maximum([loss - found[0], loss + found[0]], 1e-300), alpha=0.3, lw=0, label=found[1])
         axis.set_ylim(bottom=max(bottom, 1e-300))
         axis.legend(fontsize="small")
     for start in file["stages/start"][1:] if "stages" in file else ():

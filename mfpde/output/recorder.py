@@ -1,5 +1,6 @@
 """What a run writes: history, frames, density snapshots (the contract of the HDF5 file)."""
 
+import json
 import time
 from itertools import accumulate
 from typing import Any
@@ -14,12 +15,16 @@ from mfpde.evolution.entropy import Entropy, has_entropy
 from mfpde.evolution.flow import Field, Interpolant, Observation, StageFlow, Step, loss
 from mfpde.evolution.indicators import warnings
 from mfpde.evolution.mean_field import LOBATTO
+from mfpde.output import checkpoint
+from mfpde.output.checkpoint import Checkpoint
 from mfpde.output.sink import Sink
+from mfpde.parallel import on_first
 from mfpde.petsc import event
 from mfpde.problem.problem import Problem
 from mfpde.problem.sections import Config
 from mfpde.problem.stages import stage_times
 from mfpde.progress import Progress
+from mfpde.training.training import DensityFlow, Mark
 
 Array = NDArray[np.float64]
 
@@ -37,6 +42,7 @@ class Recorder:
         config: Of the run.
         progress: Told of every step.
         correction: What is added to E at each record for the modes beyond the truncation, shape (records,).
+        kept: The checkpoint that the run goes on from: what its file holds up to there is taken over.
 
     Attributes:
         loss: E at the last record.
@@ -55,6 +61,7 @@ class Recorder:
         config: Config,
         progress: Progress | None = None,
         correction: Array | None = None,
+        kept: Checkpoint | None = None,
     ) -> None:
         self.file = file
         self.started = time.monotonic()
@@ -67,14 +74,19 @@ class Recorder:
         self._entropy = Entropy(flow.comm, problem, flow.modes) if has_entropy(problem) else None
         self._regularised = any(stage.regularised for stage in problem.stages)
         self._correlation = not all(stage.interaction for stage in problem.stages)
-        self._snapshots = config.snapshot_times
-        self._taken = 0
+        self._times = config.history_times if kept is None else kept.times(config)
+        self._due = config.snapshot_times if kept is None else kept.later(config.snapshot_times)
+        self._taken, self._steps = 0, 0
+        self._every, self._kept = config.output.checkpoint, time.monotonic()
         self._written: set[str] = set()
         self._slack = 1e-9 * config.final_time
         self._progress = progress
         self._estimated = correction is not None
         self._correction = iter(() if correction is None else correction.tolist())
+        self._resumed: Checkpoint | None = None
         self._describe(problem, flow, config)
+        if kept is not None:
+            self._take_over(kept)
 
     def _describe(self, problem: Problem, flow: StageFlow, config: Config) -> None:
         self.file.attributes(
@@ -92,11 +104,11 @@ class Recorder:
         self.file.dataset("/target/coefficients", flow.target)
         if problem.target.energy is not None:
             self.file.attributes({"energy": problem.target.energy, "beyond": flow.beyond}, "/target")
-        self._describe_stages(problem, config)
+        self._describe_stages(problem)
 
-    def _describe_stages(self, problem: Problem, config: Config) -> None:
+    def _describe_stages(self, problem: Problem) -> None:
         stages = problem.stages
-        counts = [len(times) for times in stage_times(stages, config.history_times)]
+        counts = [len(times) for times in stage_times(stages, self._times)]
         columns = {
             "start": [stage.start for stage in stages],
             "duration": [stage.duration for stage in stages],
@@ -116,10 +128,52 @@ class Recorder:
         for name, words in {**texts, "activation": [stage.activation.text for stage in stages]}.items():
             self.file.dataset(f"/stages/{name}", np.array(words, dtype=h5py.string_dtype()))
 
+    def _take_over(self, kept: Checkpoint) -> None:
+        """Collective. What the file of a checkpoint holds up to there."""
+        self._write_once(self._first)
+        self._columns_of_first()
+        raw, columns = on_first(
+            self.file.comm,
+            lambda: (checkpoint.truncated_losses(kept, self._target, self.beyond), checkpoint.last_columns(kept)),
+        )
+        losses = np.array([value + next(self._correction, 0.0) for value in raw.tolist()])
+        self._columns.update({path: value for path, value in columns.items() if path in self._columns})
+        size = kept.path.stat().st_size if self.file.comm.rank == 0 else 0
+        self.file.change(lambda file: checkpoint.take_over(kept, file, losses), size)
+        self.losses, self.first_loss, self.loss = raw.tolist(), float(losses[0]), float(losses[-1])
+        self.started -= kept.wall_time
+        self.mass_error, self.warned = kept.mass_error, dict(kept.warned)
+        self._taken, self._steps, self._resumed = kept.snapshots, kept.steps, kept
+
+    def keep(self, flow: DensityFlow, mark: Mark, vector: Array, urgent: bool) -> None:
+        """Collective. Writes a checkpoint if it is urgent, or time for one."""
+        if self._every is False or not self.losses:
+            return
+        if not (urgent or flow.comm.bcast(time.monotonic() - self._kept >= self._every)):
+            return
+        numbers = {
+            "records": len(self.losses),
+            "field_steps": self._steps,
+            "snapshots": self._taken,
+            "wall_time": time.monotonic() - self.started,
+            "mass_error": self.mass_error,
+            "warned": json.dumps(self.warned),
+        }
+        with event("output"):
+            checkpoint.keep(self.file, flow, mark, vector, self._entropy, numbers)
+            self.file.publish()
+        self._kept = time.monotonic()
+
     def enter(self, flow: StageFlow) -> None:
-        """Collective. A stage begins: what it has to say is written, unless a stage before has said it."""
+        """Collective. A stage begins, or goes on: what it has to say is written, unless a stage before has said it."""
         if self._entropy is not None:
             self._entropy.enter(flow.stage)
+            if self._resumed is not None:
+                kept, self._resumed = self._resumed, None
+                self._entropy.restore(kept.kept(flow.comm).read, kept.entropy)
+        self._write_once(flow)
+
+    def _write_once(self, flow: StageFlow) -> None:
         for path, values in flow.datasets().items():
             if path not in self._written:
                 self._write(path, values)
@@ -136,9 +190,10 @@ class Recorder:
         with event("output"):
             penalty = flow.penalty(vector) if flow.stage.regularised else 0.0  # type: ignore[attr-defined]
             self.write(step, flow.observe(step.time, vector), penalty)
-        while self._taken < len(self._snapshots) and step.time >= self._snapshots[self._taken] - self._slack:
+        while self._due and step.time >= self._due[0] - self._slack:
             if not self._snapshot(flow, step.time, vector):
                 break
+            self._due.pop(0)
 
     def stepped(self, flow: StageFlow, step: Step, inside: Interpolant | None) -> None:
         """Collective. Keeps the mean field within the step: with it, any neuron can be followed after the run."""
@@ -146,6 +201,7 @@ class Recorder:
             times = step.time - step.length * (1 - LOBATTO)
             moments = np.array([flow.moments(inside(time), time) for time in times])
             self.file.record({"/field/time": times, "/field/moments": moments})
+            self._steps += 1
             if self._entropy is not None:
                 self._entropy.stepped(times, moments)
         if self._progress is not None:
@@ -153,10 +209,7 @@ class Recorder:
 
     def write(self, step: Step, seen: Observation, penalty: float = 0.0) -> None:
         """Collective. One row of the history; `penalty` is what a regularised loss adds to E."""
-        if not self._columns:  # rows of all columns from the first one on, whatever the first stage has to say
-            vector = np.empty(self._first.size)
-            self._first.pack(vector)
-            self._columns.update(self._first.observe(0.0, vector).columns)
+        self._columns_of_first()
         self._columns.update(seen.columns)
         columns = dict(self._columns)
         self.losses.append(float(loss(seen.moments, self._target, self.beyond)))
@@ -185,6 +238,13 @@ class Recorder:
         for name, advice in warnings(values).items():
             if name not in self.warned and not (self._estimated and name in ESTIMATED):
                 self.warned[name] = f"from t = {step.time:.4g} on, {name} = {values[name]:.2g}: {advice}"
+
+    def _columns_of_first(self) -> None:
+        """Rows have all columns from the first one on, whatever the first stage has to say."""
+        if not self._columns:
+            vector = np.empty(self._first.size)
+            self._first.pack(vector)
+            self._columns.update(self._first.observe(0.0, vector).columns)
 
     def error(self, answer: Answer) -> None:
         """Collective. The estimated error of E at every record, and how it came about."""

@@ -1,6 +1,6 @@
 """What a run writes to: a result file, or the same file in memory."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Protocol, Self
@@ -46,7 +46,10 @@ class Sink(Protocol):
         """Collective. Appends one row to each of the named datasets."""
 
     def field(self, path: str, shape: tuple[int, ...], index: NDArray[np.int64], values: Array) -> None:
-        """Collective. Writes a distributed array, from the flat indices and values of each rank."""
+        """Collective. Writes a distributed array, from the flat indices and values of each rank; in the place of an older one."""
+
+    def change(self, action: Callable[[h5py.File], None], size: int = 0) -> None:
+        """Collective. Runs an action on rank 0, which may add about `size` bytes to the open file."""
 
     def publish(self) -> None:
         """Collective. Makes what has been written visible."""
@@ -111,9 +114,17 @@ class MemoryFile:
             whole = np.empty(int(np.prod(shape)))
             for where, own in parts:
                 whole[where] = own
+            self._file.pop(path, None)
             self._file.create_dataset(path, data=whole.reshape(shape))
 
         on_first(self.comm, write)
+
+    def change(self, action: Callable[[h5py.File], None], size: int = 0) -> None:
+        def flushed() -> None:
+            self._flush()
+            action(self._file)
+
+        on_first(self.comm, flushed)
 
     def publish(self) -> None:
         pass

@@ -22,7 +22,7 @@ def _command(comm: Any, arguments: argparse.Namespace) -> None:
     if comm.rank != 0:
         return
     from mfpde.digits import credible
-    from mfpde.progress import report, table
+    from mfpde.progress import report, table, warn
 
     path, numbers = Path(config.output.file), config.particles
     band = f" +- {summary.band:.1e}" if numbers.repeats > 1 else ""
@@ -43,7 +43,7 @@ def _command(comm: Any, arguments: argparse.Namespace) -> None:
 
         rows.append(("plot", str(plot_loss(path, path.with_name(f"{path.stem}_loss.png")))))
     for notice in problem.notices:
-        print(f"mfpde: warning: {notice}", file=sys.stderr)
+        warn(notice)
     report(table(rows))
 
 

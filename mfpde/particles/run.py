@@ -56,9 +56,10 @@ def particles(comm: Any, config: Any, problem: Any) -> Summary:
                 record = _with_progress(recorder.record, bar, repeat * final)
                 outcome = run(repeat, record)
         recorder.particles(outcome.fields)
-        if outcome.error is not None:
-            file.dataset("/error/estimate", outcome.error)
         recorder.finish()
+        if outcome.error is not None:
+            file.publish()  # the records, to which the errors belong
+            file.dataset("/error/estimate", outcome.error)
     wall_time = time.monotonic() - started
     return Summary(recorder.first_loss, recorder.loss, recorder.band, outcome.count, outcome.steps, wall_time, outcome.error)
 

@@ -168,7 +168,7 @@ def activation_of(expression: Any, text: str, key: str) -> Activation:
     with limited(key, text):
         u = _variable()
         activation = Activation(str(text), source(expression, "numpy"), (), None)
-        _check_finite(activation, key, FUNCTIONS)
+        _check_finite(activation, key)
         try:
             activation = replace(activation, kinks=_kinks(expression, u))
             _check_defined(expression, activation, key)
@@ -232,7 +232,7 @@ def _jumps(activation: Activation) -> bool:
     return bool(((near > 0.5 * far) & (near > 1e-9 * (1 + np.abs(activation(kinks))))).any())
 
 
-def _check_finite(activation: Activation, key: str, functions: list[str]) -> None:
+def _check_finite(activation: Activation, key: str) -> None:
     sample = np.concatenate((np.linspace(-40.0, 40.0, 16001), np.linspace(-1.0, 1.0, 4001)))
     with np.errstate(all="ignore"):
         try:
@@ -246,7 +246,7 @@ def _check_finite(activation: Activation, key: str, functions: list[str]) -> Non
         at = wrong[np.argmin(np.abs(wrong))]
         raise InputError(
             f"{key}: {quoted(activation.text)} is not finite and real at u = {at:.6g}, or grows too fast; allowed: expressions "
-            f"in u that are finite for all u and grow slower than exp(u^2/16), with the functions {' '.join(functions)}"
+            f"in u that are finite for all u and grow slower than exp(u^2/16), with the functions {' '.join(FUNCTIONS)}"
         )
 
 

@@ -49,6 +49,7 @@ def limited(key: str, text: object) -> Iterator[None]:
     if threading.current_thread() is not threading.main_thread() or signal.getitimer(signal.ITIMER_VIRTUAL)[0]:
         yield
         return
+    import sympy  # noqa: F401  (before the clock starts: from a slow disk this alone takes seconds)
 
     def stop(*_: object) -> None:
         raise _TimeIsUp

@@ -138,6 +138,11 @@ class Training(_Section, frozen=True):
     strategy_time: Duration | None = None  # STRATEGY_TIME, once there is a strategy
 
     @property
+    def given(self) -> tuple[StageSection, ...]:
+        """The stages as they are given; a training at once is one. (A strategy makes its own.)"""
+        return self.stages or (StageSection(self.final_time, **{key: getattr(self, key) for key in SHARED}),)
+
+    @property
     def durations(self) -> tuple[float, ...]:
         """Of the stages."""
         if self.stages:
@@ -234,6 +239,7 @@ class Output(_Section, frozen=True):
         snapshots: Number of equally spaced snapshots of the density, or a list of times.
         paraview: Whether the densities of the snapshots are also written for ParaView, as a series of images.
         plot: Whether the loss is plotted beside the file at the end.
+        checkpoint: Seconds of wall time between checkpoints, from which a run can go on; False: none, also at the end.
     """
 
     file: str = "staircase.h5"
@@ -241,6 +247,7 @@ class Output(_Section, frozen=True):
     snapshots: Annotated[int, msgspec.Meta(ge=0, le=MOST_TIMES)] | list[float] = 2
     paraview: bool = False
     plot: bool = True
+    checkpoint: Annotated[float, _within(0.0, 1e9)] | Literal[False] = 600.0
 
 
 class Config(_Section, frozen=True):
@@ -322,12 +329,11 @@ def _toml(value: Any) -> str:
 
 # What training a alone needs: it is slow, and as it is linear, a long time costs little.
 STRATEGY_TIME = 1000.0
+# Keys that a training at once has in common with a stage.
+SHARED = ("xi_a", "xi_w", "xi_b", "interaction", "decay_a", "decay_w", "decay_b")
 # Keys of a section that stages, or a strategy, or a function take the place of.
 REPLACED: dict[str, tuple[str, ...]] = {
     "function": ("polynomial",),
-    "stages": (
-        *("final_time", "xi_a", "xi_w", "xi_b", "interaction", "decay_a", "decay_w", "decay_b"),
-        *("strategy", "strategy_copies", "strategy_degree", "strategy_time"),
-    ),
-    "strategy": ("xi_a", "xi_w", "xi_b", "interaction", "decay_a", "decay_w", "decay_b"),
+    "stages": ("final_time", *SHARED, "strategy", "strategy_copies", "strategy_degree", "strategy_time"),
+    "strategy": SHARED,
 }

@@ -21,8 +21,7 @@ from mfpde.problem.terms.weight_decay import WeightDecay
 
 # Neurons of the average of a point start's copies, one for each multiset of labels.
 MOST_TUPLES = 200_000
-# Keys that a training at once has in common with a stage; and the rate of what is not there.
-RATES = ("xi_a", "xi_w", "xi_b", "interaction", "decay_a", "decay_w", "decay_b")
+# The rate of what is not there.
 NO_RATE = Schedule("0", "0.0", 0.0)
 
 
@@ -124,11 +123,8 @@ def parse_stages(config: Config, target: Target, numbers: Numbers) -> tuple[Stag
     sections: tuple[StageSection, ...]
     if training.strategy is not None:
         sections, keys = _chen_ge(config, target, numbers), ["training.strategy"] * 2
-    elif training.stages:
-        sections, keys = training.stages, [f"training.stages[{i}]" for i in range(len(training.stages))]
     else:
-        shared = {key: getattr(training, key) for key in RATES}
-        sections, keys = (StageSection(training.final_time, **shared),), ["training"]
+        sections, keys = training.given, [f"training.stages[{i}]" for i in range(len(training.stages))] or ["training"]
     network = parse_activation(config.network.activation)
     stages: list[Stage] = []
     for section, key in zip(sections, keys, strict=True):

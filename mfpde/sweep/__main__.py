@@ -5,7 +5,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from mfpde.command import config_parser, run_command, say
+from mfpde.command import config_parser, run_command
 from mfpde.errors import InputError, RunError
 from mfpde.parallel import on_first
 
@@ -29,7 +29,7 @@ def main() -> int:
 
 
 def _command(comm: Any, arguments: argparse.Namespace) -> None:
-    from mfpde.progress import report
+    from mfpde.progress import remark, report, warn
     from mfpde.sweep.axes import parse_axes
     from mfpde.sweep.picture import draw
     from mfpde.sweep.plane import collect, write
@@ -41,9 +41,7 @@ def _command(comm: Any, arguments: argparse.Namespace) -> None:
     members = on_first(comm, lambda: _members(arguments, output, axes))
 
     def told(member: Member, outcome: Outcome) -> None:
-        if not arguments.quiet:
-            what = outcome.message or (f"{outcome.seconds:.1f} s" if outcome.seconds else "kept")
-            say(f"{member.name}: {what}")
+        remark(f"{member.name}: {outcome.message or (f'{outcome.seconds:.1f} s' if outcome.seconds else 'kept')}")
 
     outcomes = run_all(comm, members, output.with_suffix("") / ".queue", arguments.budget, told)
     plane = on_first(comm, lambda: collect(axes, members, outcomes, arguments.level))
@@ -60,7 +58,7 @@ def _command(comm: Any, arguments: argparse.Namespace) -> None:
         report(_table(plane, members))
         report(f"written to {output}, {arguments.show} drawn to {picture}")
         if failed:
-            say(f"warning: {len(failed)} of {len(members)} members failed, see /message in {output}")
+            warn(f"{len(failed)} of {len(members)} members failed, see /message in {output}")
 
     on_first(comm, close)
 
