@@ -63,7 +63,7 @@ class Entropy:
         first, last = share(comm, len(everything.a))
         nodes = restricted(everything, slice(first, last))
         # Flat indices of this rank's part of the state of all neurons.
-        self._shape = (problem.p + 3, len(everything.a))
+        self._shape = (len(rules) + 1, len(everything.a))
         self._places = np.arange(self._shape[0])[:, None] * self._shape[1] + np.arange(first, last)
         self._weight = nodes.weight
         self._state = np.concatenate((stacked(nodes), np.zeros((1, len(nodes.a)))))

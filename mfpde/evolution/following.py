@@ -113,7 +113,7 @@ class FollowingFlow(LagrangianFlow):
 
     def restored(self, number: int, read: Reader) -> "FollowingFlow":
         """Collective. The flow of stage `number` from a state that was kept in it."""
-        nodes = kept_nodes(read, self.problem.p, self._places(), self.total)
+        nodes = kept_nodes(read, self.problem, self._places(), self.total)
         features = self.features.of(self.problem.stages[number].activation)
         return FollowingFlow(self.problem, features, self.elements, nodes, number)
 

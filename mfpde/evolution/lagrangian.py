@@ -43,10 +43,11 @@ class Nodes:
         return Cloud.of(self.a, self.v, self.r, self.weight, self.b)
 
 
-def kept_nodes(read: Reader, p: int, places: NDArray[np.int64], total: int) -> Nodes:
+def kept_nodes(read: Reader, problem: Problem, places: NDArray[np.int64], total: int) -> Nodes:
     """Collective. The nodes at `places` among `total`, of a state that was kept, see `LagrangianFlow.state`."""
     a, r, weight = (read(name, places) for name in ("a", "r", "weight"))
-    return Nodes(a, read("v", _components(p, places, total)), r, weight)
+    b = None if problem.b is None else read("b", places)
+    return Nodes(a, read("v", _components(problem.p, places, total)), r, weight, b)
 
 
 def _components(p: int, places: NDArray[np.int64], total: int) -> NDArray[np.int64]:
@@ -163,7 +164,8 @@ class LagrangianFlow(InStage):
 
     def state(self, vector: Array) -> Mapping[str, Field]:
         now, places, p = self.layout.views(vector), self._places(), self.problem.p
-        scalars = {name: Field((self.total,), places, getattr(now, name)) for name in ("a", "r", "weight")}
+        names = ("a", "r", "weight", *("b" * (now.b is not None)))
+        scalars = {name: Field((self.total,), places, getattr(now, name)) for name in names}
         return {**scalars, "v": Field((p * self.total,), _components(p, places, self.total), now.v)}
 
     def observe(self, time: float, vector: Array) -> Observation:

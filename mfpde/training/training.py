@@ -230,7 +230,7 @@ def _taken_up(flow: StartFlow, problem: Problem, kept: Kept) -> StageFlow:
     if all(stage.average == 1 for stage in problem.stages[: number + 1]):
         return flow.restored(number, kept.read)
     places = np.arange(*share(flow.comm, kept.total))
-    nodes = kept_nodes(kept.read, problem.p, places, kept.total)
+    nodes = kept_nodes(kept.read, problem, places, kept.total)
     return LagrangianFlow(problem, Features(flow.comm, flow.modes, problem.stages[number].activation), nodes, number)
 
 
