@@ -44,6 +44,7 @@ POINTS = """training.stages=[{duration = 1.5, xi_w = 1.0, xi_a = 1.0},
 PROBLEMS = {
     "one stage": [],
     "sphere": ["initial.w=sphere", "training.constraint=sphere", "input.dimension=20"],
+    "biases": ["initial.b=normal(0, 1)", "discretization.b_nodes=3", "training.xi_b=0.5", "input.dimension=20"],
     "jumps": ["training.xi_w=where(t < 1, 1, 0.3)", "training.decay_a=0.1"],
     "biases": ["initial.b=normal(0, 1)", "training.decay_b=0.1", "discretization.b_nodes=3"],
     "stages": [STAGES],
