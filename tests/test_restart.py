@@ -19,6 +19,7 @@ from mpi4py import MPI
 from petsc4py import PETSc  # noqa: F401  (it begins on all ranks together)
 from support import AFFINE, clean_environment, command
 
+import mfpde
 from mfpde import interrupts
 from mfpde.errors import InputError
 from mfpde.interrupts import Interrupted
@@ -199,6 +200,17 @@ def test_a_longer_run_keeps_the_resolution_and_estimates_its_error_anew(tmp_path
     assert after["history/time"][-1] == 6.0 and after["error/estimate"].shape == after["history/time"].shape
     distance = np.abs(after["history/loss"] - exact["history/loss"][at])
     assert (distance <= after["error/estimate"] + exact["error/estimate"][at]).all()
+
+
+def test_from_python_a_result_in_memory_goes_on(tmp_path: Path) -> None:
+    small = {"dimension": np.inf, "accuracy": False, "a_nodes": 4, "snapshots": 0}
+    mfpde.run(comm=SELF, final_time=2.0, times=[0.0, 1.0, 2.0], **small).save(tmp_path / "short.h5")
+    longer = mfpde.run(comm=SELF, restart=tmp_path / "short.h5", final_time=4.0, times=[0.0, 1.0, 2.0, 4.0])
+    whole = mfpde.run(comm=SELF, final_time=4.0, times=[0.0, 1.0, 2.0, 4.0], **small)
+    assert longer.time.tolist() == [0.0, 1.0, 2.0, 4.0]
+    np.testing.assert_allclose(longer.loss, whole.loss, **CLOSE)
+    longer.save(tmp_path / "long.h5")
+    assert read_checkpoint(tmp_path / "long.h5").time > 2.0
 
 
 REFUSED: list[tuple[list[str], str]] = [

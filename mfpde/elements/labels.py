@@ -1,6 +1,7 @@
 """Labels (a_0, r_0) of neurons: a product Gauss rule of the initial law, one slice of the density for each."""
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,13 +28,13 @@ class Labels:
     def __len__(self) -> int:
         return len(self.a) * len(self.squared_radius)
 
-    @property
+    @cached_property
     def nodes(self) -> Array:
         """(a_0, r_0), shape (labels, 2)."""
         r = np.sqrt(self.squared_radius.nodes)
         return np.stack([x.ravel() for x in np.meshgrid(self.a.nodes, r, indexing="ij")], axis=1)
 
-    @property
+    @cached_property
     def weight(self) -> Array:
         """Shape (labels,), sum 1."""
         return np.outer(self.a.weights, self.squared_radius.weights).ravel()
