@@ -202,6 +202,19 @@ def test_a_longer_run_keeps_the_resolution_and_estimates_its_error_anew(tmp_path
     assert (distance <= after["error/estimate"] + exact["error/estimate"][at]).all()
 
 
+def test_a_further_stage_may_follow(tmp_path: Path) -> None:
+    """With columns that the run so far has not had, and without a checkpoint of its own."""
+    plain = "{duration = 1.5, xi_a = 1.0, xi_w = 1.0}"
+    stages = f"training.stages=[{plain}, {{duration = 1.0, xi_a = 1.0, decay_a = 0.1, interaction = false}}]"
+    whole, part = tmp_path / "whole.h5", tmp_path / "part.h5"
+    go(SELF, read("training.final_time=1.5", "output.snapshots=0"), part)
+    go(SELF, read(stages, "output.snapshots=0"), whole)
+    go(SELF, read(stages, "output.snapshots=0", "output.checkpoint=false"), part, restart=part)
+    assert_same(whole, part)
+    with pytest.raises(InputError, match="holds no checkpoint"):
+        read_checkpoint(part)
+
+
 def test_from_python_a_result_in_memory_goes_on(tmp_path: Path) -> None:
     small = {"dimension": np.inf, "accuracy": False, "a_nodes": 4, "snapshots": 0}
     mfpde.run(comm=SELF, final_time=2.0, times=[0.0, 1.0, 2.0], **small).save(tmp_path / "short.h5")

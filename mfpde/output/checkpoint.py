@@ -5,7 +5,7 @@ A state is kept as flat blocks in an order that does not depend on the ranks; ea
 
 import json
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -223,13 +223,15 @@ def last_columns(checkpoint: Checkpoint) -> dict[str, Any]:
         return {path: file[path][len(checkpoint.told) - 1] for path in _grown(file) if not path.startswith("/field/")}
 
 
-def take_over(checkpoint: Checkpoint, file: h5py.File, losses: Array) -> None:
+def take_over(checkpoint: Checkpoint, file: h5py.File, losses: Array, target: Array, new: Sequence[str]) -> None:
     """Copies into a new file what the old one holds up to its checkpoint: records, mean field, snapshots, and the checkpoint.
 
     Args:
         checkpoint: Of the old file.
         file: The new one.
         losses: E at the records; the old one may have another correction for the modes beyond the run's.
+        target: Coefficients of h*.
+        new: Columns that stages to come need: the regularised loss, which is E without a penalty, or the correlation.
     """
     with h5py.File(checkpoint.path) as old:
         counts = {path: checkpoint.steps if path.startswith("/field/") else len(losses) for path in _grown(old)}
@@ -237,6 +239,8 @@ def take_over(checkpoint: Checkpoint, file: h5py.File, losses: Array) -> None:
         if "/history/regularised_loss" in rows:
             rows["/history/regularised_loss"] = losses + (rows["/history/regularised_loss"] - rows["/history/loss"])
         rows["/history/loss"] = losses
+        values = {"/history/regularised_loss": losses, "/history/correlation": rows["/history/coefficients"] @ target}
+        rows |= {path: values[path] for path in new}
         append(file, rows)
         for number in range(checkpoint.snapshots):
             name = f"/slices/snapshots/{number:04d}"
