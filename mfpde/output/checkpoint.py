@@ -223,7 +223,7 @@ def last_columns(checkpoint: Checkpoint) -> dict[str, Any]:
         return {path: file[path][len(checkpoint.told) - 1] for path in _grown(file) if not path.startswith("/field/")}
 
 
-def take_over(checkpoint: Checkpoint, file: h5py.File, losses: Array, target: Array, new: Sequence[str]) -> None:
+def take_over(checkpoint: Checkpoint, file: h5py.File, losses: Array, target: Array, new: Sequence[str], keeps: bool) -> None:
     """Copies into a new file what the old one holds up to its checkpoint: records, mean field, snapshots, and the checkpoint.
 
     Args:
@@ -232,6 +232,7 @@ def take_over(checkpoint: Checkpoint, file: h5py.File, losses: Array, target: Ar
         losses: E at the records; the old one may have another correction for the modes beyond the run's.
         target: Coefficients of h*.
         new: Columns that stages to come need: the regularised loss, which is E without a penalty, or the correlation.
+        keeps: Whether the new file has checkpoints as well.
     """
     with h5py.File(checkpoint.path) as old:
         counts = {path: checkpoint.steps if path.startswith("/field/") else len(losses) for path in _grown(old)}
@@ -245,9 +246,9 @@ def take_over(checkpoint: Checkpoint, file: h5py.File, losses: Array, target: Ar
         for number in range(checkpoint.snapshots):
             name = f"/slices/snapshots/{number:04d}"
             old.copy(name, file.require_group("/slices/snapshots"))
-        file.pop(GROUP, None)
-        old.copy(GROUP, file)
-        file[GROUP].pop("course", None)
+        if keeps:
+            old.copy(GROUP, file)
+            file[GROUP].pop("course", None)  # that of the new run is written beside it
 
 
 def _grown(file: h5py.File) -> list[str]:

@@ -138,9 +138,8 @@ class Recorder:
         size = kept.path.stat().st_size if self.file.comm.rank == 0 else 0
         further = {"/history/regularised_loss": self._regularised, "/history/correlation": self._correlation}
         new = [path for path, wanted in further.items() if wanted and path not in columns]
-        self.file.change(lambda file: checkpoint.take_over(kept, file, losses, self._target, new), size)
-        if self._every is False:
-            self.file.change(lambda file: file.pop(checkpoint.GROUP))
+        keeps = self._every is not False
+        self.file.change(lambda file: checkpoint.take_over(kept, file, losses, self._target, new, keeps), size)
         self.losses, self.first_loss, self.loss = raw.tolist(), float(losses[0]), float(losses[-1])
         self.started -= kept.wall_time
         self.mass_error, self.warned = kept.mass_error, dict(kept.warned)
