@@ -63,10 +63,10 @@ def _command(comm: Any, arguments: argparse.Namespace) -> None:
     if arguments.restart is None:
         config, problem = load_problem(comm, arguments)
     else:
-        from mfpde.output.checkpoint import probed_checkpoint
+        from mfpde.output.checkpoint import read_checkpoint
         from mfpde.output.continuation import stored
 
-        restart = on_first(comm, lambda: probed_checkpoint(arguments.restart))
+        restart = on_first(comm, lambda: read_checkpoint(arguments.restart, probed=True))
         base = stored(restart.config, restart.path) if arguments.config is None else None
         config, problem = load_problem(comm, arguments, base=base)
     summary = solve(comm, config, problem, budget=arguments.budget, restart=restart)
@@ -175,7 +175,7 @@ def solve_into(
         found = answer.estimate
         warned.append(
             f"the accuracy reached is {found.reached:.1e}, and {options.accuracy:.1e} was asked for: {found.worst} is left; "
-            + ("begin anew: a run that goes on keeps its resolution" if restart else REMEDY)
+            + (f"begin anew, as a run that goes on keeps its resolution; {REMEDY}" if restart else REMEDY)
         )
     return Summary(
         time=end.step.time,

@@ -142,22 +142,29 @@ def read_block(comm: MPI.Intracomm, path: Path, name: str, places: NDArray[np.in
     return found
 
 
-def probed_checkpoint(path: Path) -> Checkpoint:
-    """The same as `read_checkpoint` of a file that may be damaged in any way."""
-    if path.is_file():
-        probe(path)
-    return read_checkpoint(path)
-
-
-def read_checkpoint(path: Path) -> Checkpoint:
+def read_checkpoint(path: Path, probed: bool = False) -> Checkpoint:
     """The checkpoint of a result file.
+
+    Args:
+        path: The file.
+        probed: Whether it is read in a process of its own before, as it may be damaged in any way.
 
     Raises:
         InputError: If there is none, or it cannot serve.
     """
-    name = f"--restart: {str(path)!r}"
-    if path.is_file():
-        _check_kind(path, name)
+    try:
+        if probed and path.is_file():
+            probe(path)
+        return _checked(path, f"--restart: {str(path)!r}")
+    except InputError as error:
+        text = str(error)
+        raise InputError(
+            text if text.startswith("--restart") else f"--restart: {text}; allowed: a result of mfpde.solve"
+        ) from None
+
+
+def _checked(path: Path, name: str) -> Checkpoint:
+    _check_kind(path, name)
     with open_result(path) as file:
         if GROUP[1:] not in file:
             raise InputError(f"{name} holds no checkpoint; allowed: a result of mfpde.solve with output.checkpoint, not false")
