@@ -47,7 +47,7 @@ class Rule:
     def __len__(self) -> int:
         return len(self.nodes)
 
-    @property
+    @cached_property
     def slices(self) -> list[slice]:
         """Of the nodes of each panel."""
         ends = np.cumsum((0, *self.counts))
@@ -64,6 +64,21 @@ class Rule:
             q, r = np.linalg.qr(root * np.polynomial.chebyshev.chebvander((x - centre) / width, len(x) - 1))
             found.append(q * np.sign(np.diag(r)) / root)
         return tuple(found)
+
+    @cached_property
+    def derivatives(self) -> tuple[list[Array], list[Array]]:
+        """Per panel, from values at its nodes to the derivative there, and to that of the part without the highest degree."""
+        whole, lower = list[Array](), list[Array]()
+        for part, polynomials in zip(self.slices, self.polynomials, strict=True):
+            x, share = self.nodes[part], self.weights[part] / self.weights[part].sum()
+            gaps = x[:, None] - x + np.eye(len(x))
+            barycentric = 1 / (gaps / (np.ptp(x) / 4)).prod(axis=1)
+            D = barycentric / barycentric[:, None] / gaps
+            np.fill_diagonal(D, 0.0)
+            np.fill_diagonal(D, -D.sum(axis=1))
+            whole.append(D)
+            lower.append(D - np.outer(D @ polynomials[:, -1], polynomials[:, -1] * share))
+        return whole, lower
 
     def coefficients(self, values: Array) -> list[Array]:
         """Per panel, the coefficients of `values` (n, ...) in its orthonormal polynomials, shapes (nodes of the panel, ...)."""
