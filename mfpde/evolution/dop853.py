@@ -18,8 +18,9 @@ from mfpde.interrupts import stop_together
 
 Array = NDArray[np.float64]
 
-# The first step as a share of the whole time; the error estimate corrects it at once.
-FIRST_STEP = 1e-3
+# The first step at a tolerance of 1e-8, as a share of the whole time; the error estimate corrects it at once.  It follows the
+# tolerance: steps grow tenfold at most, and from one first step runs of two tolerances would differ in nothing for a while.
+FIRST_STEP, AT = 1e-3, 1e-8
 # No smaller relative tolerance means anything in double precision.
 SMALLEST = 100 * np.finfo(float).eps
 
@@ -90,7 +91,8 @@ class _Distributed(DOP853):  # type: ignore[misc]
             return out
 
         absolute = tolerance * np.concatenate((flow.scales(), idle + 1))
-        options = {"rtol": max(tolerance, SMALLEST), "atol": absolute, "first_step": FIRST_STEP * (interval.end - interval.start)}
+        first = FIRST_STEP * (tolerance / AT) ** (1 / 8) * (interval.end - interval.start)
+        options = {"rtol": max(tolerance, SMALLEST), "atol": absolute, "first_step": first}
         self._comm, self._total = flow.comm, total
         self.tried = 0
         super().__init__(rates, interval.start, np.concatenate((start, idle)), interval.end, **options)
