@@ -12,7 +12,7 @@ from typing import Any
 
 import mfpde
 from mfpde.errors import InputError, RunError, one_line
-from mfpde.parallel import RANK, SIZE, launched, on_first
+from mfpde.parallel import launched, on_first
 from mfpde.progress import speak
 
 
@@ -35,11 +35,6 @@ def run_command(parser: argparse.ArgumentParser, body: Callable[[Any, argparse.N
     from mfpde.petsc import check_options, unused_options
 
     comm = MPI.COMM_WORLD
-    if comm.size == 1 and (launched(SIZE) or 1) > 1 and not launched(RANK):
-        say(
-            f"warning: {launched(SIZE)} processes were started, and MPI sees one: each does the whole work if they are to be one "
-            "run; its launcher is the mpirun beside this Python, or one of the same MPI"
-        )
     with signals_noted(comm):
 
         def checked() -> None:
@@ -132,7 +127,7 @@ def config_parser(module: str, description: str) -> argparse.ArgumentParser:
 
 def _parse(parser: argparse.ArgumentParser, words: list[str]) -> tuple[argparse.Namespace, list[str]]:
     ours, petsc = (words[: words.index("--")], words[words.index("--") + 1 :]) if "--" in words else (words, [])
-    if launched(RANK):  # not the first: usage errors and help are said once
+    if launched():  # not the first: usage errors and help are said once
         parser.print_help = parser.print_usage = lambda *args, **kwargs: None  # type: ignore[method-assign]
         parser.error = lambda message: sys.exit(2)  # type: ignore[method-assign]
     return parser.parse_args(ours), petsc

@@ -72,6 +72,8 @@ def _report(file: Any) -> str:
         ("loss", _loss(file, loss)),
         ("mass error", f"{np.abs(history['mass'][:] - 1).max():.1e}"),
     ]
+    if "checkpoint" in file and file["checkpoint"].attrs.get("whole", False):
+        rows.append(("checkpoint", f"at t = {file['checkpoint'].attrs['time']:g}"))
     made = [f"{file.attrs['date']}, " if "date" in file.attrs else "", f"mfpde {file.attrs.get('version', '')}"]
     made += [f" ({str(file.attrs['commit'])[:12]})" if "commit" in file.attrs else ""]
     made += [f", {file.attrs['ranks']} rank{'s' * (int(file.attrs['ranks']) > 1)}" if "ranks" in file.attrs else ""]

@@ -61,14 +61,13 @@ def any_failed(comm: Any, failed: bool, seconds: float) -> bool | None:
 _apart = False
 
 
-def launched(variables: tuple[str, ...]) -> int | None:
-    """The first of some variables of the environment that a launcher has set, before MPI starts; None if there is none."""
-    return next((int(os.environ[name]) for name in variables if os.environ.get(name, "").isdigit()), None)
+def launched() -> int | None:
+    """This process's rank as its launcher says before MPI starts; None without a launcher."""
+    return next((int(os.environ[name]) for name in RANK if os.environ.get(name, "").isdigit()), None)
 
 
-# What launchers call a process's rank and their number: Open MPI, PMIx, MPICH and Intel MPI, MVAPICH, SLURM's srun.
+# What Open MPI, PMIx, MPICH and Intel MPI, MVAPICH and SLURM's srun call it.
 RANK = ("OMPI_COMM_WORLD_RANK", "PMIX_RANK", "PMI_RANK", "MV2_COMM_WORLD_RANK", "SLURM_PROCID")
-SIZE = ("OMPI_COMM_WORLD_SIZE", "PMI_SIZE", "MV2_COMM_WORLD_SIZE", "SLURM_STEP_NUM_TASKS")
 
 
 def share(comm: Any, count: int) -> tuple[int, int]:

@@ -11,7 +11,7 @@ from types import TracebackType
 from typing import Any
 
 from mfpde.errors import InputError, one_line
-from mfpde.parallel import RANK, launched
+from mfpde.parallel import launched
 
 # Said by a command that is not --quiet, and written to --log FILE; a program that uses the package may listen, too.
 LOG = logging.getLogger("mfpde")
@@ -201,7 +201,7 @@ def on_terminal() -> bool:
     """Whether standard error ends at a terminal, also through the pipe of the launcher that started this rank."""
     if sys.stderr.isatty():
         return True
-    if launched(RANK) is None:
+    if launched() is None:
         return False
     process = os.getppid()
     try:

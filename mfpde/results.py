@@ -27,6 +27,8 @@ from numpy.typing import NDArray
 from petsc4py import PETSc  # noqa: F401  (it begins on all ranks together: later, one of them alone would wait for the others)
 
 from mfpde.errors import InputError, did_you_mean, quoted
+from mfpde.output.checkpoint import read_checkpoint
+from mfpde.output.continuation import check_continuation, stored
 from mfpde.output.history import History, open_result, read_columns, read_open
 from mfpde.output.labels import provenance
 from mfpde.output.sink import MemoryFile
@@ -228,6 +230,7 @@ def run(
     progress: bool | Told | None = None,
     budget: float | None = None,
     save: str | Path | None = None,
+    restart: str | Path | None = None,
     **keywords: Any,
 ) -> Result:
     """Collective. Solves one problem for the density of its neurons.
@@ -241,6 +244,7 @@ def run(
         budget: Seconds after which no further pass for the accuracy begins; an hour if not given.
         save: A result file to write while the run goes on, durable like that of `python -m mfpde.solve`; by default the
             result is in memory alone, and what the configuration says of output.file, plot and paraview is ignored.
+        restart: A result file that the run goes on from, at its last checkpoint; without a source, with its configuration.
         keywords: Further sections, target={"polynomial": "z1"}, or keys of any section by their own name,
             polynomial="z1", dimension=100, accuracy=1e-3; they win over the source.
 
@@ -257,17 +261,21 @@ def run(
     ranks = MPI.COMM_WORLD if comm is None else comm
 
     def read() -> Any:
-        config = _config(source, keywords, save)
-        return config, build_problem(config)
+        kept = None if restart is None else read_checkpoint(Path(restart))
+        base = stored(kept.config, kept.path) if kept is not None and source is None else source
+        config = _config(base, keywords, save)
+        if kept is not None:
+            check_continuation(kept, config)
+        return config, build_problem(config), kept
 
-    config, problem = on_first(ranks, read)
+    config, problem, kept = on_first(ranks, read)
     if save is not None:
         from mfpde.output.hdf5 import ResultFile
 
-        summary = solve_into(ResultFile(ranks, Path(save)), config, problem, (), budget, progress)
+        summary = solve_into(ResultFile(ranks, Path(save)), config, problem, (), budget, progress, kept)
         return open(save, ranks, summary)
     memory = MemoryFile(ranks, provenance(ranks.size))
-    summary = solve_into(memory, config, problem, (), budget, progress)
+    summary = solve_into(memory, config, problem, (), budget, progress, kept)
 
     def curves() -> Any:
         with h5py.File(BytesIO(memory.image)) as file:

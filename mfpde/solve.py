@@ -5,7 +5,6 @@ import sys
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -64,10 +63,10 @@ def _command(comm: Any, arguments: argparse.Namespace) -> None:
     if arguments.restart is None:
         config, problem = load_problem(comm, arguments)
     else:
-        from mfpde.output.checkpoint import probed_checkpoint
+        from mfpde.output.checkpoint import read_checkpoint
         from mfpde.output.continuation import stored
 
-        restart = on_first(comm, lambda: probed_checkpoint(arguments.restart))
+        restart = on_first(comm, lambda: read_checkpoint(arguments.restart, probed=True))
         base = stored(restart.config, restart.path) if arguments.config is None else None
         config, problem = load_problem(comm, arguments, base=base)
     summary = solve(comm, config, problem, budget=arguments.budget, restart=restart)
@@ -79,7 +78,7 @@ def _command(comm: Any, arguments: argparse.Namespace) -> None:
     rows = [
         ("time", f"{summary.time:g}"),
         *([("continued", f"{restart.path}, from t = {restart.time:g}, step {restart.count}")] if restart is not None else []),
-        *_loss_rows(summary),
+        *_loss_rows(summary, restart is not None),
         *([("beyond", f"{summary.beyond:.4g} of the loss is of the target beyond the Hermite degree")] if summary.beyond else []),
         ("mass error", f"{summary.mass_error:.1e}"),
         ("steps", f"{summary.steps} ({summary.rejected} rejected)"),
@@ -96,7 +95,7 @@ def _command(comm: Any, arguments: argparse.Namespace) -> None:
     report(table(rows))
 
 
-def _loss_rows(summary: Summary) -> list[tuple[str, str]]:
+def _loss_rows(summary: Summary, continued: bool) -> list[tuple[str, str]]:
     from mfpde.digits import credible
 
     if summary.answer is None:
@@ -106,7 +105,9 @@ def _loss_rows(summary: Summary) -> list[tuple[str, str]]:
     first, end = credible(summary.first_loss, found.total[0]), credible(summary.loss, found.total[-1])
     seconds = sum(run.study_seconds + run.main_seconds + run.check_seconds for run in summary.answer.passes)
     count = len(summary.answer.passes)
-    chosen = f"chosen in {seconds - last.main_seconds:.1f} s, main run {last.main_seconds:.1f} s"
+    studies = seconds - last.main_seconds
+    how = f"kept, {studies:.1f} s for its error" if continued and count == 1 else f"chosen in {studies:.1f} s"
+    chosen = f"{how}, main run {last.main_seconds:.1f} s"
     return [
         ("loss", f"{first} -> {end}     ({parts})"),
         ("accuracy", f"{found.reached:.1e} over the whole run, {found.wanted:.1e} asked for"),
@@ -167,15 +168,14 @@ def solve_into(
     started, comm = time.monotonic(), sink.comm
     times, options = config.history_times if restart is None else restart.times(config), config.discretization
     with sink as file, Progress(comm.rank, times[-1], progress) as bar:
-        given = options.frame == "affine" or options.accuracy is False
-        follow = _at_given_resolution if given else partial(_to_accuracy, budget=budget)
-        recorder, end, answer, unknowns = follow(comm, config, problem, file, bar, outputs, times, restart)
+        follow = _at_given_resolution if options.frame == "affine" or options.accuracy is False else _to_accuracy
+        recorder, end, answer, unknowns = follow(_Task(config, problem, file, bar, tuple(outputs), budget, times, restart))
     warned = [*problem.notices, *recorder.warned.values()]
     if answer is not None and answer.estimate.reached > options.accuracy:
         found = answer.estimate
         warned.append(
             f"the accuracy reached is {found.reached:.1e}, and {options.accuracy:.1e} was asked for: {found.worst} is left; "
-            + ("begin anew: a run that goes on keeps its resolution" if restart else REMEDY)
+            + (f"begin anew, as a run that goes on keeps its resolution; {REMEDY}" if restart else REMEDY)
         )
     return Summary(
         time=end.step.time,
@@ -192,44 +192,44 @@ def solve_into(
     )
 
 
-def _at_given_resolution(
-    comm: Any,
-    config: Any,
-    problem: Any,
-    file: Any,
-    bar: Any,
-    outputs: Sequence["Output"],
-    times: list[float],
-    restart: "Checkpoint | None",
-) -> tuple[Any, ...]:
+@dataclass(frozen=True)
+class _Task:
+    """What is to be done: arguments of `solve`, the open file, the progress, and the record times over all stages."""
+
+    config: Any
+    problem: Any
+    file: Any
+    bar: Any
+    outputs: tuple["Output", ...]
+    budget: float | None
+    times: list[float]
+    restart: "Checkpoint | None"
+
+    @property
+    def kept(self) -> Any:
+        """Collective. Where the training goes on, if it does."""
+        return None if self.restart is None else self.restart.kept(self.file.comm)
+
+
+def _at_given_resolution(task: _Task) -> tuple[Any, ...]:
     """Collective. One run at the numbers of the configuration, or at their defaults."""
     from mfpde.elements.resolution import given_resolution
     from mfpde.evolution.start import start_flow
     from mfpde.output.recorder import Recorder
     from mfpde.training.training import Together, train
 
+    comm, config, problem = task.file.comm, task.config, task.problem
     options = config.discretization
     flow = start_flow(comm, problem, options, config.parallel.mesh_ranks)
     unknowns = comm.allreduce(flow.size)
     _announce(comm, unknowns, f"{given_resolution(problem, options)}" if options.frame == "flow" else "affine frame")
-    recorder = Recorder(file, problem, flow, config, bar, kept=restart)
-    witness = Together(recorder, tuple(outputs))
-    kept = None if restart is None else restart.kept(comm)
-    end = train(problem, flow, times, problem.numbers(options).tolerance, witness, keeper=recorder, kept=kept)
+    recorder = Recorder(task.file, problem, flow, config, task.bar, kept=task.restart)
+    witness, tolerance = Together(recorder, task.outputs), problem.numbers(options).tolerance
+    end = train(problem, flow, task.times, tolerance, witness, keeper=recorder, kept=task.kept)
     return recorder, end, None, unknowns
 
 
-def _to_accuracy(
-    comm: Any,
-    config: Any,
-    problem: Any,
-    file: Any,
-    bar: Any,
-    outputs: Sequence["Output"],
-    times: list[float],
-    restart: "Checkpoint | None",
-    budget: float | None,
-) -> tuple[Any, ...]:
+def _to_accuracy(task: _Task) -> tuple[Any, ...]:
     """Collective. As many runs as the accuracy takes; the last main run is the one that is written."""
     from mfpde.accuracy.passes import BUDGET, Begun, Course, Main, train_accurately
     from mfpde.output.checkpoint import decoded, encoded
@@ -237,6 +237,7 @@ def _to_accuracy(
     from mfpde.progress import LOG
     from mfpde.training.training import Together
 
+    comm, config, problem, file, restart = task.file.comm, task.config, task.problem, task.file, task.restart
     recorders: list[tuple[Recorder, int]] = []
 
     def begin(main: Main) -> Begun:
@@ -245,11 +246,11 @@ def _to_accuracy(
             LOG.info("the accuracy is not reached: a finer run begins")
         unknowns = comm.allreduce(main.flow.size)
         _announce(comm, unknowns, str(main.resolution))
-        recorder = Recorder(file, problem, main.flow, config, bar, main.correction, None if recorders else restart)
+        recorder = Recorder(file, problem, main.flow, config, task.bar, main.correction, None if recorders else restart)
         if config.output.checkpoint is not False:
             file.dataset("/checkpoint/course", encoded(main.course))
         recorders.append((recorder, unknowns))
-        return Begun(Together(recorder, tuple(outputs)), recorder, recorder.losses)
+        return Begun(Together(recorder, task.outputs), recorder, recorder.losses)
 
     course = None if restart is None else decoded(restart.course, Course)
     if course is None:
@@ -258,11 +259,11 @@ def _to_accuracy(
         comm,
         problem,
         config.discretization,
-        times,
+        task.times,
         begin,
-        budget=BUDGET if budget is None else budget,
+        budget=BUDGET if task.budget is None else task.budget,
         mesh_ranks=config.parallel.mesh_ranks,
-        kept=None if restart is None else restart.kept(comm),
+        kept=task.kept,
         course=course,
     )
     recorder, unknowns = recorders[-1]

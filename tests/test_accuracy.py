@@ -23,6 +23,7 @@ from mfpde.elements.resolution import Panels, equal_panels
 from mfpde.elements.rules import gauss_rule
 from mfpde.evolution.flow import Interpolant, StageFlow, Step, loss
 from mfpde.problem.config import load
+from mfpde.problem.inner import SquaredRadius
 from mfpde.problem.laws import parse_law
 from mfpde.problem.laws.normal import Normal
 from mfpde.problem.problem import Problem, build_problem
@@ -212,6 +213,17 @@ def test_panels_are_refined_where_a_function_is_not_resolved() -> None:
         rule = gauss_rule(Normal(0.0, 1.0), smooth.counts, smooth.edges)
         smooth = refined_cells(smooth, Normal(0.0, 1.0), tails(rule, [np.sin(rule.nodes)[:, None]]))
         assert smooth.edges == wanted
+
+
+@pytest.mark.parametrize("d", [3.0, 30.0, 1e3, 1e8])
+def test_panels_of_the_squared_radius_are_divided_where_its_mass_is(d: float) -> None:
+    """Those of a law on [0, inf) that at large d is all at 1: no panel is without mass, however often all are refined."""
+    law, panels = SquaredRadius(d, 1), Panels((), (2,))
+    for _ in range(6):
+        panels = refined(panels, law, np.ones(len(panels.counts)))
+    rule = gauss_rule(law, panels.counts, panels.edges)
+    mass = np.array([rule.weights[part].sum() for part in rule.slices])
+    assert len(mass) > 3 and mass.min() > 1e-6 and abs(rule.weights @ rule.nodes - (d - 1) / d) < 1e-12
 
 
 def test_a_study_recommends_the_coarsest_level_that_is_near_the_finest() -> None:

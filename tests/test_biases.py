@@ -72,6 +72,14 @@ def test_functions_with_biases_are_their_integrals_at_every_scale(name: str) -> 
     assert error[:, :9].max() < 1e-12 and error.max() < 1e-11
 
 
+def test_a_kinked_activation_is_held_where_w_is_tiny() -> None:
+    """Below |w| = 2^-9 = s_0: E relu(s G + b) to s_0, at the kink, and to rounding 10 s_0 from it."""
+    features = Features(SELF, hermite_modes(1, 2, 0, inf), parse_activation("relu"), biases=True)
+    s, b = 2.0**-14, np.array([0.0, 10 * 2.0**-9, -1.0, 1.0])
+    error = np.abs(features.functions(np.full(4, s**2), b)[:, 0] - np.maximum(b, 0.0))
+    assert error[0] < 2.0**-9 and error[1:].max() < 1e-14
+
+
 def test_functions_do_not_depend_on_what_was_looked_up_before() -> None:
     sigma = parse_activation("tanh")
     features = [Features(SELF, hermite_modes(2, K, 0, inf), sigma, biases=True) for K in (5, 12)]
@@ -396,7 +404,7 @@ def test_the_density_of_biases_is_a_marginal_with_their_second_moment(tmp_path: 
 def test_entropy_with_biases_is_the_determinant_of_the_map() -> None:
     """log D along neurons against determinants of central differences of the flow with h = 1e-4, to 1e-5."""
     from mfpde.density.run import read_run
-    from mfpde.evolution.passive import Passive, stacked
+    from mfpde.evolution.passive import Passive, stacked, step
 
     numbers = {"accuracy": False, "hermite_degree": 6, "tolerance": 1e-9, "a_nodes": 8, "b_nodes": 6, "r_nodes": 2, "cells": 2}
     result = mfpde.run(small(initial={"b": "normal(0, 1)"}, input={"dimension": 30}, discretization=numbers))
@@ -413,5 +421,8 @@ def test_entropy_with_biases_is_the_determinant_of_the_map() -> None:
 
     columns = [(moved(start + h * e[:, None]) - moved(start - h * e[:, None])) / (2 * h) for e in np.eye(4)]
     determinant = np.linalg.det(np.array(columns).transpose(2, 1, 0))
-    log_d = passive.with_determinant(Nodes(a, v, r, np.ones(6), b))[0][1]
+    state = np.vstack((start, np.zeros(6)))  # with log D, carried along as the last row
+    for leg in passive.legs[0]:
+        state = step(leg, state, 1)[0]
+    log_d = state[4]
     assert np.abs(log_d - np.log(determinant)).max() < 1e-5 and np.abs(log_d).max() > 0.1

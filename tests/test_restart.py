@@ -19,6 +19,7 @@ from mpi4py import MPI
 from petsc4py import PETSc  # noqa: F401  (it begins on all ranks together)
 from support import AFFINE, clean_environment, command
 
+import mfpde
 from mfpde import interrupts
 from mfpde.errors import InputError
 from mfpde.interrupts import Interrupted
@@ -44,8 +45,8 @@ POINTS = """training.stages=[{duration = 1.5, xi_w = 1.0, xi_a = 1.0},
 PROBLEMS = {
     "one stage": [],
     "sphere": ["initial.w=sphere", "training.constraint=sphere", "input.dimension=20"],
+    "biases": ["initial.b=normal(0, 1)", "discretization.b_nodes=3", "training.xi_b=0.5", "training.decay_b=0.1"],
     "jumps": ["training.xi_w=where(t < 1, 1, 0.3)", "training.decay_a=0.1"],
-    "biases": ["initial.b=normal(0, 1)", "training.decay_b=0.1", "discretization.b_nodes=3"],
     "stages": [STAGES],
     "averaged points": [POINTS, "input.dimension=inf", "initial.w=zero"],
     "affine": FRAME,
@@ -200,6 +201,30 @@ def test_a_longer_run_keeps_the_resolution_and_estimates_its_error_anew(tmp_path
     assert after["history/time"][-1] == 6.0 and after["error/estimate"].shape == after["history/time"].shape
     distance = np.abs(after["history/loss"] - exact["history/loss"][at])
     assert (distance <= after["error/estimate"] + exact["error/estimate"][at]).all()
+
+
+def test_a_further_stage_may_follow(tmp_path: Path) -> None:
+    """With columns that the run so far has not had, and without a checkpoint of its own."""
+    plain = "{duration = 1.5, xi_a = 1.0, xi_w = 1.0}"
+    stages = f"training.stages=[{plain}, {{duration = 1.0, xi_a = 1.0, decay_a = 0.1, interaction = false}}]"
+    whole, part = tmp_path / "whole.h5", tmp_path / "part.h5"
+    go(SELF, read("training.final_time=1.5", "output.snapshots=0"), part)
+    go(SELF, read(stages, "output.snapshots=0"), whole)
+    go(SELF, read(stages, "output.snapshots=0", "output.checkpoint=false"), part, restart=part)
+    assert_same(whole, part)
+    with pytest.raises(InputError, match="holds no checkpoint"):
+        read_checkpoint(part)
+
+
+def test_from_python_a_result_in_memory_goes_on(tmp_path: Path) -> None:
+    small = {"dimension": np.inf, "accuracy": False, "a_nodes": 4, "snapshots": 0}
+    mfpde.run(comm=SELF, final_time=2.0, times=[0.0, 1.0, 2.0], **small).save(tmp_path / "short.h5")
+    longer = mfpde.run(comm=SELF, restart=tmp_path / "short.h5", final_time=4.0, times=[0.0, 1.0, 2.0, 4.0])
+    whole = mfpde.run(comm=SELF, final_time=4.0, times=[0.0, 1.0, 2.0, 4.0], **small)
+    assert longer.time.tolist() == [0.0, 1.0, 2.0, 4.0]
+    np.testing.assert_allclose(longer.loss, whole.loss, **CLOSE)
+    longer.save(tmp_path / "long.h5")
+    assert read_checkpoint(tmp_path / "long.h5").time > 2.0
 
 
 REFUSED: list[tuple[list[str], str]] = [

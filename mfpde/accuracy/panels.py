@@ -72,13 +72,17 @@ def refined_cells(panels: Panels, law: Law, indicator: Array) -> Panels:
 
 
 def _division(law: Law, low: float, high: float) -> float:
-    """Where a panel is divided: in the middle if it is bounded, a quarter from the end at 0; else one deviation further on; the
-    whole line at the median."""
-    if np.isfinite(low) and np.isfinite(high):
-        if low == 0.0 or high == 0.0:
-            return (3 * low + high) / 4 if low == 0.0 else (low + 3 * high) / 4
-        return (low + high) / 2
-    if not np.isfinite(low) and not np.isfinite(high):
-        return float(law.quantile(np.array([0.5]))[0])
-    deviation = float(law.quantile(np.array([0.84]))[0] - law.quantile(np.array([0.5]))[0])
-    return low + deviation if np.isfinite(low) else high - deviation
+    """Where a panel is divided: in the middle if it is bounded, a quarter from the end at 0; else one deviation further on.
+
+    The support of an unbounded law may have an end where there is no mass, as that of r_0^2 has at large d: it is as far off as
+    infinity, and the whole support is divided at the median.
+    """
+    median, above = law.quantile(np.array([0.5, 0.84])).tolist()
+    if not law.bounded and (low, high) == law.support:
+        return float(median)
+    if not np.isfinite(high):
+        return float(low + (above - median))
+    if not np.isfinite(low):
+        return float(high - (above - median))
+    quarter = (3 * low + high) / 4 if low == 0.0 else (low + 3 * high) / 4 if high == 0.0 else (low + high) / 2
+    return quarter if law.bounded or low > law.support[0] else max(quarter, high - float(above - median))

@@ -129,7 +129,7 @@ def train_accurately(
         studied, wanted, passes = course.plan.times, course.wanted, list(course.passes)
     elif course is not None:
         LOG.info("the records are others than those that the resolution was chosen for: its error is estimated anew")
-        _check_modes(problem.stages, course.plan.resolution)
+        _check_modes(problem, course.plan.resolution)
         plan = make_plan(comm, problem, options, studied, wanted * unit, course.plan.resolution)
         course = Course(plan, wanted, kept=True)
     places = record_places(problem.stages, studied, times)
@@ -166,13 +166,14 @@ def _same(one: list[float], other: list[float]) -> bool:
     return len(one) == len(other) and np.allclose(one, other, rtol=1e-12, atol=0.0)
 
 
-def _check_modes(stages: tuple[Stage, ...], kept: Resolution) -> None:
+def _check_modes(problem: Problem, kept: Resolution) -> None:
     """A polynomial activation has finitely many modes, and all of them must be there."""
-    most = max((stage.degree for stage in stages if stage.linear), default=0)
-    if most > kept.hermite_degree:
+    most = max((stage.degree for stage in problem.stages if stage.linear), default=0)
+    known = kept.hermite_degree if problem.w.is_point else min(kept.hermite_degree, 2 * kept.radial_degree + 1)
+    if most > known:
         raise InputError(
-            f"training.stages: an activation of degree {most}, and the run that goes on has K = {kept.hermite_degree}; allowed: "
-            f"up to degree {kept.hermite_degree}"
+            f"training.stages: an activation of degree {most}, and the run that goes on has K = {kept.hermite_degree}, J = "
+            f"{kept.radial_degree}; allowed: up to degree {known}"
         )
 
 

@@ -43,6 +43,7 @@ VARIED = {
     "tolerance": Varied("discretization.tolerance", falling=True, references=("characteristics",)),
     "a_nodes": Varied("discretization.a_nodes"),
     "r_nodes": Varied("discretization.r_nodes"),
+    "b_nodes": Varied("discretization.b_nodes"),
     "hermite_degree": Varied("discretization.hermite_degree"),
     "radial_degree": Varied("discretization.radial_degree"),
     "dimension": Varied("input.dimension"),

@@ -8,7 +8,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mfpde.elements.cells import Cells
-from mfpde.elements.rules import Rule
 
 Array = NDArray[np.float64]
 
@@ -32,25 +31,11 @@ def folded(cells: Cells, v: Array, certain: float = CERTAIN) -> NDArray[np.bool_
     whole: list[Array] = []
     lower: list[Array] = []
     for q, rule in enumerate(cells.rules):
-        matrices = [_derivatives(rule, number) for number in range(len(rule.counts))]
         for found, which in ((whole, 0), (lower, 1)):
-            by_cell = np.array([pair[which] for pair in matrices])[panel[q]]
+            by_cell = np.array([pair[which] for pair in rule.derivatives])[panel[q]]
             found.append(_along(by_cell, shaped, q))
     J, J_lower = (_determinant(np.array(parts)).reshape(slices, count, nodes) for parts in (whole, lower))
     return np.asarray((J < 0) & (np.abs(J) > certain * np.abs(J - J_lower)))
-
-
-def _derivatives(rule: Rule, number: int) -> tuple[Array, Array]:
-    """On a panel: from values at its nodes to the derivative there, and to that of the part without the highest degree."""
-    part = rule.slices[number]
-    x, share = rule.nodes[part], rule.weights[part] / rule.weights[part].sum()
-    gaps = x[:, None] - x + np.eye(len(x))
-    barycentric = 1 / (gaps / (np.ptp(x) / 4)).prod(axis=1)
-    D = barycentric / barycentric[:, None] / gaps
-    np.fill_diagonal(D, 0.0)
-    np.fill_diagonal(D, -D.sum(axis=1))
-    top = rule.polynomials[number][:, -1]
-    return D, D - np.outer(D @ top, top * share)
 
 
 def _along(matrix: Array, values: Array, q: int) -> Array:

@@ -1,6 +1,7 @@
 """Labels (a_0, r_0), or (a_0, b_0, r_0), of neurons: a product Gauss rule of the initial law, one slice of density for each."""
 
 from dataclasses import dataclass
+from functools import cached_property
 from math import prod
 
 import numpy as np
@@ -35,14 +36,14 @@ class Labels:
         """By direction, in the order of the labels."""
         return {"a": self.a, **({} if self.b is None else {"b": self.b}), "r": self.squared_radius}
 
-    @property
+    @cached_property
     def nodes(self) -> Array:
         """(a_0, r_0), or (a_0, r_0, b_0), shape (labels, 2 or 3)."""
         places = [np.sqrt(rule.nodes) if name == "r" else rule.nodes for name, rule in self.rules.items()]
         a, *b, r = (x.ravel() for x in np.meshgrid(*places, indexing="ij"))
         return np.stack([a, r, *b], axis=1)
 
-    @property
+    @cached_property
     def weight(self) -> Array:
         """Shape (labels,), sum 1."""
         return outer(rule.weights for rule in self.rules.values()).ravel()

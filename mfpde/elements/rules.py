@@ -47,7 +47,7 @@ class Rule:
     def __len__(self) -> int:
         return len(self.nodes)
 
-    @property
+    @cached_property
     def slices(self) -> list[slice]:
         """Of the nodes of each panel."""
         ends = np.cumsum((0, *self.counts))
@@ -67,11 +67,32 @@ class Rule:
 
     def coefficients(self, values: Array) -> list[Array]:
         """Per panel, the coefficients of `values` (n, ...) in its orthonormal polynomials, shapes (nodes of the panel, ...)."""
+        flat = values.reshape(len(values), -1)
+        return [
+            np.matmul(projection, flat[part]).reshape(-1, *values.shape[1:])
+            for part, projection in zip(self.slices, self._projections, strict=True)
+        ]
+
+    @cached_property
+    def _projections(self) -> tuple[Array, ...]:
+        """Per panel, the matrix from values to coefficients."""
+        shares = (self.weights[part] / self.weights[part].sum() for part in self.slices)
+        return tuple((p * share[:, None]).T for p, share in zip(self.polynomials, shares, strict=True))
+
+    @cached_property
+    def derivatives(self) -> tuple[tuple[Array, Array], ...]:
+        """Per panel, from values at its nodes to the derivative there, and to that of the part without the highest degree."""
         found = []
         for part, polynomials in zip(self.slices, self.polynomials, strict=True):
-            weights = self.weights[part] / self.weights[part].sum()
-            found.append(np.tensordot(polynomials * weights[:, None], values[part], axes=(0, 0)))
-        return found
+            x, share = self.nodes[part], self.weights[part] / self.weights[part].sum()
+            gaps = x[:, None] - x + np.eye(len(x))
+            barycentric = 1 / (gaps / (np.ptp(x) / 4)).prod(axis=1)
+            D = barycentric / barycentric[:, None] / gaps
+            np.fill_diagonal(D, 0.0)
+            np.fill_diagonal(D, -D.sum(axis=1))
+            top = polynomials[:, -1]
+            found.append((D, D - np.outer(D @ top, top * share)))
+        return tuple(found)
 
     def interpolation(self, x: Array) -> Array:
         """The matrix (len(x), n) that carries values at the nodes to x, by the polynomial of the panel that holds x."""

@@ -18,6 +18,9 @@ from mfpde.interrupts import agreed_signal, stop_together
 
 Array = NDArray[np.float64]
 
+# The tolerance at which the first step is that of the interval.  It follows the tolerance: steps grow tenfold at most, and from
+# one first step runs of two tolerances would differ in nothing for a while.
+AT = 1e-8
 # No smaller relative tolerance means anything in double precision.
 SMALLEST = 100 * np.finfo(float).eps
 
@@ -98,7 +101,7 @@ class _Distributed(DOP853):  # type: ignore[misc]
             return out
 
         absolute = tolerance * np.concatenate((flow.scales(), idle + 1))
-        begin, proposed = interval.start, interval.first_step(flow)
+        begin, proposed = interval.start, interval.first_step(flow) * (tolerance / AT) ** (1 / 8)
         if resume is not None:
             begin, proposed = resume.step.time, resume.proposed
         options = {"rtol": max(tolerance, SMALLEST), "atol": absolute, "first_step": min(proposed, interval.end - begin)}

@@ -15,6 +15,7 @@ fields are evaluated between the nodes that of their interpolation, of order n.
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from math import gcd
 
 import numpy as np
@@ -135,16 +136,21 @@ class FollowingFlow(LagrangianFlow):
 
     def folded(self, nodes: Nodes) -> float:
         """Collective. The mass where y -> X has turned over; of very many nodes, as every few slices show it."""
-        every = -(-self.total // MOST_LOOKED_AT)
-        while gcd(every, len(self.labels.squared_radius)) > 1:  # r runs fastest, and all of it shall be seen
-            every += 1
-        here = np.array([s for s, label in enumerate(self.grid.slices) if label % every == 0], dtype=np.int64)
+        here = self._looked_at
         cells = self.elements.cells
         turned = folded(cells, nodes.v.reshape(len(nodes.v), *self.elements.shape)[:, here])
         mass = self.elements.label_weight[here] @ (turned * cells.mass).sum(axis=(1, 2))
         seen = self.elements.label_weight[here].sum() * cells.mass.sum()
         total = self.comm.allreduce(np.array([mass, seen]))
         return float(total[0] / total[1])
+
+    @cached_property
+    def _looked_at(self) -> NDArray[np.int64]:
+        """The slices of this rank that are looked at for folds."""
+        every = -(-self.total // MOST_LOOKED_AT)
+        while gcd(every, len(self.labels.squared_radius)) > 1:  # r runs fastest, and all of it shall be seen
+            every += 1
+        return np.array([s for s, label in enumerate(self.grid.slices) if label % every == 0], dtype=np.int64)
 
     def _index(self) -> tuple[tuple[int, ...], NDArray[np.int64]]:
         """Whole shape (slices, cells, nodes) of a field, and the flat indices of this rank's part."""

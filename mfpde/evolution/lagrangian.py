@@ -26,6 +26,9 @@ from mfpde.problem.problem import Problem
 
 Array = NDArray[np.float64]
 
+# The weights of all nodes stand with the nodes.
+ONE_SLICE = np.ones(1)
+
 
 @dataclass(frozen=True)
 class Nodes:
@@ -122,7 +125,7 @@ class LagrangianFlow(InStage):
 
     def _moments(self, cloud: Cloud, time: float, kept: Array | None = None) -> Array:
         try:
-            moments = self.features.moments(cloud, np.ones(1), kept).all
+            moments = self.features.moments(cloud, ONE_SLICE, kept).all
         except RunError as error:
             raise RunError(f"{error} (at t = {time:.6g})") from None
         if not np.isfinite(moments).all():

@@ -4,6 +4,8 @@ Blocks that cannot change are left out of the vector, a where xi_a = 0 for insta
 """
 
 from dataclasses import dataclass, replace
+from functools import cached_property
+from itertools import accumulate, pairwise
 from math import prod
 from typing import TYPE_CHECKING
 
@@ -28,6 +30,13 @@ class Layout[State: DataclassInstance]:
     initial: State
     evolving: tuple[str, ...]
 
+    @cached_property
+    def _places(self) -> dict[str, tuple[slice, tuple[int, ...]]]:
+        """Where each block lies, and its shape."""
+        shapes = {name: getattr(self.initial, name).shape for name in self.evolving}
+        ends = accumulate((prod(shape) for shape in shapes.values()), initial=0)
+        return {name: (slice(*part), shape) for (name, shape), part in zip(shapes.items(), pairwise(ends), strict=True)}
+
     @property
     def size(self) -> int:
         return sum(getattr(self.initial, name).size for name in self.evolving)
@@ -38,12 +47,7 @@ class Layout[State: DataclassInstance]:
 
     def blocks(self, vector: Array) -> dict[str, Array]:
         """Views of the evolving blocks alone (of a state, or of its time derivative)."""
-        start, found = 0, {}
-        for name in self.evolving:
-            shape = getattr(self.initial, name).shape
-            found[name] = vector[start : start + prod(shape)].reshape(shape)
-            start += prod(shape)
-        return found
+        return {name: vector[part].reshape(shape) for name, (part, shape) in self._places.items()}
 
     def pack(self, vector: Array) -> None:
         """Writes the initial state into `vector`."""

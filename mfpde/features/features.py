@@ -121,6 +121,7 @@ class Features:
         for name in ("parent", "factor", "first"):
             setattr(self._modes, name, self._ffi.from_buffer("int32_t[]", getattr(modes, name)))
         self._modes.normalization = self._pointer(modes.normalization)
+        self._last: tuple[Cloud | None, Any] = None, None
         # Second derivatives look up two functions more than moments and velocities do.
         self._table, self._whole_table = (self._ffi.new("table_t *") for _ in range(2))
         if biases:
@@ -166,9 +167,11 @@ class Features:
             with event("moments"):
                 largest = max(self._lib.moments(*arguments), size)
             # One reduction: the moments, and in the last entry how many ranks need a larger table.
-            local = np.append(label_weight @ by_slice, float(largest >= self.S_max))
-            total = np.empty_like(local)
-            self.comm.Allreduce(local, total)
+            total = np.empty(len(self.modes) + 1)
+            np.matmul(label_weight, by_slice, out=total[:-1])
+            total[-1] = largest >= self.S_max
+            if self.comm.size > 1:
+                self.comm.Allreduce(MPI.IN_PLACE, total)
             if not total[-1] > 0:
                 return Moments(total[:-1], by_slice)
             self._extend(self.comm.allreduce(largest, op=MPI.MAX))
@@ -236,11 +239,14 @@ class Features:
 
     def _cloud(self, cloud: Cloud, located: bool = True) -> tuple[Any, float]:
         """The neurons for the compiled code; with biases, at tiles if `located`, and their largest S or b^2."""
-        neurons = self._ffi.new("cloud_t *")
-        neurons.slices, neurons.nodes = cloud.a.shape
-        neurons.stride = 0 if cloud.weight.ndim == 1 else cloud.a.shape[1]
-        for name in ("weight", "a", "v", "r", *("b" * self.biases)):
-            setattr(neurons, name, self._pointer(getattr(cloud, name)))
+        if cloud is not self._last[0]:  # most are asked for their moments, and then for their velocities
+            neurons = self._ffi.new("cloud_t *")
+            neurons.slices, neurons.nodes = cloud.a.shape
+            neurons.stride = 0 if cloud.weight.ndim == 1 else cloud.a.shape[1]
+            for name in ("weight", "a", "v", "r", *("b" * self.biases)):
+                setattr(neurons, name, self._pointer(getattr(cloud, name)))
+            self._last = cloud, neurons
+        neurons = self._last[1]
         return neurons, self._locate(neurons, cloud.a.size) if self.biases and located else 0.0
 
     def _locate(self, neurons: Any, size: int) -> float:

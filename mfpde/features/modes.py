@@ -7,7 +7,8 @@ k = |alpha| + 2j.  Its pairing with a neuron w = (v, r) is, with D = d - p, S = 
     N_{alpha,j} = sqrt( k! / ( alpha! 2^j j! prod_{i<j} (D + 2i) ) ),
 
 and because d/dS G_k = 1/2 sqrt((k+1)(k+2)) G_{k+2}, the gradient of Psi = sum_i (m_i - h_i) phi_i needs no further
-tables.  At d = inf only j = 0 survives.
+tables.  At d = inf only j = 0 survives.  A neuron with a bias b, sigma(w.x + b), has G_k(S, b) = c_k(s, b) / s^k in their place,
+with d/db G_k = sqrt(k+1) G_{k+1}.
 """
 
 from dataclasses import dataclass

@@ -5,7 +5,7 @@ A state is kept as flat blocks in an order that does not depend on the ranks; ea
 
 import json
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -142,22 +142,29 @@ def read_block(comm: MPI.Intracomm, path: Path, name: str, places: NDArray[np.in
     return found
 
 
-def probed_checkpoint(path: Path) -> Checkpoint:
-    """The same as `read_checkpoint` of a file that may be damaged in any way."""
-    if path.is_file():
-        probe(path)
-    return read_checkpoint(path)
-
-
-def read_checkpoint(path: Path) -> Checkpoint:
+def read_checkpoint(path: Path, probed: bool = False) -> Checkpoint:
     """The checkpoint of a result file.
+
+    Args:
+        path: The file.
+        probed: Whether it is read in a process of its own before, as it may be damaged in any way.
 
     Raises:
         InputError: If there is none, or it cannot serve.
     """
-    name = f"--restart: {str(path)!r}"
-    if path.is_file():
-        _check_kind(path, name)
+    try:
+        if probed and path.is_file():
+            probe(path)
+        return _checked(path, f"--restart: {str(path)!r}")
+    except InputError as error:
+        text = str(error)
+        raise InputError(
+            text if text.startswith("--restart") else f"--restart: {text}; allowed: a result of mfpde.solve"
+        ) from None
+
+
+def _checked(path: Path, name: str) -> Checkpoint:
+    _check_kind(path, name)
     with open_result(path) as file:
         if GROUP[1:] not in file:
             raise InputError(f"{name} holds no checkpoint; allowed: a result of mfpde.solve with output.checkpoint, not false")
@@ -223,13 +230,16 @@ def last_columns(checkpoint: Checkpoint) -> dict[str, Any]:
         return {path: file[path][len(checkpoint.told) - 1] for path in _grown(file) if not path.startswith("/field/")}
 
 
-def take_over(checkpoint: Checkpoint, file: h5py.File, losses: Array) -> None:
+def take_over(checkpoint: Checkpoint, file: h5py.File, losses: Array, target: Array, new: Sequence[str], keeps: bool) -> None:
     """Copies into a new file what the old one holds up to its checkpoint: records, mean field, snapshots, and the checkpoint.
 
     Args:
         checkpoint: Of the old file.
         file: The new one.
         losses: E at the records; the old one may have another correction for the modes beyond the run's.
+        target: Coefficients of h*.
+        new: Columns that stages to come need: the regularised loss, which is E without a penalty, or the correlation.
+        keeps: Whether the new file has checkpoints as well.
     """
     with h5py.File(checkpoint.path) as old:
         counts = {path: checkpoint.steps if path.startswith("/field/") else len(losses) for path in _grown(old)}
@@ -237,13 +247,15 @@ def take_over(checkpoint: Checkpoint, file: h5py.File, losses: Array) -> None:
         if "/history/regularised_loss" in rows:
             rows["/history/regularised_loss"] = losses + (rows["/history/regularised_loss"] - rows["/history/loss"])
         rows["/history/loss"] = losses
+        values = {"/history/regularised_loss": losses, "/history/correlation": rows["/history/coefficients"] @ target}
+        rows |= {path: values[path] for path in new}
         append(file, rows)
         for number in range(checkpoint.snapshots):
             name = f"/slices/snapshots/{number:04d}"
             old.copy(name, file.require_group("/slices/snapshots"))
-        file.pop(GROUP, None)
-        old.copy(GROUP, file)
-        file[GROUP].pop("course", None)
+        if keeps:
+            old.copy(GROUP, file)
+            file[GROUP].pop("course", None)  # that of the new run is written beside it
 
 
 def _grown(file: h5py.File) -> list[str]:

@@ -33,6 +33,8 @@ def check_continuation(checkpoint: Checkpoint, config: Config) -> None:
     name, mark = f"--restart: {str(checkpoint.path)!r}", checkpoint.mark
     if wrong := _differences(checkpoint.config, config, mark.stage):
         raise InputError(f"{name} is of another run: {', '.join(wrong)}; {ALLOWED}")
+    if config.training.stages and not checkpoint.config.training.stages and checkpoint.told[0] > 0:
+        raise InputError(f"{name} has no record at t = 0, which several stages need; allowed: no further stages")
     end = checkpoint.times(config)[-1]
     if checkpoint.complete and end <= checkpoint.end * (1 + 1e-12):
         raise InputError(

@@ -54,7 +54,7 @@ LABELS = {
     "/history/loss_low": _record("1", "lower end of the 95% confidence interval of the mean loss"),
     "/history/loss_high": _record("1", "upper end of the 95% confidence interval of the mean loss"),
     "/error/estimate": _record("1", "estimated error of the loss", "at least the sum over all sources"),
-    "/error/labels": _record("1", "estimated error of the loss by the labels a_0, r_0"),
+    "/error/labels": _record("1", "estimated error of the loss by the labels a_0, r_0, and b_0 of biases"),
     "/error/mesh": _record("1", "estimated error of the loss by the elements of v_0"),
     "/error/hermite": _record("1", "estimated error of the loss by the Hermite degree K"),
     "/error/radial": _record("1", "estimated error of the loss by the radial degree J"),

@@ -139,7 +139,10 @@ class Recorder:
         losses = np.array([value + next(self._correction, 0.0) for value in raw.tolist()])
         self._columns.update({path: value for path, value in columns.items() if path in self._columns})
         size = kept.path.stat().st_size if self.file.comm.rank == 0 else 0
-        self.file.change(lambda file: checkpoint.take_over(kept, file, losses), size)
+        further = {"/history/regularised_loss": self._regularised, "/history/correlation": self._correlation}
+        new = [path for path, wanted in further.items() if wanted and path not in columns]
+        keeps = self._every is not False
+        self.file.change(lambda file: checkpoint.take_over(kept, file, losses, self._target, new, keeps), size)
         self.losses, self.first_loss, self.loss = raw.tolist(), float(losses[0]), float(losses[-1])
         self.started -= kept.wall_time
         self.mass_error, self.warned = kept.mass_error, dict(kept.warned)

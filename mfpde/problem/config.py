@@ -208,8 +208,9 @@ def _check_biases(config: Config) -> None:
         return
     if numbers.frame == "affine":
         raise InputError('discretization.frame: "affine" has no biases; allowed with initial.b: "flow"')
-    if training.strategy or any(stage.average > 1 for stage in training.stages):
-        key = "training.strategy" if training.strategy else "training.stages: average"
+    averaged = [f"training.stages[{i}].average" for i, stage in enumerate(training.stages) if stage.average > 1]
+    if training.strategy or averaged:
+        key = "training.strategy" if training.strategy else averaged[0]
         raise InputError(f"{key}: averages of copies are of neurons without biases; allowed: without initial.b")
 
 

@@ -98,11 +98,10 @@ def _table(plane: Any, members: Any) -> str:
             rows.append([*labels, "failed", "", ""])
             continue
         loss, error = plane.values["final_loss"][at], plane.values["final_error"][at]
-        reached = plane.values["time_to_level"][at]
+        reached, late = plane.values["time_to_level"][at], plane.values["time_to_level_error"][at]
         shown = credible(loss, error) if error == error else f"{loss:.6g}"
-        rows.append(
-            [*labels, shown, "never" if reached == float("inf") else f"{reached:.4g}", f"{plane.values['wall_time'][at]:.2f}"]
-        )
+        when = "never" if reached == float("inf") else credible(reached, late) if late == late else f"{reached:.4g}"
+        rows.append([*labels, shown, when, f"{plane.values['wall_time'][at]:.2f}"])
     return text_table(head, rows)
 
 

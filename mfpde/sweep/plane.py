@@ -24,8 +24,9 @@ class Plane:
 
     Attributes:
         axes: Of the sweep.
-        values: Numbers of each member by name, shapes (len(axis) of all axes): final_loss, final_error, time_to_level, and the
-            last value of every recorded column; nan where a member failed, time_to_level inf where the level is not reached.
+        values: Numbers of each member by name, shapes (len(axis) of all axes): final_loss, final_error, time_to_level and its
+            error, and the last value of every recorded column; nan where a member failed or nothing was estimated, time_to_level
+            inf where the level is not reached.
         curves: Of each member at its records, shapes (..., records), nan after its last one: loss, error, and time, if the
             members have not the same.
         time: Of the records, if they are the same for all members; else None.
@@ -53,6 +54,15 @@ def crossing(times: Array, loss: Array, level: float) -> float:
     return float(times[i - 1] + share * (times[i] - times[i - 1]))
 
 
+def crossing_error(times: Array, loss: Array, error: Array, level: float) -> float:
+    """By how much the error of the loss may move `crossing`: inf if the level may not be reached at all, nan if it is not, or
+    no error was estimated."""
+    reached = crossing(times, loss, level)
+    if not np.isfinite(reached) or np.isnan(error).any():
+        return np.nan
+    return max(crossing(times, loss + error, level) - reached, reached - crossing(times, loss - error, level))
+
+
 def collect(axes: tuple[Axis, ...], members: Sequence[Member], outcomes: Sequence[Outcome], level: float) -> Plane:
     """Reads the results of all members; `level` in units of their loss at t = 0."""
     shape = tuple(len(axis.values) for axis in axes)
@@ -63,7 +73,7 @@ def collect(axes: tuple[Axis, ...], members: Sequence[Member], outcomes: Sequenc
     def put(name: str, index: tuple[int, ...], value: float) -> None:
         values.setdefault(name, np.full(shape, np.nan))[index] = value
 
-    for name in ("final_loss", "final_error", "first_loss", "time_to_level", "wall_time"):
+    for name in ("final_loss", "final_error", "first_loss", "time_to_level", "time_to_level_error", "wall_time"):
         values[name] = np.full(shape, np.nan)
     for member, outcome in zip(members, outcomes, strict=True):
         messages[member.index] = outcome.message
@@ -76,6 +86,7 @@ def collect(axes: tuple[Axis, ...], members: Sequence[Member], outcomes: Sequenc
         curves[member.index] = t, loss, error
         put("first_loss", member.index, loss[0])
         put("time_to_level", member.index, crossing(t, loss, level * loss[0]))
+        put("time_to_level_error", member.index, crossing_error(t, loss, error, level * loss[0]))
         put("wall_time", member.index, history.seconds)
         put("final_error", member.index, error[-1])
         for name, column in columns.items():
@@ -86,6 +97,7 @@ def collect(axes: tuple[Axis, ...], members: Sequence[Member], outcomes: Sequenc
         "final_error": "estimated error of the loss at the last record",
         "first_loss": "loss at t = 0",
         "time_to_level": f"first time at which the loss is {level:g} of that at t = 0",
+        "time_to_level_error": "by how much the estimated error of the loss may move that time",
         "wall_time": "wall time of the run in seconds",
     }
     all_times = [t for t, _, _ in curves.values()]
