@@ -1,7 +1,7 @@
 """Quadratic activation: the moment matrices of the neurons obey a closed equation, for every d.
 
 `python examples/quadratic.py [FOLDER]` prints E with its estimated error beside the solution of that equation, and draws
-quadratic.png; about a minute on one core.  sigma(u) = u^2, a fixed, h* = z^T B z = z1^2 - z2^2.  With f = x^T M x,
+quadratic.png; half a minute on one core.  sigma(u) = u^2, a fixed, h* = z^T B z = z1^2 - z2^2.  With f = x^T M x,
 M = E[a w w^T], and Q = M - B,
 
     Phi(a, w) = a (2 w^T Q w + tr Q |w|^2),    w' = -a H w,    H = 4 Q + 2 tr Q.

@@ -1,6 +1,6 @@
 """A fast second layer: with xi_a / xi_w = 1 / eps the Hermite coefficients are learned one after another.
 
-`python examples/two_time_scales.py [FOLDER]` prints two tables and draws two_time_scales.png; about two minutes on one core.
+`python examples/two_time_scales.py [FOLDER]` prints two tables and draws two_time_scales.png; half a minute on one core.
 The setting of Berthier, Montanari and Zhou (arXiv 2303.00055): a single-index target he_0 + .. + he_3 of z1 (normalised), the
 same activation, w on the sphere, d = inf, a_0 uniform in [-1, 1].  With v = w_1 (0 at t = 0) and m_k = E[a v^k],
 
