@@ -12,8 +12,8 @@ from typing import Any
 
 import mfpde
 from mfpde.errors import InputError, RunError, one_line
-from mfpde.parallel import launched, on_first
-from mfpde.progress import speak
+from mfpde.parallel import on_first
+from mfpde.progress import launched, speak
 
 
 def run_command(parser: argparse.ArgumentParser, body: Callable[[Any, argparse.Namespace], None]) -> int:

@@ -1,6 +1,5 @@
 """What all ranks do together: rank 0 acts and the others learn how it went; agreement at the end; shares of things."""
 
-import os
 import time
 from collections.abc import Callable
 from typing import Any
@@ -59,15 +58,6 @@ def any_failed(comm: Any, failed: bool, seconds: float) -> bool | None:
 
 # Whether this rank has waited for the others in vain.
 _apart = False
-
-
-def launched() -> int | None:
-    """This process's rank as its launcher says before MPI starts; None without a launcher."""
-    return next((int(os.environ[name]) for name in RANK if os.environ.get(name, "").isdigit()), None)
-
-
-# What Open MPI, PMIx, MPICH and Intel MPI, MVAPICH and SLURM's srun call it.
-RANK = ("OMPI_COMM_WORLD_RANK", "PMIX_RANK", "PMI_RANK", "MV2_COMM_WORLD_RANK", "SLURM_PROCID")
 
 
 def share(comm: Any, count: int) -> tuple[int, int]:

@@ -11,7 +11,6 @@ from types import TracebackType
 from typing import Any
 
 from mfpde.errors import InputError, one_line
-from mfpde.parallel import launched
 
 # Said by a command that is not --quiet, and written to --log FILE; a program that uses the package may listen, too.
 LOG = logging.getLogger("mfpde")
@@ -195,6 +194,15 @@ def counter(rank: int, total: int, unit: str) -> Any:
     return tqdm(
         total=total, unit=f" {unit}", ncols=LENGTH, mininterval=0.2, disable=rank > 0 or _State.quiet or not on_terminal()
     )
+
+
+def launched() -> int | None:
+    """This process's rank as its launcher says before MPI starts; None without a launcher."""
+    return next((int(os.environ[name]) for name in RANK if os.environ.get(name, "").isdigit()), None)
+
+
+# What Open MPI, PMIx, MPICH and Intel MPI, MVAPICH and SLURM's srun call it.
+RANK = ("OMPI_COMM_WORLD_RANK", "PMIX_RANK", "PMI_RANK", "MV2_COMM_WORLD_RANK", "SLURM_PROCID")
 
 
 def on_terminal() -> bool:

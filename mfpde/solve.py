@@ -250,7 +250,7 @@ def _to_accuracy(task: _Task) -> tuple[Any, ...]:
         if config.output.checkpoint is not False:
             file.dataset("/checkpoint/course", encoded(main.course))
         recorders.append((recorder, unknowns))
-        return Begun(Together(recorder, task.outputs), recorder, recorder.losses)
+        return Begun(Together(recorder, task.outputs), recorder.losses, recorder)
 
     course = None if restart is None else decoded(restart.course, Course)
     if course is None:

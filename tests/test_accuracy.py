@@ -16,7 +16,7 @@ from mpi4py import MPI
 from support import alone, command
 
 from mfpde.accuracy.panels import refined, refined_cells, tails
-from mfpde.accuracy.passes import Answer, Main, record_places, study_times, train_accurately
+from mfpde.accuracy.passes import Answer, Begun, Main, record_places, study_times, train_accurately
 from mfpde.accuracy.studies import Level, choose
 from mfpde.digits import credible, scientific
 from mfpde.elements.resolution import Panels, equal_panels
@@ -74,9 +74,9 @@ def run(config: Config, problem: Problem, times: list[float], comm: MPI.Intracom
     """Collective. A training to the configuration's accuracy."""
     kept: list[Kept] = []
 
-    def begin(main: Main) -> tuple[Kept, list[float]]:
+    def begin(main: Main) -> Begun:
         kept.append(Kept(main))
-        return kept[-1], kept[-1].losses
+        return Begun(kept[-1], kept[-1].losses)
 
     answer = train_accurately(comm, problem, config.discretization, times, begin)
     return Run(times, np.array(kept[-1].losses) + kept[-1].main.correction, answer)

@@ -83,12 +83,12 @@ class Main:
 
 @dataclass(frozen=True)
 class Begun:
-    """Who is told of a main run, who keeps its state, and a list that holds E of the modes of the run, without the correction,
-    at all records when it is done."""
+    """Who is told of a main run, a list that holds E of the modes of the run, without the correction, at all records when it is
+    done, and who keeps its state, if anybody does."""
 
     witness: Witness
-    keeper: Keeper
     losses: list[float]
+    keeper: Keeper | None = None
 
 
 def train_accurately(
