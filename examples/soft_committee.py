@@ -2,8 +2,8 @@
 
 `python examples/soft_committee.py [FOLDER]` prints E with its estimated error beside an independent solution, and draws
 soft_committee.png; about two minutes on one core.  sigma(u) = erf(u / sqrt 2), second layer a = 1 fixed, and two orthogonal
-teachers of norm b = 2, h* = (sigma(b z1) + sigma(b z2)) / 2: the setting of Saad and Solla (Phys. Rev. E 52, 4225) and of Goldt et
-al. (arXiv 1906.08632), with infinitely many students.  Instead of finitely many order parameters the state is the law of
+teachers of norm b = 2, h* = (sigma(b z1) + sigma(b z2)) / 2: the setting of Saad and Solla (Phys. Rev. E 52, 4225) and of
+Goldt et al. (arXiv 1906.08632), with infinitely many students.  Instead of finitely many order parameters the state is the law of
 (v, r), v = (w_1, w_2), r = |w in the complement|, and every average is an arcsine: with S = |w|^2 and theta the angle between
 two complements, uniform on the sphere in d - 2 dimensions,
 
