@@ -3,11 +3,11 @@
 from math import inf, log, sqrt
 from pathlib import Path
 
-import committee
 import information_exponent
 import numpy as np
 import pytest
 import quadratic
+import soft_committee
 import two_time_scales
 from numpy.polynomial.hermite_e import hermegauss
 from scipy.integrate import solve_ivp
@@ -53,7 +53,7 @@ def test_the_escape_time_grows_by_the_information_exponent(k: int, exponent: flo
 
 
 def test_the_gradient_of_the_committee_is_that_of_its_potential() -> None:
-    group = committee.students(30.0, 2)
+    group = soft_committee.students(30.0, 2)
     state = group.start + 0.1 * np.random.default_rng(0).standard_normal(len(group.start))
     v, r = group.split(state)
     h = 1e-5
@@ -67,17 +67,17 @@ def test_the_gradient_of_the_committee_is_that_of_its_potential() -> None:
 def test_a_committee_machine_follows_its_arcsines(d: float) -> None:
     """Within the estimated error, and 1e-6 for the particles."""
     times = np.linspace(0.0, 40.0, 9)
-    E, error = committee.measured(d, times)
-    exact = committee.reference(d, times, 2)
+    E, error = soft_committee.measured(d, times)
+    exact = soft_committee.reference(d, times, 2)
     assert (np.abs(E - exact) <= error + 1e-6).all() and error.max() < 1e-3 / 6
 
 
 def test_the_symmetric_plateau_ends_at_the_rate_of_its_instability() -> None:
     """What E is below the plateau grows like e^(2 lambda t) / d while it is small: d = 10^12 is log(100) / (2 lambda) late."""
-    plateau, rate = committee.instability(300.0)
+    plateau, rate = soft_committee.instability(300.0)
     assert rate > 0
     later = log(100) / (2 * rate)
-    deep = [plateau - committee.reference(d, np.array([0.0, t]), 2)[1] for d, t in ((1e10, 150.0), (1e12, 150.0 + later))]
+    deep = [plateau - soft_committee.reference(d, np.array([0.0, t]), 2)[1] for d, t in ((1e10, 150.0), (1e12, 150.0 + later))]
     assert deep[0] > 1e-6 * plateau and abs(deep[1] / deep[0] - 1) < 0.02
 
 

@@ -1,9 +1,9 @@
 """A soft committee machine: the symmetric plateau, and its end after a time that grows like log d.
 
-`python examples/committee.py [FOLDER]` prints E with its estimated error beside an independent solution, and draws
-committee.png; about two minutes on one core.  sigma(u) = erf(u / sqrt 2), second layer a = 1 fixed, and two orthogonal teachers
-of norm b = 2, h* = (sigma(b z1) + sigma(b z2)) / 2: the setting of Saad and Solla (Phys. Rev. E 52, 4225) and of Goldt et
-al. (arXiv 1906.08632), with infinitely many students.  Instead of finitely many order parameters the state is the law of
+`python examples/soft_committee.py [FOLDER]` prints E with its estimated error beside an independent solution, and draws
+soft_committee.png; about two minutes on one core.  sigma(u) = erf(u / sqrt 2), second layer a = 1 fixed, and two orthogonal
+teachers of norm b = 2, h* = (sigma(b z1) + sigma(b z2)) / 2: the setting of Saad and Solla (Phys. Rev. E 52, 4225) and of
+Goldt et al. (arXiv 1906.08632), with infinitely many students.  Instead of finitely many order parameters the state is the law of
 (v, r), v = (w_1, w_2), r = |w in the complement|, and every average is an arcsine: with S = |w|^2 and theta the angle between
 two complements, uniform on the sphere in d - 2 dimensions,
 
@@ -165,7 +165,7 @@ def main() -> None:
     times = np.linspace(0.0, TIME, 121)
     shown = [60, 120, 240]
     print("| d | largest error | largest estimate | " + " | ".join(f"E({t})" for t in shown) + " | E = plateau / 2 at t |")
-    with figure(folder / "committee.png", 1) as (_, axes):
+    with figure(folder / "soft_committee.png", 1) as (_, axes):
         for number, d in enumerate(DIMENSIONS):
             (E, error), exact = measured(d, times), reference(d, times)
             ends = f"{np.interp(-plateau / 2, -E[2:], times[2:]):.1f}" if E[-1] < plateau / 2 else "never"
