@@ -12,7 +12,7 @@ from mpi4py import MPI
 from numpy.typing import NDArray
 from scipy.integrate import solve_ivp
 from scipy.special import ndtr
-from support import SELF, follow, measured, packed, rates_of, read, states
+from support import SELF, command, follow, measured, packed, rates_of, read, states
 
 import mfpde
 from mfpde.density.run import read_run
@@ -359,6 +359,13 @@ def test_what_does_not_go_with_biases_is_refused_in_one_line(keys: list[str], me
     with pytest.raises(InputError) as error:
         read(*keys)
     assert message in str(error.value) and "\n" not in str(error.value) and "allowed" in str(error.value)
+
+
+@pytest.mark.parametrize("module", ["kernel", "learnability"])
+def test_commands_that_know_no_biases_say_so(module: str, tmp_path: Path) -> None:
+    (tmp_path / "biases.toml").write_text('[initial]\nb = "point(0)"\n')
+    done = command(module, "biases.toml", cwd=tmp_path)
+    assert done.returncode == 2 and done.stderr.count("\n") == 1 and "initial.b" in done.stderr and "allowed" in done.stderr
 
 
 def test_biases_on_the_sphere_are_free() -> None:
