@@ -8,14 +8,18 @@ from typing import Any
 import h5py
 import numpy as np
 import pytest
+from mpi4py import MPI
 from numpy.typing import NDArray
 from scipy.integrate import solve_ivp
 from scipy.special import ndtr
-from support import SELF, command, measured, packed, rates_of, read, states
+from support import SELF, command, follow, measured, packed, rates_of, read, states
 
 import mfpde
+from mfpde.density.run import read_run
 from mfpde.errors import InputError, RunError
 from mfpde.evolution.lagrangian import LagrangianFlow, Nodes
+from mfpde.evolution.passive import Passive, stacked, step
+from mfpde.evolution.start import start_flow
 from mfpde.features.features import Cloud, Features, Velocity
 from mfpde.features.modes import hermite_modes
 from mfpde.particles.network import NetworkFlow, initial_biases, initial_network
@@ -24,6 +28,7 @@ from mfpde.particles.sgd import Sgd
 from mfpde.problem.activation import Activation, parse_activation
 
 Array = NDArray[np.float64]
+WORLD = MPI.COMM_WORLD
 
 
 def gaussian_density(x: Array) -> Array:
@@ -356,6 +361,13 @@ def test_what_does_not_go_with_biases_is_refused_in_one_line(keys: list[str], me
     assert message in str(error.value) and "\n" not in str(error.value) and "allowed" in str(error.value)
 
 
+@pytest.mark.parametrize("module", ["kernel", "learnability"])
+def test_commands_that_know_no_biases_say_so(module: str, tmp_path: Path) -> None:
+    (tmp_path / "biases.toml").write_text('[initial]\nb = "point(0)"\n')
+    done = command(module, "biases.toml", cwd=tmp_path)
+    assert done.returncode == 2 and done.stderr.count("\n") == 1 and "initial.b" in done.stderr and "allowed" in done.stderr
+
+
 def test_biases_on_the_sphere_are_free() -> None:
     """|w| stays 1, and b moves."""
     keys = ["initial.w=sphere", "training.constraint=sphere", "input.dimension=20", "initial.b=point(0)"]
@@ -367,20 +379,15 @@ def test_biases_on_the_sphere_are_free() -> None:
     assert end.b is not None and np.abs(end.b).max() > 0.05
 
 
-def test_runs_with_biases_are_the_same_on_any_number_of_ranks(tmp_path: Path) -> None:
-    keys = ["initial.b=normal(0,1)", "input.dimension=30", "target.polynomial=z1", "network.activation=tanh", "output.times=3"]
-    keys += ["training.final_time=1.0", "discretization.accuracy=false", "discretization.b_nodes=4", "discretization.a_nodes=4"]
-    losses = []
-    for ranks in (1, 2, 3):
-        words = [word for key in keys for word in ("--set", key)]
-        done = command("solve", *words, "--output", f"{ranks}.h5", ranks=ranks, cwd=tmp_path)
-        assert done.returncode == 0, done.stderr
-        with h5py.File(tmp_path / f"{ranks}.h5") as file:
-            losses.append(file["history/loss"][:])
-            assert file["slices/label_b"].shape == file["slices/label_a"].shape
-            assert file["resolution/b_counts"][:].sum() == 4
-            assert np.ptp(file["slices/snapshots/0001/B"][:] - file["slices/snapshots/0000/B"][:]) > 1e-2
-    assert np.abs(losses[0] - losses[1]).max() < 1e-12 and np.abs(losses[0] - losses[2]).max() < 1e-12
+@pytest.mark.mpi
+@pytest.mark.parametrize("activation", ["tanh", "relu"])
+def test_a_flow_with_biases_is_the_same_on_all_ranks_as_on_one(activation: str) -> None:
+    """Each rank makes the tiles of its own neurons: E(t) to 1e-12 all the same."""
+    keys = ["initial.b=normal(0,1)", "input.dimension=30", "target.polynomial=z1", f"network.activation={activation}"]
+    config, problem = read(*keys, "discretization.b_nodes=4", "discretization.a_nodes=4", comm=WORLD)
+    flows = (start_flow(comm, problem, config.discretization) for comm in (SELF, WORLD))
+    alone, together = (follow(flow, [0.0, 0.5, 1.0], 1e-8)[:, 0] for flow in flows)
+    assert np.abs(alone - together).max() < 1e-12 and alone[-1] < 0.9 * alone[0]
 
 
 def test_the_density_of_biases_is_a_marginal_with_their_second_moment(tmp_path: Path) -> None:
@@ -390,6 +397,7 @@ def test_the_density_of_biases_is_a_marginal_with_their_second_moment(tmp_path: 
     result.save(path)
     with h5py.File(path) as file:
         B, mass = file["slices/snapshots/0001/B"][:], file["slices/y_weight"][:]
+        assert file["slices/label_b"].shape == file["slices/label_a"].shape and file["resolution/b_counts"][:].sum() > 1
         square = float(np.einsum("l,cn,lcn->", file["slices/label_weight"][:], mass, B**2))
     for time, expected, bound in ((0.0, 0.25, 2e-3), (None, square, 1e-2)):
         found = result.density(("b",), time, 100)
@@ -403,9 +411,6 @@ def test_the_density_of_biases_is_a_marginal_with_their_second_moment(tmp_path: 
 
 def test_entropy_with_biases_is_the_determinant_of_the_map() -> None:
     """log D along neurons against determinants of central differences of the flow with h = 1e-4, to 1e-5."""
-    from mfpde.density.run import read_run
-    from mfpde.evolution.passive import Passive, stacked, step
-
     numbers = {"accuracy": False, "hermite_degree": 6, "tolerance": 1e-9, "a_nodes": 8, "b_nodes": 6, "r_nodes": 2, "cells": 2}
     result = mfpde.run(small(initial={"b": "normal(0, 1)"}, input={"dimension": 30}, discretization=numbers))
     with h5py.File(BytesIO(result.image)) as file:
