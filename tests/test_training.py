@@ -90,7 +90,7 @@ def test_moments_give_what_the_neurons_themselves_do(dimension: str, copies: int
         features = Features(SELF, flow.modes, problem.stages[1].activation)
         general = LagrangianFlow(problem, features, average_points(SELF, flow.nodes(vector), copies), 1)
     times = [0.0, 1.0, 5.0]
-    rows = [general.observe(t, x).moments for t, x in zip(times, states(general, times, 1e-13), strict=True)]
+    rows = [general.observe(t, x).moments for t, x in zip(times, states(general, times, 1e-14), strict=True)]
     assert np.abs(np.array(rows) - linear.exact(np.array(times))).max() < 1e-10
 
 
