@@ -1,11 +1,13 @@
 """Under mpirun, rank 0 alone reports, and a failure on any rank ends the run on all of them."""
 
 import sys
+import time
 
 import pytest
 from mpi4py import MPI
 
 import mfpde  # noqa: F401  (before numpy loads: one thread of linear algebra a rank)
+from mfpde.interrupts import FORWARDED
 
 COMM = MPI.COMM_WORLD
 
@@ -25,4 +27,5 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo):  # type
     # The others may be waiting for this rank in a collective call: only an abort reaches them.
     if report.failed and COMM.size > 1:
         print(f"rank {COMM.rank}: {item.nodeid}\n{report.longreprtext}", file=sys.stderr, flush=True)
+        time.sleep(FORWARDED)
         COMM.Abort(1)
