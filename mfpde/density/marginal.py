@@ -161,7 +161,7 @@ class _Picture:
             if error <= self.accuracy:
                 break
             finer = 2 if smoothing > self.accuracy / 3 and 2 * parts <= finest_parts else 1
-            factor = max(float(finer), min(GROWTH, 2.5 * apart / self.accuracy))
+            factor = max(float(finer), min(GROWTH, 3.5 * apart / self.accuracy))
             more = sampling
             if factor > 1.2 and sampling.count < most:
                 full = np.prod(sampling.cells) >= np.prod(finest_cells)
