@@ -19,13 +19,11 @@ import mfpde  # noqa: F401  (first: one thread for linear algebra, or CPU second
 # isort: split
 import numpy as np
 from mpi4py import MPI
-from petsc4py import PETSc
 
+from mfpde.accuracy.plan import make_plan
 from mfpde.elements.labels import Labels, make_labels
 from mfpde.elements.resolution import given_resolution
-from mfpde.evolution import affine
-from mfpde.evolution.affine import AffineFlow
-from mfpde.evolution.flow import Step, loss
+from mfpde.evolution import start
 from mfpde.evolution.integrate import integrate
 from mfpde.evolution.lagrangian import LagrangianFlow, Nodes
 from mfpde.features.features import Features
@@ -43,57 +41,8 @@ TARGETS = {1: "z1 + z1**2/2", 2: "z1 + z1*z2"}
 DIMENSIONS = (10, 100, 10_000)
 TOLERANCE = 1e-5  # of a step, for what converges no further than that
 LEVELS = (1e-3, 1e-4, 1e-5, 1e-6)
-# By (p, d), what no other of some hundred combinations beat: cells, degree, labels of a and r, tolerance, half width, grading.
-FE: dict[tuple[int, int], list[tuple[int, int, int, int, float, float, float]]] = {
-    (1, 10): [
-        (3, 2, 8, 2, 1e-4, 6, 2.5),
-        (4, 3, 8, 2, 1e-4, 6, 2.5),
-        (4, 3, 12, 2, 1e-4, 6, 2.5),
-        (8, 3, 12, 3, 1e-4, 8, 2.5),
-        (12, 3, 16, 4, 1e-5, 8, 2.5),
-        (24, 3, 20, 4, 1e-6, 9, 2.5),
-    ],
-    (1, 100): [
-        (3, 3, 8, 2, 1e-4, 6, 2.5),
-        (4, 3, 12, 2, 1e-4, 6, 2.5),
-        (8, 3, 16, 2, 1e-4, 8, 2.5),
-        (12, 3, 20, 3, 1e-5, 8, 2.5),
-        (16, 3, 24, 3, 1e-6, 9, 2.5),
-    ],
-    (1, 10_000): [
-        (2, 3, 8, 1, 1e-4, 6, 2.5),
-        (3, 2, 12, 1, 1e-4, 6, 2.5),
-        (2, 3, 24, 1, 1e-4, 6, 2.5),
-        (3, 3, 32, 2, 1e-5, 6, 1.0),
-        (4, 3, 40, 2, 1e-6, 7, 1.0),
-        (6, 3, 48, 2, 1e-7, 8, 1.0),
-    ],
-    (2, 10): [
-        (2, 3, 12, 2, 1e-4, 5, 1.7),
-        (4, 3, 12, 3, 1e-4, 5, 2.5),
-        (6, 3, 12, 3, 1e-4, 6, 2.5),
-        (8, 3, 12, 3, 1e-5, 7, 2.5),
-        (12, 3, 16, 4, 1e-5, 8, 2.5),
-    ],
-    (2, 100): [
-        (2, 3, 8, 1, 1e-3, 6, 2.5),
-        (2, 3, 8, 2, 1e-3, 5, 2.5),
-        (3, 3, 12, 2, 1e-4, 5, 1.0),
-        (4, 3, 12, 2, 1e-4, 5, 1.0),
-        (5, 3, 16, 2, 1e-5, 6, 1.0),
-        (6, 4, 20, 2, 1e-6, 6.5, 1.0),
-        (8, 4, 24, 3, 1e-7, 7, 1.0),
-    ],
-    (2, 10_000): [
-        (2, 3, 8, 1, 1e-3, 6, 1.0),
-        (2, 3, 16, 1, 1e-4, 6, 1.0),
-        (2, 3, 24, 1, 1e-4, 6, 1.0),
-        (3, 3, 24, 2, 1e-5, 6, 1.0),
-        (4, 3, 24, 2, 1e-6, 6, 1.0),
-        (6, 3, 28, 2, 1e-7, 7, 1.0),
-    ],
-}
-FE_KEYS = ("cells", "degree", "a_nodes", "r_nodes", "tolerance", "half_width", "grading")
+# Accuracies that finite elements are asked for.
+ACCURACIES = (1e-2, 1e-3, 3e-4, 1e-4, 3e-5, 1e-5)
 
 
 @dataclass(frozen=True)
@@ -116,7 +65,7 @@ Point = tuple[float, float, str]
 
 def case(p: int, d: int, hermite_degree: int = 6) -> Case:
     """The problem and its reference; at a higher K, to which SGD is held, a reference good to 1e-4."""
-    overrides = ["discretization.frame=affine", f"target.polynomial={TARGETS[p]}", f"input.dimension={d}", "output.times=5"]
+    overrides = [f"target.polynomial={TARGETS[p]}", f"input.dimension={d}", "output.times=5"]
     overrides.append(f"discretization.hermite_degree={hermite_degree}")
     fine = hermite_degree == 6
     labels = {"a_nodes": {1: 64, 2: 32}[p] if fine else 16, "r_nodes": (5 if d == 10 else 4) if fine else 3}
@@ -152,25 +101,19 @@ def repeated(runs: Iterable[Callable[[], list[float]]], exact: np.ndarray) -> tu
 
 
 def finite_elements(one: Case) -> Iterable[Point]:
-    for numbers in FE[one.problem.p, int(one.problem.d)]:
-        keys = [f"discretization.{key}={value}" for key, value in zip(FE_KEYS, numbers, strict=True)]
-        config = load(None, [*one.overrides, *keys])
-        problem = build_problem(config)
-        # At loose tolerances a pair of lower order needs fewer evaluations of the right-hand side.
-        PETSc.Options().setValue("ts_rk_type", "3bs" if config.discretization.tolerance > 1e-4 else "5dp")
+    """At the resolutions that a run chooses for itself; the time is that of the main run."""
+    unit = 0.5 * one.problem.target.square
+    for accuracy in ACCURACIES:
+        keys = [f"discretization.radial_degree={one.features.modes.radial.max()}", f"discretization.accuracy={accuracy}"]
+        options = load(None, [*one.overrides, *keys]).discretization
+        resolution = make_plan(SELF, one.problem, options, one.times, accuracy * unit).resolution
 
         def run() -> list[float]:
-            found: list[float] = []
-
-            def record(step: Step, vector: np.ndarray) -> None:
-                found.append(float(loss(flow.moments(vector, step.time), flow.target)))
-
-            flow = AffineFlow.start(SELF, problem, config.discretization)  # noqa: B023
-            flow.follow(one.times, config.discretization.tolerance, record)  # noqa: B023
-            return found
+            flow = start.following_flow(SELF, one.problem, resolution)  # noqa: B023
+            return measured(flow, one.times, resolution.tolerance)  # noqa: B023
 
         run()  # loads what the first run of a process loads
-        yield *repeated([run], one.exact), "{}^{} Q{}, {} x {} labels".format(numbers[0], one.problem.p, *numbers[1:4])
+        yield *repeated([run], one.exact), f"accuracy {accuracy:g}: {resolution.nodes} nodes"
 
 
 def gauss(one: Case) -> Iterable[Point]:
@@ -226,9 +169,9 @@ def sgd(one: Case) -> Iterable[Point]:
             break
 
         def run(repeat: int) -> list[float]:
-            start = initial_network(one.problem, count, (0, repeat), 0, count)  # noqa: B023
+            network = initial_network(one.problem, count, (0, repeat), 0, count)  # noqa: B023
             loss: list[float] = []
-            training = Sgd(one.problem, one.features, *start, batch, step, (0, repeat))  # noqa: B023
+            training = Sgd(one.problem, one.features, *network, batch, step, (0, repeat))  # noqa: B023
             training.run(one.times, lambda time, value, moments: loss.append(value))
             return loss
 
@@ -308,7 +251,7 @@ def main(picture: Path) -> None:
     for p in TARGETS:
         for d in DIMENSIONS:
             one = case(p, d)
-            affine.Features = lambda *_, shared=one.features: shared  # one table for all runs: see above
+            start.Features = lambda *_, shared=one.features, **__: shared  # one table for all runs: see above
             results: dict[str, list[Point]] = {}
             for method, run in METHODS.items():
                 next(iter(run(one)))  # compiles, and loads what is loaded once
