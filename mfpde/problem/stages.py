@@ -167,7 +167,7 @@ def _terms(section: StageSection, stage: Stage, key: str) -> tuple[Term, ...]:
     for name, decay, xi in zip("awb", decays, rates, strict=True):
         if decay and xi.zero:
             raise InputError(f"{key}.decay_{name}: {decay:g} has no effect, as xi_{name} = 0; allowed: 0, or with a rate")
-    return (WeightDecay(*decays[:2], *rates[:2], *decays[2:], *rates[2:]),) if any(decays) else ()
+    return (WeightDecay(*decays, *rates),) if any(decays) else ()
 
 
 def _chen_ge(config: Config, target: Target, numbers: Numbers) -> tuple[StageSection, StageSection]:

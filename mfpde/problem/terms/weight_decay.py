@@ -29,19 +29,22 @@ class WeightDecay:
 
     decay_a: float
     decay_w: float
+    decay_b: float
     xi_a: Schedule
     xi_w: Schedule
-    decay_b: float = 0.0
-    xi_b: Schedule | None = None
+    xi_b: Schedule
+
+    @property
+    def _pairs(self) -> tuple[tuple[float, Schedule], ...]:
+        return (self.decay_a, self.xi_a), (self.decay_w, self.xi_w), (self.decay_b, self.xi_b)
 
     @property
     def trains(self) -> tuple[bool, bool, bool]:
-        of_b = self.decay_b > 0 and self.xi_b is not None and not self.xi_b.zero
-        return self.decay_a > 0 and not self.xi_a.zero, self.decay_w > 0 and not self.xi_w.zero, of_b
+        a, w, b = (decay > 0 and not xi.zero for decay, xi in self._pairs)
+        return a, w, b
 
     def add(self, time: float, neurons: Neurons, rates: Rates) -> None:
-        of_a, of_w = self.xi_a(time) * self.decay_a, self.xi_w(time) * self.decay_w
-        of_b = 0.0 if self.xi_b is None else self.xi_b(time) * self.decay_b
+        of_a, of_w, of_b = (xi(time) * decay for decay, xi in self._pairs)
         for x, rate, speed in zip(neurons, rates, (of_a, of_w, of_w, of_b), strict=True):
             if x is not None and rate is not None and speed:
                 rate -= speed * x
