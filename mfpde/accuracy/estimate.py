@@ -65,13 +65,11 @@ def estimate(plan: Plan, main: Array, check: Array, unit: float, wanted: float) 
     """
     directions = plan.directions
     radial = plan.truncation.radial
-    labels = directions["a"].error + directions["r"].error
-    if "b" in directions:
-        labels = labels + directions["b"].error
-    mesh = sum((study.error for name, study in directions.items() if name.startswith("y")), np.zeros_like(main))
+    shares = {"labels": np.zeros_like(main), "mesh": np.zeros_like(main)}
+    for name, study in directions.items():
+        shares["mesh" if name.startswith("y") else "labels"] += study.error
     parts = {
-        "labels": labels,
-        "mesh": mesh,
+        **shares,
         "hermite": np.maximum(plan.truncation.error - radial, 0.0),
         "radial": radial,
         "time": plan.tolerance.error,

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mfpde.elements.resolution import Resolution
-from mfpde.elements.rules import Rule, gauss_rule, outer
+from mfpde.elements.rules import Rule, outer
 from mfpde.problem.problem import Problem
 
 Array = NDArray[np.float64]
@@ -51,6 +51,5 @@ class Labels:
 
 def make_labels(problem: Problem, resolution: Resolution) -> Labels:
     """The labels of a resolution."""
-    a, r, b = resolution.a, resolution.r, resolution.b
-    of_b = None if problem.b is None or b is None else gauss_rule(problem.b, b.counts, b.edges)
-    return Labels(gauss_rule(problem.a, a.counts, a.edges), gauss_rule(problem.w.squared_radius, r.counts, r.edges), of_b)
+    rules = {name: panels.rule(problem.directions[name]) for name, panels in resolution.labels.items()}
+    return Labels(rules["a"], rules["r"], rules.get("b"))

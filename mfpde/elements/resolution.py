@@ -6,6 +6,7 @@ from math import sinh
 
 import numpy as np
 
+from mfpde.elements.rules import Rule, gauss_rule
 from mfpde.problem.laws import Law
 from mfpde.problem.problem import Problem
 from mfpde.problem.sections import Discretization
@@ -27,6 +28,10 @@ class Panels:
     def total(self) -> int:
         """Nodes of all panels."""
         return sum(self.counts)
+
+    def rule(self, law: Law) -> Rule:
+        """The Gauss rule of a law on these panels."""
+        return gauss_rule(law, self.counts, self.edges)
 
     def __str__(self) -> str:
         parts, sizes = len(self.counts), sorted(set(self.counts))

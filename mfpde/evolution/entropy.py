@@ -76,7 +76,7 @@ class Entropy:
         if stage.average > 1 or stage.by_moments or stage.reset_a or stage.on_sphere:
             self._known = False
         if self._stage is None or stage.activation != self._stage.activation:
-            self._features = Features(MPI.COMM_SELF, self.modes, stage.activation, biases=self.problem.b is not None)
+            self._features = Features.of_problem(MPI.COMM_SELF, self.modes, self.problem, stage.activation)
         self._stage = stage
 
     def stepped(self, times: Array, moments: Array) -> None:
@@ -137,10 +137,7 @@ def _rules(problem: Problem) -> tuple[Rule, ...]:
     n_a, n_r, cells, n, width, grading = NODES[problem.p]
     if problem.d >= GENTLE:
         cells, n = 1, 4 if problem.p < 3 else 3
-    a, r = equal_panels(problem.a, n_a, 2), equal_panels(problem.w.squared_radius, n_r, 1)
     y = gauss_rule(Normal(0.0, 1.0), (n,) * cells, graded_edges(cells, width, grading))
-    labels = [gauss_rule(problem.a, a.counts, a.edges), gauss_rule(problem.w.squared_radius, r.counts, r.edges)]
-    if problem.b is not None:
-        b = equal_panels(problem.b, n_a // 2, 2)
-        labels.insert(1, gauss_rule(problem.b, b.counts, b.edges))
+    numbers = {"a": (n_a, 2), "b": (n_a // 2, 2), "r": (n_r, 1)}
+    labels = [equal_panels(law, *numbers[name]).rule(law) for name, law in problem.directions.items() if name in numbers]
     return (*labels, *[y] * problem.p)
