@@ -76,7 +76,7 @@ class _Run:
 
     def before_step(self, ts: PETSc.TS) -> None:
         """Shortens the step that the error estimate proposes: first by the Courant number, then to meet the record."""
-        step = min(ts.getTimeStep(), self.flow.comm.allreduce(self.longest, op=MPI.MIN))
+        step = min(ts.getTimeStep(), self.longest)
         tiny = step < TINY_STEP * self.flow.unit_of_time(ts.getTime())
         most = MOST_TINY_STEPS if tiny else MOST_STEPS
         if ts.getStepNumber() > STARTING and self.interval.end - ts.getTime() > most * step:
@@ -103,7 +103,8 @@ class _Run:
             self.record_due(NEAR * max(self.interval.end, 1.0), step, values)
         self.watch.stepped(step, None)
         signal, ends = agreed_signal(comm), self.interval.last and self.next == len(self.stops)
-        standing = Standing(step, ts.getTimeStep(), comm.allreduce(self.longest, op=MPI.MIN), "petsc")
+        self.longest = comm.allreduce(self.longest, op=MPI.MIN)
+        standing = Standing(step, ts.getTimeStep(), self.longest, "petsc")
         with _array(vector, readonly=True) as values:
             self.watch.keep(standing, values, urgent=ends or signal > 0)
         stop_together(comm, step.time, signal)
