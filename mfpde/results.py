@@ -343,7 +343,6 @@ def _section(name: str, value: Any) -> str:
     Raises:
         InputError: If there is none.
     """
-
     kinds = {field.name: field.type for field in msgspec.structs.fields(Config)}
     if name in kinds:
         if not isinstance(value, Mapping):

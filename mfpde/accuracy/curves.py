@@ -66,7 +66,7 @@ class _Collector:
             if self.problem.target.energy is not None:  # further coefficients of h* are not known
                 K = min(K, FUNCTION_DEGREE[self.problem.p])
             modes = hermite_modes(self.problem.p, K, J, self.problem.d)
-            self._wide = Features(flow.comm, modes, flow.stage.activation, biases=self.problem.b is not None)
+            self._wide = Features.of_problem(flow.comm, modes, self.problem, flow.stage.activation)
 
     def record(self, flow: StageFlow, step: Step, vector: Array) -> None:
         moments = flow.moments(vector, step.time)

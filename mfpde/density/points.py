@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from mfpde.elements.rules import outer
 from mfpde.evolution.lagrangian import Nodes
-from mfpde.evolution.passive import neurons
+from mfpde.evolution.passive import labels_at, neurons
 from mfpde.problem.inner import InnerLaw
 from mfpde.problem.problem import Problem
 
@@ -132,13 +132,9 @@ def slabs(problem: Problem, sampling: Sampling, most: int) -> list[Slabs]:
 
 def sample(problem: Problem, count: int) -> Array:
     """`count` points of the initial law, of equal mass: rows as `Slabs.labels`; an additive recurrence."""
-    from scipy.special import ndtri
-
     size = len(problem.directions)
     root = 2.0
     for _ in range(64):  # x^(size + 1) = x + 1
         root = (1 + root) ** (1 / (size + 1))
     cube = (0.5 + np.arange(1, count + 1) * root ** -np.arange(1.0, size + 1)[:, None]) % 1
-    y = np.zeros((problem.p, count)) if problem.w.is_point else ndtri(cube[2 : 2 + problem.p])
-    b = [] if problem.b is None else [problem.b.quantile(cube[-1])]
-    return np.array([problem.a.quantile(cube[0]), *b, problem.w.squared_radius.quantile(cube[1]), *y])
+    return labels_at(problem, cube)

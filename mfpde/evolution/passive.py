@@ -90,9 +90,7 @@ class Passive:
                 if finish <= start:
                     continue
                 if stage.activation.text not in features:
-                    features[stage.activation.text] = Features(
-                        MPI.COMM_SELF, modes, stage.activation, biases=problem.b is not None
-                    )
+                    features[stage.activation.text] = Features.of_problem(MPI.COMM_SELF, modes, problem, stage.activation)
                 knots = field.knots(start, finish)
                 for k, (low, high) in enumerate(pairwise(_ends(knots, together, stage))):
                     length = knots[high] - knots[low]
@@ -208,6 +206,17 @@ def restricted(nodes: Nodes, part: slice) -> Nodes:
     """Some of the points."""
     b = None if nodes.b is None else nodes.b[part]
     return Nodes(nodes.a[part], nodes.v[:, part], nodes.r[part], nodes.weight[part], b)
+
+
+def labels_at(problem: Problem, cube: Array) -> Array:
+    """Labels at points of the unit cube, whose rows (directions, n) belong to a_0, r_0, y and with biases b_0: rows a_0, with
+    biases b_0, r_0^2 and y, as `neurons` wants them."""
+    from scipy.special import ndtri
+
+    p = problem.p
+    y = np.zeros((p, cube.shape[1])) if problem.w.is_point else ndtri(cube[2 : 2 + p])
+    b = [] if problem.b is None else [problem.b.quantile(cube[2 + p])]
+    return np.array([problem.a.quantile(cube[0]), *b, problem.w.squared_radius.quantile(cube[1]), *y])
 
 
 def neurons(law: InnerLaw, labels: Array, weight: Array | None = None) -> Nodes:

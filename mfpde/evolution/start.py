@@ -30,7 +30,7 @@ def start_flow(comm: MPI.Intracomm, problem: Problem, options: Discretization, m
 
 def following_flow(comm: MPI.Intracomm, problem: Problem, resolution: Resolution, mesh_ranks: int = 0) -> FollowingFlow:
     """Collective. The first stage on elements that follow the flow; arguments as for `start_flow`."""
-    features = Features(comm, modes_of(problem, resolution), problem.stages[0].activation, biases=problem.b is not None)
+    features = Features.of_problem(comm, modes_of(problem, resolution), problem)
     labels = make_labels(problem, resolution)
     point = ((),) * problem.p
     edges = tuple(panels.edges for panels in resolution.y) or point

@@ -326,3 +326,23 @@ void divergence(const table_t *table, const modes_t *modes, const cloud_t *cloud
             }
         }
 }
+
+#if BIASES
+/* G_k at each neuron, to `out` (slices, nodes, n_k). */
+void functions(const table_t *table, const cloud_t *cloud, double *out)
+{
+    const int64_t nodes = cloud->nodes;
+    lanes G[table->stride];
+    for (int64_t s = 0; s < cloud->slices; s++)
+        for (int64_t n = 0; n < nodes; n += GROUP) {
+            const place_t at = position(cloud, s, n);
+            for (int h = 0; h < WIDE; h++) {
+                const int64_t begin = n + h * LANES;
+                functions_at(table, cloud, &at, s, n, h, G);
+                for (int l = 0; l < LANES && begin + l < nodes; l++)
+                    for (int k = 0; k < table->n_k; k++)
+                        out[(s * nodes + begin + l) * table->n_k + k] = G[k][l];
+            }
+        }
+}
+#endif

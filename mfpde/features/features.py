@@ -16,6 +16,7 @@ from mfpde.features.table import Table, evaluate, table_of
 from mfpde.features.tiles import tiles_of
 from mfpde.petsc import event
 from mfpde.problem.activation import Activation
+from mfpde.problem.problem import Problem
 
 Array = NDArray[np.float64]
 
@@ -134,6 +135,12 @@ class Features:
             table = table_of(activation, modes.hermite_degree + 4, largest) if comm.rank == 0 else None
             self.table: Table = comm.bcast(table)
             self._use_table()
+
+    @classmethod
+    def of_problem(cls, comm: MPI.Intracomm, modes: Modes, problem: Problem, activation: Activation | None = None) -> "Features":
+        """Collective. The features of a problem's neurons, with biases or without, by default in its first stage."""
+        chosen = problem.stages[0].activation if activation is None else activation
+        return cls(comm, modes, chosen, biases=problem.b is not None)
 
     def of(self, activation: Activation) -> "Features":
         """Collective. The features of an activation over the same ranks and modes; these, if it is the same."""

@@ -8,8 +8,8 @@
 #include <math.h>
 
 /* s and b (scales), u and value (points), u ascending; c is (scales, K + 1). */
-void hermite_sums(int64_t scales, const double *s, const double *b, int64_t points, const double *u, const double *value, int32_t K, double reach,
-                  double *c)
+void hermite_sums(int64_t scales, const double *s, const double *b, int64_t points, const double *u, const double *value,
+                  int32_t K, double reach, double *c)
 {
     double root[K + 2], inverse[K + 2];
     for (int k = 0; k <= K + 1; k++) {

@@ -33,11 +33,11 @@ def hermite_coefficients(activation: Activation, s: Array, k_max: int, b: Array 
     compiled = _compiled()
     pointer, out = compiled.ffi.from_buffer, np.empty((len(s), k_max + 1))
     low = 2.0 ** np.floor(np.log2(s))
-    b = np.zeros_like(s) if b is None else b
+    shared, b = b is not None and b.any(), np.zeros_like(s) if b is None else b
     centre = np.round(b / (SHARED * low)) * (SHARED * low)
     for scale, middle in np.unique(np.stack((low, centre)), axis=1).T.tolist():
         here = np.flatnonzero((low == scale) & (centre == middle))
-        u, value = _points(activation, scale, middle) if b.any() else activation.points(scale)
+        u, value = _points(activation, scale, middle) if shared else activation.points(scale)
         scales, biases, sums = np.ascontiguousarray(s[here]), np.ascontiguousarray(b[here]), np.empty((len(here), k_max + 1))
         arrays = [pointer("double[]", x) for x in (scales, biases, u, value, sums)]
         compiled.lib.hermite_sums(len(scales), *arrays[:2], len(u), *arrays[2:4], k_max, REACH, arrays[4])

@@ -117,24 +117,3 @@ static inline void look_up_tile(const table_t *table, const cloud_t *cloud, lane
             G[4 * k + i] *= table->scale[4 * k + i];
     }
 }
-
-/* G_k at each of a cloud's neurons, to `out` (slices * nodes, n_k). */
-void functions(const table_t *table, const cloud_t *cloud, double *out)
-{
-    lanes G[table->stride];
-    const int64_t count = cloud->slices * cloud->nodes;
-    for (int64_t n = 0; n < count; n += LANES) {
-        lanes S = {0};
-        const int64_t rest = count - n;
-        for (int l = 0; l < LANES && l < rest; l++) {
-            const int64_t s = (n + l) / cloud->nodes, i = (n + l) % cloud->nodes;
-            S[l] = cloud->r[n + l] * cloud->r[n + l];
-            for (int q = 0; q < P; q++)
-                S[l] += cloud->v[(s * P + q) * cloud->nodes + i] * cloud->v[(s * P + q) * cloud->nodes + i];
-        }
-        look_up_tile(table, cloud, S, load(cloud->b + n, rest, 0), n, rest, G);
-        for (int l = 0; l < LANES && l < rest; l++)
-            for (int k = 0; k < table->n_k; k++)
-                out[(n + l) * table->n_k + k] = G[k][l];
-    }
-}

@@ -48,6 +48,6 @@ def characteristics(
     Raises:
         RunError: If the integration fails.
     """
-    features = Features(MPI.COMM_SELF, modes, problem.stages[0].activation, biases=problem.b is not None)
+    features = Features.of_problem(MPI.COMM_SELF, modes, problem)
     records = run_gauss(problem, labels, features, times, v_rule, tolerance).records
     return Curve(*(np.array(column) for column in list(zip(*records, strict=True))[:3]))

@@ -62,7 +62,7 @@ def final_state(comm: MPI.Intracomm, **columns: Array) -> Fields:
 
 
 def _reduced(comm: MPI.Intracomm, config: Config, problem: Problem, modes: Modes) -> Run:
-    features = Features(comm, modes, problem.stages[0].activation, biases=problem.b is not None)
+    features = Features.of_problem(comm, modes, problem)
     return (_gauss if config.particles.sampling == "gauss" else _sampled)(comm, config, problem, features)
 
 
@@ -120,7 +120,7 @@ def _follow(flow: LagrangianFlow | NetworkFlow, config: Config, record: Record) 
 
 
 def _network(comm: MPI.Intracomm, config: Config, problem: Problem, modes: Modes) -> Run:
-    features = Features(comm, modes, problem.stages[0].activation, biases=problem.b is not None)
+    features = Features.of_problem(comm, modes, problem)
     numbers = config.particles
     first, last = share(comm, numbers.particles)
 
@@ -134,7 +134,7 @@ def _network(comm: MPI.Intracomm, config: Config, problem: Problem, modes: Modes
 
 
 def _sgd(comm: MPI.Intracomm, config: Config, problem: Problem, modes: Modes) -> Run:
-    features = Features(comm, modes, problem.stages[0].activation, biases=problem.b is not None)
+    features = Features.of_problem(comm, modes, problem)
     numbers = config.particles
     first, last = share(comm, numbers.particles)
 

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from mfpde.elements.labels import Labels
 from mfpde.elements.rules import Rule, gauss_rule
 from mfpde.evolution.lagrangian import Nodes
-from mfpde.evolution.passive import neurons
+from mfpde.evolution.passive import labels_at, neurons
 from mfpde.problem.laws.normal import Normal
 from mfpde.problem.laws.point import Point
 from mfpde.problem.problem import Problem
@@ -90,11 +90,5 @@ def generator(seed: tuple[int, int], block: int) -> np.random.Generator:
 
 def _quantiles(problem: Problem, count: int, cube: Array) -> Nodes:
     """Particles at points of the unit cube, shape (n, p + 2 or p + 3): coordinates of a, r, v, and with biases b."""
-    from scipy.special import ndtri
-
     cube = np.maximum(cube, 2.0**-54)  # no infinite quantile
-    r = np.sqrt(problem.w.squared_radius.quantile(cube[:, 1]))
-    v = problem.w.scale * ndtri(cube[:, 2 : 2 + problem.p]).T
-    place = problem.w.placed(np.ascontiguousarray(v), r)
-    b = None if problem.b is None else problem.b.quantile(cube[:, -1])
-    return Nodes(problem.a.quantile(cube[:, 0]), *place, np.full(len(cube), 1 / count), b)
+    return neurons(problem.w, labels_at(problem, cube.T), np.full(len(cube), 1 / count))

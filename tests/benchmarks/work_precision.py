@@ -251,7 +251,8 @@ def main(picture: Path) -> None:
     for p in TARGETS:
         for d in DIMENSIONS:
             one = case(p, d)
-            start.Features = lambda *_, shared=one.features, **__: shared  # one table for all runs: see above
+            # One table for all runs: see above.
+            Features.of_problem = lambda *_, shared=one.features: shared  # type: ignore[method-assign, assignment]
             results: dict[str, list[Point]] = {}
             for method, run in METHODS.items():
                 next(iter(run(one)))  # compiles, and loads what is loaded once
