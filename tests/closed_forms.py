@@ -1,4 +1,4 @@
-"""Closed forms that references are held to: a quadratic network's equations, and kernels of erf and ReLU."""
+"""Closed forms that references are held to: a quadratic network's equations, kernels of erf and ReLU, and the normal law."""
 
 import numpy as np
 from scipy.integrate import solve_ivp
@@ -72,3 +72,16 @@ def relu_kernel(w, other):  # type: ignore[no-untyped-def]
     size = np.linalg.norm(w) * np.linalg.norm(other)
     angle = np.arccos(w @ other / size)
     return size * (np.sin(angle) + (np.pi - angle) * np.cos(angle)) / (2 * np.pi)
+
+
+def gaussian_density(x: np.ndarray) -> np.ndarray:
+    """Of N(0, 1)."""
+    return np.exp(-0.5 * x**2) / np.sqrt(2 * np.pi)
+
+
+def gaussian_rule(reach: float, panels: int, n: int = 20) -> tuple[np.ndarray, np.ndarray]:
+    """Points and weights of N(0, 1) on [-reach, reach]: n Gauss-Legendre points in each panel."""
+    x, w = np.polynomial.legendre.leggauss(n)
+    edges = np.linspace(-reach, reach, panels + 1)
+    points = (edges[:-1, None] + (edges[1] - edges[0]) * (x + 1) / 2).ravel()
+    return points, np.tile(w, panels) * (edges[1] - edges[0]) / 2 * gaussian_density(points)

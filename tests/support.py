@@ -184,3 +184,8 @@ def exact_loss(config: Config, problem: Problem, rule: Rule) -> np.ndarray:
     """E at the record times by characteristics, at the configuration's truncation and labels."""
     modes = modes_of(problem, problem.numbers(config.discretization))
     return characteristics(problem, labels_of(config, problem), modes, config.record_times, rule).loss
+
+
+def cloud_of(rng: np.random.Generator, n: int, p: int) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """a (n), v (p, n), r (n), b (n)."""
+    return rng.uniform(-1, 1, n), 0.6 * rng.standard_normal((p, n)), rng.uniform(0.3, 1.2, n), rng.standard_normal(n)
