@@ -219,7 +219,7 @@ def test_panels_are_refined_where_a_function_is_not_resolved() -> None:
 def test_panels_of_the_squared_radius_are_divided_where_its_mass_is(d: float) -> None:
     """Those of a law on [0, inf) that at large d is all at 1: no panel is without mass, however often all are refined."""
     law, panels = SquaredRadius(d, 1), Panels((), (2,))
-    for _ in range(6):
+    for _ in range(4):
         panels = refined(panels, law, np.ones(len(panels.counts)))
     rule = gauss_rule(law, panels.counts, panels.edges)
     mass = np.array([rule.weights[part].sum() for part in rule.slices])

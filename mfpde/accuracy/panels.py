@@ -12,11 +12,11 @@ from mfpde.problem.laws import Law
 Array = NDArray[np.float64]
 
 # Doerfler's share of the indicator that the refined panels hold together.
-SHARE = 0.8
-# Nodes of a panel beyond which it is divided, and those of each part then.
-MOST, PART = 8, 6
-# Nodes of a direction of y whose single panel is replaced by cells, and those of a cell.
-MOST_SINGLE, CELL = 8, 4
+SHARE = 0.6
+# Nodes of a label's panel beyond which it is divided, and those of each part.
+MOST = 6
+# Nodes of a direction of y whose single panel is replaced by cells, and those of a cell: of few cells, and of at least so many.
+MOST_SINGLE, CELL, MANY, CELL_OF_MANY = 8, 4, 8, 6
 
 
 def tails(rule: Rule, values: Sequence[Array]) -> Array:
@@ -52,20 +52,26 @@ def refined(panels: Panels, law: Law, indicator: Array) -> Panels:
         if k not in marked:
             counts.append(n)
         elif n < MOST:
-            counts.append(n + 2)
+            counts.append(min(n + 2, MOST))
         else:
             inner.append(_division(law, edges[k], edges[k + 1]))
-            counts += [PART, PART]
+            counts += [MOST, MOST]
     return Panels(tuple(inner), tuple(counts))
 
 
 def refined_cells(panels: Panels, law: Law, indicator: Array) -> Panels:
-    """Cells of a direction of y: a single one gets more nodes, until cells of equal size take over and are divided."""
-    n = panels.counts[0]
-    if len(panels.counts) == 1 and n < MOST_SINGLE:
+    """Cells of a direction of y: a single one gets more nodes, until cells of equal size take over and are divided.
+
+    All have the same number of nodes.  Small cells find the places where the law folds; once there are many of them, what is
+    left falls faster with more nodes: an error of 1e-7 at d = 10 takes 72 of them instead of 267.
+    """
+    n, cells = panels.counts[0], len(panels.counts)
+    if cells == 1 and n < MOST_SINGLE:
         return Panels((), (n + max(1, n // 2),))
-    if len(panels.counts) == 1:
+    if cells == 1:
         return Panels((-1.0, 0.0, 1.0), (CELL,) * 4)
+    if cells >= MANY and n < CELL_OF_MANY:
+        return Panels(panels.edges, (CELL_OF_MANY,) * cells)
     edges = [law.support[0], *panels.edges, law.support[1]]
     inner = set(panels.edges) | {_division(law, edges[k], edges[k + 1]) for k in _marked(indicator)}
     return Panels(tuple(sorted(inner)), (n,) * (len(inner) + 1))

@@ -121,9 +121,7 @@ def make_plan(
     # Where the coarse elements are wrong by percents, so is what they say of the truncation: late neurons are elsewhere.
     finer = base
     for name in names:
-        study = found[name]
-        if np.abs(study.levels[study.chosen].loss - study.levels[0].loss).max() > MISLED * unit:
-            finer = with_direction(finer, name, study.value)
+        finer = with_direction(finer, name, found[name].near(MISLED * unit))
     found |= _divided(comm, {"truncation": lambda: truncation_study(problem, finer, times, share, given)})
     return Plan({n: found[n] for n in names}, found["truncation"], found["tolerance"], times, share)
 

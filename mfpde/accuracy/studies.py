@@ -54,6 +54,12 @@ class Study[Value]:
         """One level below it, for the run that checks all directions together."""
         return self.levels[max(self.chosen - 1, 0)].value
 
+    def near(self, distance: float) -> Value:
+        """The coarsest level from which on E differs by at most `distance` from the recommended one."""
+        best = self.levels[self.chosen].loss
+        far = [k for k, level in enumerate(self.levels[: self.chosen]) if np.abs(level.loss - best).max() > distance]
+        return self.levels[max(far, default=-1) + 1].value
+
     @property
     def error(self) -> Array:
         """Of the recommended level: what the finer ones change, and as much again as the last refinement changed, (n,)."""

@@ -64,9 +64,11 @@ class Modes:
         return np.searchsorted(self.degree, np.arange(self.hermite_degree + 2)).astype(np.int32)
 
     @cached_property
-    def _slopes(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """alpha_q + 1, shape (modes, p), and 2 (j + 1), shape (modes,): the factors of derivatives."""
-        return self.alpha.astype(np.float64) + 1, 2 * (self.radial.astype(np.float64) + 1)
+    def _derivatives(self) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+        """Of Psi, its derivatives by v_q and that by r: from which mode each coefficient comes, and its factor, (modes, p + 2)."""
+        own = np.arange(len(self))
+        factors = [np.ones(len(self)), *(self.alpha.T + 1.0), 2 * (self.radial + 1.0)]
+        return np.column_stack([own, self.up_v, self.up_r]), np.column_stack(factors)
 
     def target_coefficients(self, target: Target) -> NDArray[np.float64]:
         """The coefficients h_i of h* over the modes, shape (modes,); they live on j = 0."""
@@ -80,15 +82,10 @@ class Modes:
         2 (j + 1) e_{(alpha, j + 1)}: the coefficients of mu_i in Psi's polynomial of degree k_i, in its derivative by
         v_q (which belongs to degree k_i + 1), and in its derivative by r divided by r (degree k_i + 2).
         """
-        n, p = self.alpha.shape
-        e = np.zeros(n + 1)
-        np.multiply(self.normalization, residual, out=e[:n])
-        by_v, by_r = self._slopes
-        out = np.empty((n, p + 2))
-        out[:, 0] = e[:n]
-        np.multiply(by_v, e[self.up_v], out=out[:, 1 : p + 1])
-        np.multiply(by_r, e[self.up_r], out=out[:, p + 1])
-        return out
+        places, factors = self._derivatives
+        e = np.zeros(len(self) + 1)
+        np.multiply(self.normalization, residual, out=e[:-1])
+        return np.asarray(factors * e.take(places))
 
     def divergence_coefficients(self, residual: NDArray[np.float64]) -> NDArray[np.float64]:
         """The coefficients of Psi's Laplacian in (v, r), and of its second derivative in b, in the monomials mu_i, (modes, 3).
