@@ -31,7 +31,11 @@ def scientific(value: float, error: float) -> str:
     if abs(value) <= error:
         return f"0({error:.0e})"
     power = floor(log10(abs(value)))
-    return f"{credible(value / 10.0**power, error / 10.0**power)}e{power:+03d}"
+    shown = credible(value / 10.0**power, error / 10.0**power)
+    if shown.lstrip("-").startswith("10"):  # rounded up to the next power
+        power += 1
+        shown = credible(value / 10.0**power, error / 10.0**power)
+    return f"{shown}e{power:+03d}"
 
 
 def _up(x: float) -> int:

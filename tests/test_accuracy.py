@@ -199,6 +199,7 @@ def test_digits_that_an_error_leaves(value: float, error: float, shown: str) -> 
 
 def test_small_numbers_have_a_power_of_ten() -> None:
     assert scientific(2.9531e-10, 1.6e-13) == "2.9531(16)e-10" and scientific(1e-12, 3e-12) == "0(3e-12)"
+    assert scientific(-9.7e-13, 2.1e-13) == "-1.0(3)e-12"
 
 
 def test_panels_are_refined_where_a_function_is_not_resolved() -> None:
@@ -208,11 +209,15 @@ def test_panels_are_refined_where_a_function_is_not_resolved() -> None:
         rule = gauss_rule(law, panels.counts, panels.edges)
         panels = refined(panels, law, tails(rule, [np.tanh((rule.nodes - 0.05) / 0.01)[:, None]]))
     assert panels.edges[0] == 0.0 and panels.counts[0] == 4 and 0 < panels.edges[1] < 0.1
+    assert set(panels.counts[1:]) == {6}
     smooth = Panels((), (3,))
     for wanted in ((), (), (), (-1.0, 0.0, 1.0)):
         rule = gauss_rule(Normal(0.0, 1.0), smooth.counts, smooth.edges)
         smooth = refined_cells(smooth, Normal(0.0, 1.0), tails(rule, [np.sin(rule.nodes)[:, None]]))
         assert smooth.edges == wanted
+    few, many = (equal_panels(Normal(0.0, 1.0), 4 * cells, cells) for cells in (7, 8))
+    assert set(refined_cells(few, Normal(0.0, 1.0), np.ones(7)).counts) == {4}
+    assert refined_cells(many, Normal(0.0, 1.0), np.ones(8)) == Panels(many.edges, (6,) * 8)
 
 
 @pytest.mark.parametrize("d", [3.0, 30.0, 1e3, 1e8])
@@ -230,6 +235,7 @@ def test_a_study_recommends_the_coarsest_level_that_is_near_the_finest() -> None
     losses = [1.0, 0.1, 0.01, 0.0011, 0.001]
     study = choose([Level(n, np.array([x])) for n, x in enumerate(losses)], 0.02)
     assert study.value == 2 and study.settled and abs(study.error[0] - 0.0091) < 1e-12
+    assert [study.near(distance) for distance in (2.0, 0.5, 0.05)] == [0, 1, 2]
     assert not choose([Level(n, np.array([x])) for n, x in enumerate(losses)], 1e-6).settled
 
 

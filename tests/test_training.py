@@ -15,6 +15,7 @@ from mfpde.evolution.integrate import Method
 from mfpde.evolution.lagrangian import LagrangianFlow
 from mfpde.evolution.start import start_flow
 from mfpde.features.features import Features
+from mfpde.kernel.study import solve_kernel
 from mfpde.particles.characteristics import characteristics, normal_rule
 from mfpde.problem.config import load
 from mfpde.problem.problem import Problem, build_problem
@@ -286,6 +287,16 @@ def test_the_kernel_command_writes_its_matrix_and_the_history(ranks: int, tmp_pa
         assert (np.diff(time) >= 0).all() and time[81] == time[80] == 4.0 and loss[81] == pytest.approx(1.0)
         assert (file["kernel/loss"][:] <= file["kernel/target_bound"][:] * (1 + 1e-9)).all()
     assert (tmp_path / "out_kernel.png").stat().st_size > 0
+
+
+@pytest.mark.parametrize("given", ["hermite_degree=6", "a_nodes=8", "accuracy=false"])
+def test_what_is_given_counts_in_the_error_of_the_rate(given: str, tmp_path: Path) -> None:
+    """2 lambda_min = 4.72501(7)e-4 of z1 + z1 z2: K = 6 makes 4.781e-4 of it, and nothing else would say so."""
+    config = load(None, [CHEN_GE, "initial.w=zero", f"discretization.{given}", f"output.file={tmp_path}/kernel.h5"])
+    study = solve_kernel(SELF, config, build_problem(config))
+    value, uncertainty = (2 * float(x[0]) for x in (study.linear.spectrum.eigenvalues, study.linear.spectrum.uncertainty))
+    assert 1e-6 < abs(value - 4.72501e-4) < uncertainty < 1e-4
+    assert study.uncertainty[0] == 0 and study.uncertainty[-1] > 0
 
 
 def test_solve_runs_stages_and_kernel_refuses_what_has_no_matrix(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ from support import AFFINE, first_flow, packed
 from mfpde.features.features import Cloud, Features
 from mfpde.problem.activation import parse_activation
 from mfpde.training.averaging import EXTENDED, Moments, average_points, law_moments
-from mfpde.training.spectrum import kernel_modes, spectrum
+from mfpde.training.spectrum import Spectrum, kernel_modes, spectrum
 
 SELF = MPI.COMM_SELF
 
@@ -136,3 +136,30 @@ def test_a_law_of_few_points_leaves_a_null_space() -> None:
     square = (Fraction(1), Fraction(2), Fraction(1))
     found = spectrum(discrete(v, 0 * r, weight, inf, 4), square, kernel_modes(2, 2, inf, False))
     assert np.abs(found.eigenvalues[:2]).max() < 1e-30 < found.eigenvalues[2] and not found.certain[:2].any()
+
+
+def test_the_uncertainty_is_what_another_law_changes() -> None:
+    """To first order, of eigenvalues and of E(t): what remains is of second order in the change of the law."""
+    v, r, weight = cloud(9, 2)
+    modes, polynomial = kernel_modes(2, 2, 20.0, True), (Fraction(1), Fraction(2), Fraction(1))
+    target, start = np.random.default_rng(3).standard_normal(len(modes)), np.zeros(len(modes))
+    time = np.array([0.0, 0.3, 3.0, 30.0])
+    here = discrete(v, r, weight, 18, 4)
+
+    def energy(found: Spectrum) -> np.ndarray:
+        return 0.5 * ((found.coefficients(start, target, time) - target) ** 2).sum(axis=1)
+
+    missed = []
+    for change in (1e-3, 1e-4):
+        other = discrete(v + change * np.sin(7 * v), r, weight, 18, 4)
+        one, two = spectrum(here, polynomial, modes, [other]), spectrum(other, polynomial, modes)
+        found = one.loss_uncertainty(start, target, time)
+        assert found[0] < 1e-15 and (found[1:] > 0).all()
+        missed.append(max(
+            np.abs(one.uncertainty - np.abs(two.eigenvalues - one.eigenvalues)).max(),
+            np.abs(found - np.abs(energy(two) - energy(one))).max(),
+        ))  # fmt: skip
+    assert missed[0] < 1e-4 and missed[1] < missed[0] / 50
+    assert np.isnan(two.uncertainty).all() and np.isnan(two.loss_uncertainty(start, target, time)).all()
+    twice = spectrum(here, polynomial, modes, [other, other])
+    assert np.allclose(twice.uncertainty, 2 * one.uncertainty)

@@ -21,7 +21,7 @@ from mfpde.accuracy.studies import (
     tolerance_study,
     truncation_study,
 )
-from mfpde.elements.resolution import Panels, Resolution, equal_panels, given_resolution
+from mfpde.elements.resolution import Panels, Resolution, equal_panels, given_resolution, is_given
 from mfpde.errors import InputError, RunError
 from mfpde.problem.problem import Problem
 from mfpde.problem.sections import Discretization
@@ -136,28 +136,16 @@ def _base(
     J = max([0, *(stage.degree // 2 for stage in problem.stages if stage.linear and not problem.w.is_point)])
     cells = Panels((), (BASE_Y,)) if problem.d >= 100 else Panels((0.0,), (BASE_Y, BASE_Y))
     base = Resolution(
-        a=given.a if _fixes_a(options) else equal_panels(problem.a, 2 * BASE_A, 2),
-        r=given.r if options.r_nodes is not None else equal_panels(problem.w.squared_radius, BASE_R, 1),
-        y=given.y if _fixes_y(options) else (() if problem.w.is_point else (cells,) * problem.p),
+        a=given.a if is_given(options, "a") else equal_panels(problem.a, 2 * BASE_A, 2),
+        r=given.r if is_given(options, "r") else equal_panels(problem.w.squared_radius, BASE_R, 1),
+        y=given.y if is_given(options, "y") else (() if problem.w.is_point else (cells,) * problem.p),
         hermite_degree=K if options.hermite_degree is None else min(K, options.hermite_degree),
         radial_degree=max(J, min(1, radial_degree(problem, K, 1e-3))),
         tolerance=min(TOLERANCE * accuracy, 1e-5) if options.tolerance is None else options.tolerance,
-        b=given.b if problem.b is None or _fixes_b(options) else equal_panels(problem.b, BASE_B, 1),
+        b=given.b if problem.b is None or is_given(options, "b") else equal_panels(problem.b, BASE_B, 1),
     )
     (curve,) = _divided(comm, {"base": lambda: run(problem, base, times, with_profiles=True)}).values()
     return base, curve
-
-
-def _fixes_a(options: Discretization) -> bool:
-    return options.a_nodes is not None or options.a_panels is not None
-
-
-def _fixes_b(options: Discretization) -> bool:
-    return options.b_nodes is not None or options.b_panels is not None
-
-
-def _fixes_y(options: Discretization) -> bool:
-    return any(x is not None for x in (options.cells, options.degree, options.core_width, options.grading))
 
 
 def _direction(
@@ -170,8 +158,7 @@ def _direction(
     options: Discretization,
     kept: Resolution | None,
 ) -> Callable[[], Study[Panels]]:
-    of_labels = {"a": _fixes_a(options), "b": _fixes_b(options), "r": options.r_nodes is not None}
-    fixed = of_labels.get(name, _fixes_y(options))
+    fixed = is_given(options, name)
 
     def study() -> Study[Panels]:
         found = panel_study(problem, base, name, curve, times, share, 2 if fixed else REFINEMENTS)

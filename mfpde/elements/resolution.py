@@ -11,6 +11,14 @@ from mfpde.problem.laws import Law
 from mfpde.problem.problem import Problem
 from mfpde.problem.sections import Discretization
 
+# Keys that state the panels of a direction: of a_0, b_0, r_0, and of each direction of y.
+KEYS = {
+    "a": ("a_nodes", "a_panels"),
+    "b": ("b_nodes", "b_panels"),
+    "r": ("r_nodes",),
+    "y": ("cells", "degree", "core_width", "grading"),
+}
+
 
 @dataclass(frozen=True)
 class Panels:
@@ -91,6 +99,11 @@ def equal_panels(law: Law, nodes: int, panels: int) -> Panels:
     panels = min(panels, nodes)
     edges = law.quantile(np.arange(1, panels) / panels).tolist()
     return Panels(tuple(edges), tuple(nodes * (k + 1) // panels - nodes * k // panels for k in range(panels)))
+
+
+def is_given(options: Discretization, direction: str) -> bool:
+    """Whether the user states the panels of a direction, "a", "b", "r", "y1", ..."""
+    return any(getattr(options, key) is not None for key in KEYS[direction[0]])
 
 
 def given_resolution(problem: Problem, options: Discretization) -> Resolution:

@@ -16,7 +16,7 @@ def main() -> int:
     )
     parser = config_parser("kernel", description)
     parser.add_argument("--integrate", action="store_true", help="solve the last stage by the time integrator as well")
-    parser.add_argument("--once", action="store_true", help="do not measure the uncertainty by a second, coarser run")
+    parser.add_argument("--once", action="store_true", help="do not measure the uncertainty by further runs")
     return run_command(parser, _command)
 
 

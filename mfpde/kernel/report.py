@@ -21,18 +21,20 @@ def render(study: Study, problem: Any, further: Sequence[tuple[str, str]] = (), 
     if len(spectrum.eigenvalues) > most:
         lines.append(f"{'...':>16} up to {scientific(spectrum.eigenvalues[-1], spectrum.uncertainty[-1])}")
     slowest = int(np.searchsorted(on_V.eigenvalues, study.linear.rate_on_V))
-    measured = "not measured: the loss is gone before the second record" if np.isnan(study.rate) else f"measured {study.rate:.4e}"
+    measured = f"measured {scientific(study.rate, 2 * float(on_V.uncertainty[slowest]))}"
+    if np.isnan(study.rate):
+        measured = "not measured: the loss is gone before the second record"
     rows = [
         ("activation", stage.activation.text),
         ("copies", str(stage.average)),
         ("modes", str(len(spectrum.eigenvalues))),
-        ("condition number", f"{spectrum.condition:.4g}"),
+        ("condition number", _condition(spectrum)),
         ("rate 2 lambda_min", f"{_rate(spectrum, 0)} (on the modes of V alone {_rate(on_V, 0)})"),
         ("learned last", direction(spectrum, 0)),
         ("for this target", f"{_rate(on_V, slowest)}, {measured}"),
         ("learned last", direction(on_V, slowest)),
         ("left to V-perp", f"{study.linear.held_back:.4g} of the loss, in slower modes"),
-        ("loss", f"{study.loss[0]:.10g} -> {study.loss[-1]:.10g} in time {study.time[-1]:g}"),
+        ("loss", f"{study.loss[0]:.10g} -> {scientific(study.loss[-1], study.uncertainty[-1])} in time {study.time[-1]:g}"),
         *further,
     ]
     return "\n".join([*lines, "", *(f"{name:<20} {value}" for name, value in rows)])
@@ -41,3 +43,9 @@ def render(study: Study, problem: Any, further: Sequence[tuple[str, str]] = (), 
 def _rate(spectrum: Spectrum, k: int) -> str:
     """2 lambda_k with the digits that hold."""
     return scientific(2 * float(spectrum.eigenvalues[k]), 2 * float(spectrum.uncertainty[k]))
+
+
+def _condition(spectrum: Spectrum) -> str:
+    """The condition number with the digits that hold."""
+    share = (spectrum.uncertainty / np.abs(spectrum.eigenvalues))[[0, -1]].sum()
+    return scientific(spectrum.condition, spectrum.condition * share) if np.isfinite(spectrum.condition) else "inf"

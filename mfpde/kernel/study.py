@@ -1,21 +1,23 @@
 """The last stage of a training strategy, solved exactly: its kernel matrix, the loss, and the rate that it proves."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import msgspec
 import numpy as np
 
-from mfpde.elements.resolution import Panels, Resolution, equal_panels, given_resolution
+from mfpde.elements.resolution import Panels, Resolution, equal_panels, given_resolution, is_given
 from mfpde.errors import InputError, RunError
 from mfpde.evolution.flow import Observation, Recording, StageFlow, Step, loss
 from mfpde.evolution.integrate import integrate
 from mfpde.evolution.start import following_flow, start_flow
 from mfpde.output.hdf5 import ResultFile
 from mfpde.output.recorder import ESTIMATED, Recorder
+from mfpde.problem.sections import LARGEST_K
 from mfpde.problem.stages import stage_times
+from mfpde.problem.target import FUNCTION_DEGREE
 from mfpde.progress import Progress, warn
 from mfpde.training.averaging import Moments
 from mfpde.training.linear import LinearFlow
@@ -30,6 +32,7 @@ class Study:
         linear: The flow of the stage, with the spectrum of K.
         time: Of the records, from the start of the stage, shape (n,).
         loss: E at these times.
+        uncertainty: Of E; nan if it was not measured.
         bound: E(0) exp(-2 lambda_min int xi_a dt).
         target_bound: The same with the smallest eigenvalue that this target excites on V.
         warnings: Advice about the problem, and about what the stages before did not resolve.
@@ -38,6 +41,7 @@ class Study:
     linear: Any
     time: Any
     loss: Any
+    uncertainty: Any
     bound: Any
     target_bound: Any
     warnings: tuple[str, ...] = ()
@@ -57,7 +61,7 @@ def solve_kernel(comm: Any, config: Any, problem: Any, measure: bool = True) -> 
         comm: All ranks.
         config, problem: Their last stage trains a alone, with a polynomial activation, from a = 0.
         measure: Whether further runs say how certain the eigenvalues are: finer ones until these stand still or, at a given
-            resolution, a coarser one.
+            resolution, another one.
 
     Raises:
         InputError: On all ranks, if the last stage is another one, or there are biases, or the result cannot be written.
@@ -81,13 +85,14 @@ def solve_kernel(comm: Any, config: Any, problem: Any, measure: bool = True) -> 
         coefficients = linear.exact(time)
         for t, m in zip(time, coefficients, strict=True):
             recorder.write(Step(stage.start + t, end.step.steps, end.step.rejected), Observation(m))
-        errors = loss(coefficients, linear.target)
+        errors, uncertainty = loss(coefficients, linear.target), linear.uncertainty(time)
         rates = (linear.spectrum.eigenvalues[0], linear.rate_on_V)
         bound, target_bound = (errors[0] * np.exp(-2 * max(rate, 0.0) * stage.xi_a.integral(time)) for rate in rates)
-        for name, array in (("time", time), ("loss", errors), ("bound", bound), ("target_bound", target_bound)):
+        curves = {"time": time, "loss": errors, "loss_uncertainty": uncertainty, "bound": bound, "target_bound": target_bound}
+        for name, array in curves.items():
             file.dataset(f"/kernel/{name}", array)
     warned = [text for name, text in recorder.warned.items() if not (refines and measure and name in ESTIMATED)]
-    return Study(linear, time, errors, bound, target_bound, (*problem.notices, *warned))
+    return Study(linear, time, errors, uncertainty, bound, target_bound, (*problem.notices, *warned))
 
 
 def _before(
@@ -100,18 +105,25 @@ def _before(
 
 
 def _given(comm: Any, config: Any, problem: Any, last: int, file: ResultFile, measure: bool) -> tuple[Recorder, End, LinearFlow]:
-    """Collective. At the resolution of the configuration; a coarser run says how certain the eigenvalues are."""
-    other = _coarse_law(comm, config, problem, last) if measure else None
+    """Collective. At the resolution of the configuration; a run at another one says how certain the eigenvalues are."""
+    others = []
+    if measure:
+        options = other_discretization(config.discretization, problem)
+        flow = start_flow(comm, problem, options, config.parallel.mesh_ranks)
+        others = TIMES * _law_of_another(comm, problem, last, flow, problem.numbers(options).tolerance)
     flow = start_flow(comm, problem, config.discretization, config.parallel.mesh_ranks)
     tolerance = problem.numbers(config.discretization).tolerance
     recorder, end = _before(comm, config, problem, flow, tolerance, last, file)
-    return recorder, end, LinearFlow(comm, problem, last, flow.modes, averaged_law(end, problem, last), other=other)
+    return recorder, end, LinearFlow(comm, problem, last, flow.modes, averaged_law(end, problem, last), others=others)
 
 
 def _refined(
     comm: Any, config: Any, problem: Any, last: int, file: ResultFile, measure: bool
 ) -> tuple[Recorder, End, LinearFlow]:
-    """Collective. Refines all directions at once until every eigenvalue stands still, or no longer comes nearer to it."""
+    """Collective. Refines all directions at once until every eigenvalue stands still, or no longer comes nearer to it.
+
+    What the user gave stands still by itself: one more run, finer in that alone, says what it costs.
+    """
     law: Moments | None = None
     linear: LinearFlow | None = None
     changes = [np.inf]
@@ -120,8 +132,8 @@ def _refined(
             file.restart()
         flow = following_flow(comm, problem, resolution, config.parallel.mesh_ranks)
         recorder, end = _before(comm, config, problem, flow, resolution.tolerance, last, file)
-        before, law = law, averaged_law(end, problem, last)
-        linear = LinearFlow(comm, problem, last, flow.modes, law, other=before)
+        before, law = [] if law is None else [law], averaged_law(end, problem, last)
+        linear = LinearFlow(comm, problem, last, flow.modes, law, others=before)
         if not measure:
             break
         if number:
@@ -130,6 +142,11 @@ def _refined(
         if changes[-1] <= STILL or (number > 2 and changes[-1] > changes[-2] / 2):
             break
     assert linear is not None
+    finer = finer_where_given(problem, config.discretization, resolution)
+    if measure and finer != resolution:
+        flow = following_flow(comm, problem, finer, config.parallel.mesh_ranks)
+        before += TIMES * _law_of_another(comm, problem, last, flow, finer.tolerance)
+        linear = LinearFlow(comm, problem, last, linear.modes, law, others=before)
     return recorder, end, linear
 
 
@@ -139,12 +156,11 @@ def resolutions(problem: Any, options: Any) -> Iterator[Resolution]:
     for step in range(PASSES):
         a, r, n = round(24 * 1.5**step), 2 + step // 2, 4 + step
         K = max(given.hermite_degree, round(10 * 1.4**step))
-        fixed_y = any(x is not None for x in (options.cells, options.degree))
         found = Resolution(
-            a=given.a if options.a_nodes is not None else equal_panels(problem.a, a, 2),
-            r=given.r if options.r_nodes is not None else equal_panels(problem.w.squared_radius, r, 1),
-            y=given.y if fixed_y or problem.w.is_point else tuple(_more(panels, n) for panels in given.y),
-            hermite_degree=K if options.hermite_degree is None else given.hermite_degree,
+            a=given.a if is_given(options, "a") else equal_panels(problem.a, a, 2),
+            r=given.r if is_given(options, "r") else equal_panels(problem.w.squared_radius, r, 1),
+            y=given.y if is_given(options, "y") or problem.w.is_point else tuple(_with_nodes(panels, n) for panels in given.y),
+            hermite_degree=_at_most(problem, K) if options.hermite_degree is None else given.hermite_degree,
             radial_degree=max(given.radial_degree, r) if options.radial_degree is None else given.radial_degree,
             tolerance=1e-9 / 30**step if options.tolerance is None else given.tolerance,
         )
@@ -153,11 +169,39 @@ def resolutions(problem: Any, options: Any) -> Iterator[Resolution]:
         yield found
 
 
-def _more(panels: Panels, n: int) -> Panels:
-    """The same cells with `n` nodes in each."""
+def finer_where_given(problem: Any, options: Any, resolution: Resolution) -> Resolution:
+    """The resolution, finer in what the user gave: K and the labels of a twice as many, those of r and y half as many again."""
+
+    def more(direction: str, panels: Panels) -> Panels:
+        is_finite = problem.directions[direction].atoms is not None
+        count = panels.counts[0]
+        finer = 2 * count if direction == "a" else count + max(1, count // 2)
+        return panels if is_finite or not is_given(options, direction) else _with_nodes(panels, finer)
+
+    K, J = resolution.hermite_degree, resolution.radial_degree
+    return replace(
+        resolution,
+        a=more("a", resolution.a),
+        r=more("r", resolution.r),
+        y=tuple(more(f"y{q + 1}", panels) for q, panels in enumerate(resolution.y)),
+        hermite_degree=K if options.hermite_degree is None else _at_most(problem, 2 * K),
+        radial_degree=J if options.radial_degree is None else J + 1,
+        tolerance=resolution.tolerance / (1 if options.tolerance is None else 30),
+    )
+
+
+def _at_most(problem: Any, K: int) -> int:
+    """K, or the largest degree allowed: of all targets, and of a function, whose coefficients are known up to one."""
+    return min(K, LARGEST_K if problem.target.energy is None else FUNCTION_DEGREE[problem.p])
+
+
+def _with_nodes(panels: Panels, n: int) -> Panels:
+    """The same panels with `n` nodes in each."""
     return Panels(panels.edges, (n,) * len(panels.counts))
 
 
+# How often the change made by a run counts that is finer, not in everything: to leading order it is the error.
+TIMES = 2
 # Refinements of a kernel matrix, and the relative change of its eigenvalues at which they end.
 PASSES, STILL = 5, 1e-4
 # Elements of a refinement, from the third on.
@@ -173,33 +217,30 @@ def integrator_difference(study: Study, tolerance: float) -> float:
     return float(np.abs(np.array(rows) - linear.exact(study.time)).max())
 
 
-def _coarse_law(comm: Any, config: Any, problem: Any, last: int) -> Any:
-    """Collective. The moments at the start of the last stage by a coarser run, on rank 0; None if that run cannot go on."""
-    coarser = coarse(config, problem)
-    flow = start_flow(comm, problem, coarser.discretization, config.parallel.mesh_ranks)
-    tolerance = problem.numbers(coarser.discretization).tolerance
+def _law_of_another(comm: Any, problem: Any, last: int, flow: Any, tolerance: float) -> list[Moments]:
+    """Collective. On rank 0 the moments at the start of the last stage by another run; none if that run cannot go on."""
     try:
         with Progress(comm.rank, problem.stages[last].start or 1.0) as bar:
             end = train(problem, flow, [], tolerance, Silent(bar), last)
     except RunError as error:
         if comm.rank == 0:
-            warn(f"no uncertainty: a coarser run ended early, {error}")
-        return None
-    return averaged_law(end, problem, last)
+            warn(f"a run that was to measure the uncertainty ended early, {error}")
+        return []
+    law = averaged_law(end, problem, last)
+    return [] if law is None else [law]
 
 
-def coarse(config: Any, problem: Any) -> Any:
-    """The configuration with 3/4 of the labels of a and of the cells, one label of r less, and 10 times the tolerance."""
-    numbers = problem.numbers(config.discretization)
+def other_discretization(options: Any, problem: Any) -> Any:
+    """Coarser elements, 3/4 of the labels of a and of the cells and one label of r less, larger steps, but more modes."""
+    numbers = problem.numbers(options)
     return msgspec.structs.replace(
-        config,
-        discretization=msgspec.structs.replace(
-            config.discretization,
-            a_nodes=max(1, numbers.a_nodes * 3 // 4),
-            r_nodes=max(1, numbers.r_nodes - 1),
-            cells=max(1, numbers.cells * 3 // 4),
-            tolerance=min(10 * numbers.tolerance, 0.1),
-        ),
+        options,
+        a_nodes=max(1, numbers.a_nodes * 3 // 4),
+        r_nodes=max(1, numbers.r_nodes - 1),
+        cells=max(1, numbers.cells * 3 // 4),
+        hermite_degree=_at_most(problem, 2 * numbers.hermite_degree),
+        radial_degree=numbers.radial_degree + 1,
+        tolerance=min(10 * numbers.tolerance, 0.1),
     )
 
 

@@ -29,7 +29,7 @@ class LinearFlow(InStage):
         modes: Of the run; those of the activation are among them.
         law: Moments of w, on rank 0.
         start: The coefficients m at the start, over the run's modes; 0 if not given (a = 0).
-        other: Moments of a less accurate computation, on rank 0.
+        others: Moments of other computations, on rank 0: what they change is the uncertainty of the spectrum and of E.
 
     Attributes:
         spectrum: Of K.
@@ -44,7 +44,7 @@ class LinearFlow(InStage):
         modes: Modes,
         law: Moments | None,
         start: Array | None = None,
-        other: Moments | None = None,
+        others: Sequence[Moments] = (),
     ) -> None:
         self.comm, self.problem, self.number, self.law, self.modes = comm, problem, number, law, modes
         self.stage = problem.stages[number]
@@ -52,9 +52,9 @@ class LinearFlow(InStage):
         polynomial = self.stage.activation.polynomial
         degree = len(polynomial) - 1
         mine = kernel_modes(problem.p, degree, problem.d, not problem.w.is_point)
-        found = None if law is None else [spectrum(law, polynomial, mine, other)]
+        found = None if law is None else [spectrum(law, polynomial, mine, others)]
         if found is not None and law is not None and mine.radial.any():
-            found.append(spectrum(law, polynomial, kernel_modes(problem.p, degree, problem.d, False), other))
+            found.append(spectrum(law, polynomial, kernel_modes(problem.p, degree, problem.d, False), others))
         found = comm.bcast(found)
         self.spectrum: Spectrum = found[0]
         self.on_V: Spectrum = found[-1]
@@ -135,8 +135,16 @@ class LinearFlow(InStage):
 
     def exact(self, time: Array) -> Array:
         """The coefficients at times since the start of the stage, from the eigen-decomposition, shape (times, modes)."""
-        target = self.target[self.index]
-        return self._spread(self.spectrum.coefficients(self.beginning[self.index], target, self.stage.xi_a.integral(time)))
+        return self._spread(self.spectrum.coefficients(*self._ends, self.stage.xi_a.integral(time)))
+
+    def uncertainty(self, time: Array) -> Array:
+        """By how much the other computations of the law change E at times since the start of the stage, shape (times,)."""
+        return self.spectrum.loss_uncertainty(*self._ends, self.stage.xi_a.integral(time))
+
+    @property
+    def _ends(self) -> tuple[Array, Array]:
+        """m at the start, and h, over the modes of K."""
+        return self.beginning[self.index], self.target[self.index]
 
     def restrict(self, m: Array) -> Array:
         """The flat vector of coefficients over the run's modes: this rank's part."""

@@ -13,7 +13,7 @@ so that a' = -xi_a Psi becomes, for m_i = int a phi_i d rho and the fixed law nu
 eigenvalues may lie far below 1e-16 of the largest.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from math import factorial, inf, prod
@@ -43,14 +43,20 @@ class Spectrum:
         matrix: K, shape (modes, modes).
         eigenvalues: Ascending, shape (modes,); below 0 only by the rounding of 32 digits.
         vectors: Orthonormal eigenvectors in the columns.
-        uncertainty: By how much a less accurate law changes each eigenvalue; nan if that was not measured.
+        changes: K of other computations of the law minus K, between the eigenvectors, shape (others, modes, modes).
     """
 
     modes: Modes
     matrix: Array
     eigenvalues: Array
     vectors: Array
-    uncertainty: Array
+    changes: Array
+
+    @property
+    def uncertainty(self) -> Array:
+        """By how much the other computations change each eigenvalue, to first order, summed; nan if there was none."""
+        diagonals = np.diagonal(self.changes, axis1=1, axis2=2)
+        return np.abs(diagonals).sum(axis=0) if len(diagonals) else np.full(len(self.modes), np.nan)
 
     @property
     def certain(self) -> NDArray[np.bool_]:
@@ -71,20 +77,36 @@ class Spectrum:
         decay = np.exp(-np.outer(time, np.maximum(self.eigenvalues, 0.0)))
         return target + (decay * ((start - target) @ self.vectors)) @ self.vectors.T
 
+    def loss_uncertainty(self, start: Array, target: Array, time: Array) -> Array:
+        """By how much the other computations change E at each int xi_a dt of `time`, shape (times,); nan if there was none.
+
+        To first order in dK, with the residual r in the eigenvectors, each of them moves E(t) by
+
+            - sum_jk r_j r_k dK_jk (exp(-2 lambda_k t) - exp(-2 lambda_j t)) / (2 (lambda_j - lambda_k)).
+        """
+        residual, rates = (start - target) @ self.vectors, np.maximum(self.eigenvalues, 0.0)
+        smaller, apart = np.minimum.outer(rates, rates), np.abs(np.subtract.outer(rates, rates))
+        weights = np.outer(residual, residual) * self.changes
+        found = np.empty(len(time))
+        for n, t in enumerate(time):
+            share = np.divide(-np.expm1(-2 * apart * t), 2 * apart, out=np.full_like(apart, t), where=apart > 0)
+            found[n] = np.abs((weights * np.exp(-2 * smaller * t) * share).sum(axis=(1, 2))).sum()
+        return found if len(weights) else np.full(len(time), np.nan)
+
 
 def kernel_modes(p: int, degree: int, d: float, spread: bool) -> Modes:
     """The modes that a polynomial of this degree reaches; those with j > 0 only where |u_perp| > 0 at finite d."""
     return hermite_modes(p, degree, degree // 2 if spread else 0, d)
 
 
-def spectrum(moments: Moments, activation: tuple[Fraction, ...], modes: Modes, other: Moments | None = None) -> Spectrum:
+def spectrum(moments: Moments, activation: tuple[Fraction, ...], modes: Modes, others: Sequence[Moments] = ()) -> Spectrum:
     """K and its eigenvalues, in extended precision.
 
     Args:
         moments: Of the law of u, up to twice the degree of the activation.
         activation: The coefficients of sigma, ascending.
         modes: Rows of K.
-        other: Moments of a less accurate computation of the same law.
+        others: Moments of other computations of the same law, each less or more accurate in something.
     """
     features = [_feature(alpha, j, activation, modes.p) for alpha, j in _indices(modes)]
     norms = [extended(_square_norm(alpha, j, moments.complement)) for alpha, j in _indices(modes)]
@@ -92,17 +114,14 @@ def spectrum(moments: Moments, activation: tuple[Fraction, ...], modes: Modes, o
     K = _gram(features, scale, moments)
     values, vectors = EXTENDED.eigsy(K)
     order = sorted(range(len(modes)), key=lambda k: values[k])
-    uncertainty = np.full(len(modes), np.nan)
-    if other is not None:
-        # To first order x^T (K' - K) x: accurate for tiny eigenvalues as well, in which K and K' nearly agree.
-        change = _gram(features, scale, other) - K
-        uncertainty = np.array([abs(float((vectors[:, k].T * change * vectors[:, k])[0])) for k in order])
+    # In extended precision, as K and another K nearly agree where the eigenvalues are tiny.
+    turned = [_doubles(vectors.T * (_gram(features, scale, other) - K) * vectors)[np.ix_(order, order)] for other in others]
     return Spectrum(
         modes=modes,
         matrix=_doubles(K),
         eigenvalues=np.array([float(values[k]) for k in order]),
         vectors=_doubles(vectors)[:, order],
-        uncertainty=uncertainty,
+        changes=np.array(turned).reshape(len(turned), len(modes), len(modes)),
     )
 
 
