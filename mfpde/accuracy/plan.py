@@ -23,6 +23,7 @@ from mfpde.accuracy.studies import (
 )
 from mfpde.elements.resolution import Panels, Resolution, equal_panels, given_resolution, is_given
 from mfpde.errors import InputError, RunError
+from mfpde.features.modes import modes_of
 from mfpde.problem.problem import Problem
 from mfpde.problem.sections import Discretization
 
@@ -32,8 +33,11 @@ Array = NDArray[np.float64]
 BASE_A, BASE_B, BASE_R, BASE_Y = 4, 4, 2, 3
 # Refinements of one direction at the most.
 REFINEMENTS = 14
-# Error of the coarse elements, in units of E h*^2 / 2, beyond which the truncation is studied on finer ones.
-MISLED = 0.01
+# The truncation is studied on elements that err by so much in each direction, in units of E h*^2 / 2; on those of the main run
+# if these have few nodes.
+MISLED, FEW = 1e-3, 1000
+# Largest K at which the panels are studied, and nodes times modes up to which a right-hand side costs little but its calls.
+STUDIED_K, FREE = 10, 20_000
 # The first tolerance of a time step, in units of the accuracy.
 TOLERANCE = 0.02
 
@@ -118,10 +122,12 @@ def make_plan(
         **{name: _direction(problem, base, name, curve, times, share, options, kept) for name in names},
     }
     found = _divided(comm, tasks)
-    # Where the coarse elements are wrong by percents, so is what they say of the truncation: late neurons are elsewhere.
-    finer = base
+    # Where the coarse elements are wrong, so is what they say of the truncation, as late neurons are elsewhere.
+    finer, finest = base, base
     for name in names:
         finer = with_direction(finer, name, found[name].near(MISLED * unit))
+        finest = with_direction(finest, name, found[name].value)
+    finer = replace(finest if finest.nodes <= FEW else finer, hermite_degree=_least_degree(problem, options))
     found |= _divided(comm, {"truncation": lambda: truncation_study(problem, finer, times, share, given)})
     return Plan({n: found[n] for n in names}, found["truncation"], found["tolerance"], times, share)
 
@@ -132,20 +138,29 @@ def _base(
     """Collective. Elements that are coarse in all directions where the user says nothing, and their curve."""
     given = given_resolution(problem, options)
     accuracy = wanted / (0.5 * max(problem.target.square, 1e-300))
-    K = max([problem.target.least_degree, 4, *(stage.degree for stage in problem.stages if stage.linear)])
     J = max([0, *(stage.degree // 2 for stage in problem.stages if stage.linear and not problem.w.is_point)])
     cells = Panels((), (BASE_Y,)) if problem.d >= 100 else Panels((0.0,), (BASE_Y, BASE_Y))
     base = Resolution(
         a=given.a if is_given(options, "a") else equal_panels(problem.a, 2 * BASE_A, 2),
         r=given.r if is_given(options, "r") else equal_panels(problem.w.squared_radius, BASE_R, 1),
         y=given.y if is_given(options, "y") else (() if problem.w.is_point else (cells,) * problem.p),
-        hermite_degree=K if options.hermite_degree is None else min(K, options.hermite_degree),
-        radial_degree=max(J, min(1, radial_degree(problem, K, 1e-3))),
+        hermite_degree=_least_degree(problem, options),
+        radial_degree=max(J, min(1, radial_degree(problem, 4, 1e-3))),
         tolerance=min(TOLERANCE * accuracy, 1e-5) if options.tolerance is None else options.tolerance,
         b=given.b if problem.b is None or is_given(options, "b") else equal_panels(problem.b, BASE_B, 1),
     )
+    # Where late neurons are depends on the truncation, and so do the labels that they need: more modes, where that costs nothing.
+    for K in range(base.hermite_degree + 2, (options.hermite_degree or STUDIED_K) + 1, 2):
+        if base.nodes * len(modes_of(problem, replace(base, hermite_degree=K))) <= FREE:
+            base = replace(base, hermite_degree=K)
     (curve,) = _divided(comm, {"base": lambda: run(problem, base, times, with_profiles=True)}).values()
     return base, curve
+
+
+def _least_degree(problem: Problem, options: Discretization) -> int:
+    """The smallest K that is studied, with h* and the activations of linear stages in it unless the user gave a smaller one."""
+    K = max([problem.target.least_degree, 4, *(stage.degree for stage in problem.stages if stage.linear)])
+    return K if options.hermite_degree is None else min(K, options.hermite_degree)
 
 
 def _direction(
