@@ -73,7 +73,7 @@ REACHED = 1e-4
 def main() -> None:
     """Prints both tables; draws the second."""
     print("At d = inf: dimension of S by Definition 3.3 and without bias, directions reached, plateau\n")
-    print(f"{'h*':<32}{'sigma':<17}{'S':>4}{'S nb':>6}{'reached':>9}{'bound':>8}{'E(T)':>12}  verdict")
+    print(f"{'h*':<32}{'sigma':<17}{'S':>4}{'S nb':>6}{'reached':>9}{'bound':>8}{'E(T)':>19}  verdict")
     for polynomial, activation, time in CASES:
         print(plateau(polynomial, activation, time), flush=True)
     print(f"\nTime to leave the plateau by {DROP}, sigma = {TANH}: measured, predicted from d = 10^8\n")
@@ -118,7 +118,7 @@ def plateau(polynomial: str, activation: str, time: float) -> str:
         agrees = reached == part.v.dimension
     name = polynomial if len(polynomial) < 32 else polynomial[:28] + ".."
     sizes = f"{report.definition.reflective.dimension:>4}{part.reflective.dimension:>6}{f'{reached} of {part.v.dimension}':>9}"
-    numbers = f"{number(part.visible_bound):>8}{credible(loss, error):>12}"
+    numbers = f"{number(part.visible_bound):>8}{credible(loss, error):>19}"
     return f"{name:<32}{activation:<17}{sizes}{numbers}  {verdict if agrees else 'DISAGREES'}"
 
 
