@@ -1,7 +1,7 @@
 """z1 + z1 z2 z3 is a trap: at d = inf training w leaves w_2 = w_3 = 0, and the loss stays above 1/2; at finite d it escapes.
 
-`mpirun -n 2 python examples/trapped.py [FOLDER]` prints the loss of the last stage of Algorithm 1 at some times, and draws
-trapped.png.  T = 12 and 18 of training w at d = 100 and 10^4.
+`mpirun -n 2 python examples/trapped.py [FOLDER]` prints the loss of the last stage of Algorithm 1 at some times, with its
+error, and draws trapped.png.  T = 12 and 18 of training w at d = 100 and 10^4.
 """
 
 import sys
@@ -10,6 +10,8 @@ from pathlib import Path
 import numpy as np
 from mpi4py import MPI
 from strategy_rates import run
+
+from mfpde.digits import credible, scientific
 
 TARGET = "z1 + z1*z2*z3"
 # d, T, and nodes of a direction of y (one panel of Gauss nodes).
@@ -28,8 +30,10 @@ def main() -> None:
     for case in found:
         values = case.linear.spectrum.eigenvalues
         zero = np.abs(values) < 1e-28 * values[-1]
-        losses = [f"{x:.4g}" for x in case.loss(10.0 ** np.array([2.0, 4.0, 6.0, 8.0]))]
-        print(" | ".join([f"| {case.d:g}", str(zero.sum()), f"{values[~zero][0]:.2e}", *losses]) + " |")
+        at = 10.0 ** np.array([2.0, 4.0, 6.0, 8.0])
+        losses = map(credible, case.loss(at), case.linear.uncertainty(at))
+        smallest = scientific(values[~zero][0], case.linear.spectrum.uncertainty[~zero][0])
+        print(" | ".join([f"| {case.d:g}", str(zero.sum()), smallest, *losses]) + " |")
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
