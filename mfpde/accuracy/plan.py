@@ -138,21 +138,23 @@ def _base(
     """Collective. Elements that are coarse in all directions where the user says nothing, and their curve."""
     given = given_resolution(problem, options)
     accuracy = wanted / (0.5 * max(problem.target.square, 1e-300))
+    K = _least_degree(problem, options)
     J = max([0, *(stage.degree // 2 for stage in problem.stages if stage.linear and not problem.w.is_point)])
     cells = Panels((), (BASE_Y,)) if problem.d >= 100 else Panels((0.0,), (BASE_Y, BASE_Y))
     base = Resolution(
         a=given.a if is_given(options, "a") else equal_panels(problem.a, 2 * BASE_A, 2),
         r=given.r if is_given(options, "r") else equal_panels(problem.w.squared_radius, BASE_R, 1),
         y=given.y if is_given(options, "y") else (() if problem.w.is_point else (cells,) * problem.p),
-        hermite_degree=_least_degree(problem, options),
-        radial_degree=max(J, min(1, radial_degree(problem, 4, 1e-3))),
+        hermite_degree=K,
+        radial_degree=max(J, min(1, radial_degree(problem, K, 1e-3))),
         tolerance=min(TOLERANCE * accuracy, 1e-5) if options.tolerance is None else options.tolerance,
         b=given.b if problem.b is None or is_given(options, "b") else equal_panels(problem.b, BASE_B, 1),
     )
     # Where late neurons are depends on the truncation, and so do the labels that they need: more modes, where that costs nothing.
-    for K in range(base.hermite_degree + 2, (options.hermite_degree or STUDIED_K) + 1, 2):
-        if base.nodes * len(modes_of(problem, replace(base, hermite_degree=K))) <= FREE:
-            base = replace(base, hermite_degree=K)
+    for more in range(K + 1, min(STUDIED_K, options.hermite_degree or STUDIED_K) + 1):
+        finer = replace(base, hermite_degree=more)
+        if base.nodes * len(modes_of(problem, finer)) <= FREE:
+            base = finer
     (curve,) = _divided(comm, {"base": lambda: run(problem, base, times, with_profiles=True)}).values()
     return base, curve
 
