@@ -63,6 +63,10 @@ __version__ = "0.1.0"
 for _name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
     os.environ.setdefault(_name, "1")
 
+# Before MPI starts, under MPICH and Intel MPI: where there are more ranks than cores, those that wait leave them to the others.
+if int(os.environ.get("MPI_LOCALNRANKS") or 1) > (os.cpu_count() or 1):
+    os.environ.setdefault("MPIR_CVAR_ENABLE_HEAVY_YIELD", "1")
+
 # The wheel's module orders the loading of MPI before the bindings; other installations of DOLFINx have no such module.
 if importlib.util.find_spec("dolfinx_solver") is not None:
     import dolfinx_solver  # noqa: F401

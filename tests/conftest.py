@@ -3,10 +3,12 @@
 import sys
 import time
 
+import mfpde  # noqa: F401  (before numpy loads, and MPI: what it sets in the environment is for them)
+
+# isort: split
 import pytest
 from mpi4py import MPI
 
-import mfpde  # noqa: F401  (before numpy loads: one thread of linear algebra a rank)
 from mfpde.interrupts import FORWARDED
 
 COMM = MPI.COMM_WORLD
