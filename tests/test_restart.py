@@ -124,7 +124,7 @@ def test_a_run_that_was_interrupted_at_any_step_ends_as_if_it_had_not_been(name:
     whole, part = tmp_path / "whole.h5", tmp_path / "part.h5"
     go(SELF, config, whole)
     count = steps_of(whole)
-    for step in (1, int(np.random.default_rng(len(name)).integers(2, count - 1)), count - 1):
+    for step in (int(np.random.default_rng(len(name)).integers(1, count - 1)), count - 1):
         part.unlink(missing_ok=True)
         go(SELF, config, part, steps=step)
         assert read_checkpoint(part).count >= min(step, count - 1) - 1
