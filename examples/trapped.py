@@ -31,7 +31,8 @@ def main() -> None:
         values = case.linear.spectrum.eigenvalues
         zero = np.abs(values) < 1e-28 * values[-1]
         at = 10.0 ** np.array([2.0, 4.0, 6.0, 8.0])
-        losses = map(credible, case.loss(at), case.linear.uncertainty(at))
+        found = zip(case.loss(at), case.linear.uncertainty(at), strict=True)
+        losses = [credible(E, error) if E > 1e-3 else scientific(E, error) for E, error in found]
         smallest = scientific(values[~zero][0], case.linear.spectrum.uncertainty[~zero][0])
         print(" | ".join([f"| {case.d:g}", str(zero.sum()), smallest, *losses]) + " |")
     from matplotlib.backends.backend_agg import FigureCanvasAgg

@@ -2,16 +2,20 @@
 
 from math import floor, isfinite, log10
 
+# Of a double, relative.
+ROUNDING = 2.0**-52
+
 
 def credible(value: float, error: float) -> str:
     """The value with the digits that hold, and the error of the last one in brackets: 0.43545(2) for 0.435448 +- 1.6e-5.
 
-    The error is rounded up to one digit, or to two where the first one is 1.
+    The error is rounded up to one digit, or to two where the first one is 1; it is at least the rounding of double precision.
     """
     if not (isfinite(value) and isfinite(error)):
         return f"{value:g} +- {error:g}"
     if error <= 0:
         return f"{value:.10g}"
+    error = max(error, ROUNDING * abs(value))
     digits = -floor(log10(error))
     if error * 10**digits < 2:
         digits += 1

@@ -191,6 +191,7 @@ def test_without_an_accuracy_the_resolution_is_taken_as_it_is(tmp_path: Path) ->
         (0.5, 0.0, "0.5"),
         (123456.0, 2300.0, "123000(3000)"),
         (1.0, 1e-9, "1.0000000000(10)"),
+        (0.5, 1e-99, "0.50000000000000000(12)"),
     ],
 )
 def test_digits_that_an_error_leaves(value: float, error: float, shown: str) -> None:
