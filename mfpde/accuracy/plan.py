@@ -37,7 +37,7 @@ REFINEMENTS = 14
 # if these have few nodes.
 MISLED, FEW = 1e-3, 1000
 # Largest K at which the panels are studied, and nodes times modes up to which a right-hand side costs little but its calls.
-STUDIED_K, FREE = 10, 20_000
+STUDIED_K, FREE = 10, 10_000
 # The first tolerance of a time step, in units of the accuracy.
 TOLERANCE = 0.02
 
