@@ -15,6 +15,7 @@ from mfpde.evolution.integrate import Method
 from mfpde.evolution.lagrangian import LagrangianFlow
 from mfpde.evolution.start import start_flow
 from mfpde.features.features import Features
+from mfpde.kernel.report import render
 from mfpde.kernel.study import solve_kernel
 from mfpde.particles.characteristics import characteristics, normal_rule
 from mfpde.problem.config import load
@@ -297,6 +298,18 @@ def test_what_is_given_counts_in_the_error_of_the_rate(given: str, tmp_path: Pat
     value, uncertainty = (2 * float(x[0]) for x in (study.linear.spectrum.eigenvalues, study.linear.spectrum.uncertainty))
     assert 1e-6 < abs(value - 4.72501e-4) < uncertainty < 1e-4
     assert study.uncertainty[0] == 0 and study.uncertainty[-1] > 0
+
+
+def test_a_trap_has_no_condition_number(tmp_path: Path) -> None:
+    """z1 + z1 z2 z3 from a point: w_2 = w_3 = 0, and eigenvalues are exactly 0: nothing is divided by them."""
+    trap = ["target.polynomial=z1 + z1*z2*z3", "initial.w=zero", "training.final_time=1.0", "discretization.accuracy=false"]
+    config = load(None, [CHEN_GE, *trap, f"output.file={tmp_path}/kernel.h5"])
+    problem = build_problem(config)
+    study = solve_kernel(SELF, config, problem)
+    assert not study.linear.spectrum.eigenvalues.all()
+    with np.errstate(divide="raise", invalid="raise"):
+        shown = render(study, problem)
+    assert "condition number     inf" in shown
 
 
 def test_solve_runs_stages_and_kernel_refuses_what_has_no_matrix(tmp_path: Path) -> None:

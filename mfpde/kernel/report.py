@@ -47,5 +47,7 @@ def _rate(spectrum: Spectrum, k: int) -> str:
 
 def _condition(spectrum: Spectrum) -> str:
     """The condition number with the digits that hold."""
-    share = (spectrum.uncertainty / np.abs(spectrum.eigenvalues))[[0, -1]].sum()
-    return scientific(spectrum.condition, spectrum.condition * share) if np.isfinite(spectrum.condition) else "inf"
+    if not np.isfinite(spectrum.condition):
+        return "inf"
+    ends = [0, -1]
+    return scientific(spectrum.condition, spectrum.condition * (spectrum.uncertainty[ends] / spectrum.eigenvalues[ends]).sum())
