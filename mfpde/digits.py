@@ -1,9 +1,7 @@
 """Numbers as they are printed: with the digits that an error leaves."""
 
 from math import floor, isfinite, log10
-
-# Of a double, relative.
-ROUNDING = 2.0**-52
+from sys import float_info
 
 
 def credible(value: float, error: float) -> str:
@@ -15,7 +13,7 @@ def credible(value: float, error: float) -> str:
         return f"{value:g} +- {error:g}"
     if error <= 0:
         return f"{value:.10g}"
-    error = max(error, ROUNDING * abs(value))
+    error = max(error, float_info.epsilon * abs(value))
     digits = -floor(log10(error))
     if error * 10**digits < 2:
         digits += 1

@@ -16,7 +16,6 @@ from mfpde.features.features import Features
 from mfpde.features.modes import hermite_modes
 from mfpde.problem.problem import Problem
 from mfpde.problem.stages import stage_times
-from mfpde.problem.target import FUNCTION_DEGREE
 from mfpde.progress import Heartbeat
 from mfpde.training.training import train
 
@@ -63,8 +62,8 @@ class _Collector:
         self._wide = None
         if self._with_tail and isinstance(flow, FollowingFlow):
             K, J = self.resolution.hermite_degree + BEYOND, self.resolution.radial_degree + 1
-            if self.problem.target.energy is not None:  # further coefficients of h* are not known
-                K = min(K, FUNCTION_DEGREE[self.problem.p])
+            if (known := self.problem.target.known_degree) is not None:
+                K = min(K, known)
             modes = hermite_modes(self.problem.p, K, J, self.problem.d)
             self._wide = Features.of_problem(flow.comm, modes, self.problem, flow.stage.activation)
 

@@ -153,8 +153,9 @@ def _base(
     # Where late neurons are depends on the truncation, and so do the labels that they need: more modes, where that costs nothing.
     for more in range(K + 1, min(STUDIED_K, options.hermite_degree or STUDIED_K) + 1):
         finer = replace(base, hermite_degree=more)
-        if base.nodes * len(modes_of(problem, finer)) <= FREE:
-            base = finer
+        if base.nodes * len(modes_of(problem, finer)) > FREE:
+            break
+        base = finer
     (curve,) = _divided(comm, {"base": lambda: run(problem, base, times, with_profiles=True)}).values()
     return base, curve
 

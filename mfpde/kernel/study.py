@@ -17,7 +17,6 @@ from mfpde.output.hdf5 import ResultFile
 from mfpde.output.recorder import ESTIMATED, Recorder
 from mfpde.problem.sections import LARGEST_K
 from mfpde.problem.stages import stage_times
-from mfpde.problem.target import FUNCTION_DEGREE
 from mfpde.progress import Progress, warn
 from mfpde.training.averaging import Moments
 from mfpde.training.linear import LinearFlow
@@ -191,8 +190,9 @@ def finer_where_given(problem: Any, options: Any, resolution: Resolution) -> Res
 
 
 def _at_most(problem: Any, K: int) -> int:
-    """K, or the largest degree allowed: of all targets, and of a function, whose coefficients are known up to one."""
-    return min(K, LARGEST_K if problem.target.energy is None else FUNCTION_DEGREE[problem.p])
+    """K, or the largest degree allowed."""
+    known = problem.target.known_degree
+    return min(K, LARGEST_K if known is None else known)
 
 
 def _with_nodes(panels: Panels, n: int) -> Panels:

@@ -9,7 +9,7 @@ from mfpde.problem.laws import Law, parse_law, violated
 from mfpde.problem.laws.normal import Normal
 from mfpde.problem.sections import Config, Discretization
 from mfpde.problem.stages import Stage, parse_stages
-from mfpde.problem.target import FUNCTION_DEGREE, Target, parse_function, parse_target
+from mfpde.problem.target import Target, parse_function, parse_target
 
 
 @dataclass(frozen=True)
@@ -84,7 +84,7 @@ def build_problem(config: Config) -> Problem:
             f"discretization.hermite_degree: {numbers.hermite_degree} is less than the degree of target.polynomial; "
             f"allowed: at least {target.degree}"
         )
-    if target.energy is not None and numbers.hermite_degree > (most := FUNCTION_DEGREE[target.p]):
+    if (most := target.known_degree) is not None and numbers.hermite_degree > most:
         raise InputError(
             f"discretization.hermite_degree: {numbers.hermite_degree}; allowed with target.function and p = {target.p}: "
             f"up to {most}"

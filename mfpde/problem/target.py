@@ -60,6 +60,11 @@ class Target:
         return self.degree if self.energy is None else 0
 
     @property
+    def known_degree(self) -> int | None:
+        """Total degree up to which the coefficients of a function are known; None for a polynomial, which has no others."""
+        return None if self.energy is None else FUNCTION_DEGREE[self.p]
+
+    @property
     def square(self) -> float:
         """E h*^2."""
         return float((self.coefficients**2).sum()) if self.energy is None else self.energy

@@ -84,6 +84,8 @@ class Spectrum:
 
             - sum_jk r_j r_k dK_jk (exp(-2 lambda_k t) - exp(-2 lambda_j t)) / (2 (lambda_j - lambda_k)).
         """
+        if not len(self.changes):
+            return np.full(len(time), np.nan)
         residual, rates = (start - target) @ self.vectors, np.maximum(self.eigenvalues, 0.0)
         smaller, apart = np.minimum.outer(rates, rates), np.abs(np.subtract.outer(rates, rates))
         weights = np.outer(residual, residual) * self.changes
@@ -91,7 +93,7 @@ class Spectrum:
         for n, t in enumerate(time):
             share = np.divide(-np.expm1(-2 * apart * t), 2 * apart, out=np.full_like(apart, t), where=apart > 0)
             found[n] = np.abs((weights * np.exp(-2 * smaller * t) * share).sum(axis=(1, 2))).sum()
-        return found if len(weights) else np.full(len(time), np.nan)
+        return found
 
 
 def kernel_modes(p: int, degree: int, d: float, spread: bool) -> Modes:
