@@ -14,13 +14,15 @@ import numpy as np
 from mpi4py import MPI
 
 from mfpde.digits import credible, scientific
-from mfpde.evolution.lagrangian import LagrangianFlow, Nodes
+from mfpde.discretisations import build_problem
+from mfpde.evolution.lagrangian import LagrangianFlow
 from mfpde.features.features import Features
 from mfpde.features.modes import hermite_modes
+from mfpde.moments.averaging import Moments, law_moments
+from mfpde.moments.spectrum import kernel_modes, spectrum
+from mfpde.neurons import Nodes
 from mfpde.problem.config import load
-from mfpde.problem.problem import Problem, build_problem
-from mfpde.training.averaging import Moments, law_moments
-from mfpde.training.spectrum import kernel_modes, spectrum
+from mfpde.problem.problem import Problem
 from mfpde.training.training import Silent, neurons, train
 
 TARGETS = (

@@ -19,8 +19,8 @@ from mpi4py import MPI
 from numpy.typing import NDArray
 
 from mfpde.digits import credible
-from mfpde.elements.labels import make_labels
-from mfpde.elements.resolution import given_resolution
+from mfpde.discretisation.resolution import given_resolution, make_labels
+from mfpde.discretisations import build_problem
 from mfpde.features.modes import modes_of
 from mfpde.learnability.gap import parabola_target
 from mfpde.learnability.polynomials import number, raw_monomials, text
@@ -31,7 +31,6 @@ from mfpde.output.plot import figure
 from mfpde.particles.characteristics import characteristics, normal_rule
 from mfpde.problem.activation import parse_activation
 from mfpde.problem.config import load
-from mfpde.problem.problem import build_problem
 from mfpde.problem.sections import Config
 from mfpde.problem.target import parse_target
 from mfpde.solve import solve

@@ -15,12 +15,12 @@ import numpy as np
 from mpi4py import MPI
 
 from mfpde.digits import credible, scientific
+from mfpde.discretisations import build_problem
 from mfpde.evolution.flow import loss
 from mfpde.kernel.study import solve_kernel
+from mfpde.moments.linear import LinearFlow
+from mfpde.moments.spectrum import Spectrum
 from mfpde.problem.config import load
-from mfpde.problem.problem import build_problem
-from mfpde.training.linear import LinearFlow
-from mfpde.training.spectrum import Spectrum
 
 BASE = ["training.strategy=chen-ge", "output.plot=false"]
 TARGETS = {2: "z1 + z1*z2", 3: "z1 + z1*z2 + z1*z2*z3"}

@@ -43,14 +43,14 @@ from mfpde.errors import RunError as RunError
 
 if TYPE_CHECKING:
     from mfpde.density.marginal import density as density
+    from mfpde.discretisations import build_problem as build_problem
+    from mfpde.discretisations import start_flow as start_flow
     from mfpde.evolution.integrate import integrate as integrate
-    from mfpde.evolution.start import start_flow as start_flow
     from mfpde.learnability.report import learnability as learnability
     from mfpde.output.history import read_history as read_history
     from mfpde.particles.characteristics import characteristics as characteristics
     from mfpde.problem.activation import parse_activation as parse_activation
     from mfpde.problem.config import load as load
-    from mfpde.problem.problem import build_problem as build_problem
     from mfpde.problem.target import parse_target as parse_target
     from mfpde.results import Result as Result
     from mfpde.results import open as open
@@ -74,7 +74,7 @@ if importlib.util.find_spec("dolfinx_solver") is not None:
 # Loaded at first use: PETSc must have its options before what uses it is imported.
 _PUBLIC = {
     "Result": "mfpde.results",
-    "build_problem": "mfpde.problem.problem",
+    "build_problem": "mfpde.discretisations",
     "characteristics": "mfpde.particles.characteristics",
     "density": "mfpde.density",
     "integrate": "mfpde.evolution.integrate",
@@ -86,7 +86,7 @@ _PUBLIC = {
     "read_history": "mfpde.output.history",
     "run": "mfpde.results",
     "solve": "mfpde.solve",
-    "start_flow": "mfpde.evolution.start",
+    "start_flow": "mfpde.discretisations",
 }
 
 

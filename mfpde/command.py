@@ -152,9 +152,9 @@ def load_problem(
     Raises:
         InputError: On all ranks, for the first thing that is wrong.
     """
+    from mfpde.discretisations import build_problem
     from mfpde.output.paths import check_output
     from mfpde.problem.config import config_of, load
-    from mfpde.problem.problem import build_problem
 
     def read() -> Any:
         import json

@@ -26,6 +26,7 @@ from mpi4py import MPI
 from numpy.typing import NDArray
 from petsc4py import PETSc  # noqa: F401  (it begins on all ranks together: later, one of them alone would wait for the others)
 
+from mfpde.discretisations import build_problem
 from mfpde.errors import InputError, did_you_mean, quoted
 from mfpde.output.checkpoint import read_checkpoint
 from mfpde.output.continuation import check_continuation, stored
@@ -34,7 +35,6 @@ from mfpde.output.labels import provenance
 from mfpde.output.sink import MemoryFile
 from mfpde.parallel import on_first
 from mfpde.problem.config import config_of, read_data
-from mfpde.problem.problem import build_problem
 from mfpde.problem.sections import Config
 from mfpde.progress import Told
 from mfpde.solve import Summary, solve_into

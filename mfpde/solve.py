@@ -141,8 +141,10 @@ def solve(
     """
     from mfpde.output.continuation import check_continuation
     from mfpde.output.hdf5 import ResultFile
+    from mfpde.problem.stages import check_terms
 
     path = Path(config.output.file)
+    check_terms(config, problem.stages)
     if restart is not None:
         check_continuation(restart, config)
     summary = solve_into(ResultFile(comm, path), config, problem, outputs, budget, progress, restart)
@@ -163,12 +165,13 @@ def solve_into(
     restart: "Checkpoint | None" = None,
 ) -> Summary:
     """Collective. The same into a file that is given; it is closed at the end."""
+    from mfpde.discretisations import estimates_error
     from mfpde.progress import Progress
 
     started, comm = time.monotonic(), sink.comm
     times, options = config.history_times if restart is None else restart.times(config), config.discretization
     with sink as file, Progress(comm.rank, times[-1], progress) as bar:
-        follow = _at_given_resolution if options.frame == "affine" or options.accuracy is False else _to_accuracy
+        follow = _to_accuracy if estimates_error(problem, options) else _at_given_resolution
         recorder, end, answer, unknowns = follow(_Task(config, problem, file, bar, tuple(outputs), budget, times, restart))
     warned = [*problem.notices, *recorder.warned.values()]
     if answer is not None and answer.estimate.reached > options.accuracy:
@@ -213,8 +216,8 @@ class _Task:
 
 def _at_given_resolution(task: _Task) -> tuple[Any, ...]:
     """Collective. One run at the numbers of the configuration, or at their defaults."""
-    from mfpde.elements.resolution import given_resolution
-    from mfpde.evolution.start import start_flow
+    from mfpde.discretisation.resolution import given_resolution
+    from mfpde.discretisations import start_flow
     from mfpde.output.recorder import Recorder
     from mfpde.training.training import Together, train
 
@@ -231,7 +234,7 @@ def _at_given_resolution(task: _Task) -> tuple[Any, ...]:
 
 def _to_accuracy(task: _Task) -> tuple[Any, ...]:
     """Collective. As many runs as the accuracy takes; the last main run is the one that is written."""
-    from mfpde.accuracy.passes import BUDGET, Begun, Course, Main, train_accurately
+    from mfpde.accuracy.to_accuracy import BUDGET, AccurateTraining, Begun, Course, Main
     from mfpde.output.checkpoint import decoded, encoded
     from mfpde.output.recorder import Recorder
     from mfpde.progress import LOG
@@ -255,7 +258,7 @@ def _to_accuracy(task: _Task) -> tuple[Any, ...]:
     course = None if restart is None else decoded(restart.course, Course)
     if course is None:
         LOG.info(f"choosing the resolution for the accuracy {config.discretization.accuracy:g}")
-    answer = train_accurately(
+    training = AccurateTraining(
         comm,
         problem,
         config.discretization,
@@ -263,9 +266,8 @@ def _to_accuracy(task: _Task) -> tuple[Any, ...]:
         begin,
         budget=BUDGET if task.budget is None else task.budget,
         mesh_ranks=config.parallel.mesh_ranks,
-        kept=task.kept,
-        course=course,
     )
+    answer = training.run(task.kept, course)
     recorder, unknowns = recorders[-1]
     recorder.error(answer)
     return recorder, answer.end, answer, unknowns

@@ -16,20 +16,20 @@ import numpy as np
 import pytest
 from mpi4py import MPI
 
-from mfpde.elements.labels import Labels, make_labels
-from mfpde.elements.resolution import given_resolution
-from mfpde.elements.rules import Rule
+from mfpde.discretisation.resolution import given_resolution, make_labels
+from mfpde.discretisations import build_problem, start_flow
 from mfpde.evolution.flow import Flow, Interpolant, Recording, StageFlow, Step, loss
 from mfpde.evolution.integrate import integrate
-from mfpde.evolution.start import start_flow
 from mfpde.features.features import Features
 from mfpde.features.modes import modes_of
 from mfpde.particles.characteristics import characteristics
 from mfpde.particles.reduced import run_gauss
 from mfpde.particles.sampling import normal_rule
 from mfpde.problem.config import load
-from mfpde.problem.problem import Problem, build_problem
+from mfpde.problem.problem import Problem
 from mfpde.problem.sections import Config
+from mfpde.quadrature.labels import Labels
+from mfpde.quadrature.rules import Rule
 
 WORLD, SELF = MPI.COMM_WORLD, MPI.COMM_SELF
 # The density on a reference mesh in an affine frame, for tests that are about it.

@@ -15,19 +15,20 @@ import pytest
 from mpi4py import MPI
 from support import alone, command
 
-from mfpde.accuracy.panels import refined, refined_cells, tails
-from mfpde.accuracy.passes import Answer, Begun, Main, record_places, study_times, train_accurately
 from mfpde.accuracy.studies import Level, choose
+from mfpde.accuracy.to_accuracy import AccurateTraining, Answer, Begun, Main, record_places, study_times
 from mfpde.digits import credible, scientific
-from mfpde.elements.resolution import Panels, equal_panels
-from mfpde.elements.rules import gauss_rule
+from mfpde.discretisations import build_problem
 from mfpde.evolution.flow import Interpolant, StageFlow, Step, loss
 from mfpde.problem.config import load
 from mfpde.problem.inner import SquaredRadius
 from mfpde.problem.laws import parse_law
 from mfpde.problem.laws.normal import Normal
-from mfpde.problem.problem import Problem, build_problem
+from mfpde.problem.problem import Problem
 from mfpde.problem.sections import Config
+from mfpde.quadrature.panels import Panels, equal_panels
+from mfpde.quadrature.refinement import refined, refined_cells, tails
+from mfpde.quadrature.rules import gauss_rule
 
 WORLD, SELF = MPI.COMM_WORLD, MPI.COMM_SELF
 REFERENCES: list[dict[str, Any]] = json.loads(Path(__file__).with_name("references.json").read_text())
@@ -78,7 +79,7 @@ def run(config: Config, problem: Problem, times: list[float], comm: MPI.Intracom
         kept.append(Kept(main))
         return Begun(kept[-1], kept[-1].losses)
 
-    answer = train_accurately(comm, problem, config.discretization, times, begin)
+    answer = AccurateTraining(comm, problem, config.discretization, times, begin).run()
     return Run(times, np.array(kept[-1].losses) + kept[-1].main.correction, answer)
 
 

@@ -16,13 +16,14 @@ from scipy.special import ndtr
 from support import SELF, cloud_of, command, follow, measured, packed, rates_of, read, states
 
 import mfpde
-from mfpde.density.run import read_run
+from mfpde.density.run import read_density
+from mfpde.discretisations import start_flow
 from mfpde.errors import InputError
-from mfpde.evolution.lagrangian import LagrangianFlow, Nodes
+from mfpde.evolution.lagrangian import LagrangianFlow
 from mfpde.evolution.passive import Passive, stacked, step
-from mfpde.evolution.start import start_flow
 from mfpde.features.features import Features
 from mfpde.features.modes import hermite_modes
+from mfpde.neurons import Nodes
 from mfpde.particles.network import NetworkFlow, initial_biases, initial_network
 from mfpde.particles.sampling import random_particles, sobol_particles
 from mfpde.particles.sgd import Sgd
@@ -285,7 +286,7 @@ def test_entropy_with_biases_is_the_determinant_of_the_map() -> None:
     numbers = {"accuracy": False, "hermite_degree": 6, "tolerance": 1e-9, "a_nodes": 8, "b_nodes": 6, "r_nodes": 2, "cells": 2}
     result = mfpde.run(small(initial={"b": "normal(0, 1)"}, input={"dimension": 30}, discretization=numbers))
     with h5py.File(BytesIO(result.image)) as file:
-        run = read_run(file)
+        run = read_density(file)
         assert np.isfinite(file["history/entropy"][:]).all()
     passive = Passive(run.problem, run.modes, run.field, run.end)
     rng = np.random.default_rng(0)

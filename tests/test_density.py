@@ -16,18 +16,19 @@ from mfpde.density.maps import Interpolant
 from mfpde.density.marginal import density
 from mfpde.density.paraview import write_series
 from mfpde.density.points import Sampling, normal_cells, sample, slabs
-from mfpde.density.run import Run, read_run
+from mfpde.density.run import read_density
+from mfpde.discretisation.recorded import PushForward
+from mfpde.discretisations import build_problem
 from mfpde.errors import InputError
 from mfpde.evolution.entropy import Entropy
-from mfpde.evolution.lagrangian import Nodes
 from mfpde.evolution.mean_field import LOBATTO, MeanField
 from mfpde.evolution.passive import Passive, neurons, stacked, step, tensor_nodes
-from mfpde.features.features import Cloud, Features, Velocity
+from mfpde.features.features import Features
 from mfpde.features.modes import hermite_modes
+from mfpde.neurons import Cloud, LearningRates, Nodes, Rates
 from mfpde.output.history import open_result
 from mfpde.problem.activation import parse_activation
 from mfpde.problem.config import load
-from mfpde.problem.problem import build_problem
 from mfpde.solve import solve
 
 SELF = MPI.COMM_SELF
@@ -41,9 +42,11 @@ def run_to(path: Path, *overrides: str) -> Path:
     return path
 
 
-def opened(path: Path) -> Run:
+def opened(path: Path) -> PushForward:
     with open_result(path) as file:
-        return read_run(file)
+        run = read_density(file)
+        assert isinstance(run, PushForward)
+        return run
 
 
 @pytest.fixture(scope="module")
@@ -56,7 +59,7 @@ def p1(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return run_to(tmp_path_factory.mktemp("density") / "p1.h5", *P1, "input.dimension=10", "training.final_time=4")
 
 
-def followed(run: Run, time: float, start: tuple[np.ndarray, np.ndarray, np.ndarray]) -> np.ndarray:
+def followed(run: PushForward, time: float, start: tuple[np.ndarray, np.ndarray, np.ndarray]) -> np.ndarray:
     """(A, X, R) of points a_0, r_0^2, y at a time."""
     return stacked(Passive(run.problem, run.modes, run.field, time)(neurons(run.problem.w, start)))
 
@@ -92,15 +95,15 @@ def test_divergence_is_that_of_the_velocity(p: int) -> None:
         return Cloud.of(a, w[:p], np.ascontiguousarray(w[p]), np.ones(n))
 
     def velocity(w: np.ndarray) -> np.ndarray:
-        out = Velocity(None, np.empty((1, p, n)), np.empty((1, n)))
-        features.velocities(cloud(w), residual, (1.0, 1.0), out)
+        out = Rates(None, np.empty((1, p, n)), np.empty((1, n)))
+        features.velocities(cloud(w), residual, LearningRates(1.0, 1.0), out)
         assert out.r is not None
         return np.vstack((out.v[0], out.r))
 
     h = 1e-5 * np.eye(p + 1)[:, :, None]
     expected = sum((velocity(w + h[q])[q] - velocity(w - h[q])[q]) / 2e-5 for q in range(p + 1))
     found = np.empty((1, n))
-    features.divergence(cloud(w), residual, 1.0, found)
+    features.divergence(cloud(w), residual, LearningRates(0.0, 1.0), found)
     assert np.abs(found[0] - expected).max() < 1e-8 * np.abs(expected).max()
 
 

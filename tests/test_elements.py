@@ -5,8 +5,8 @@ import pytest
 from mpi4py import MPI
 from ufl_forms import carried_form, density_form, gauss_space, node_dofs
 
-from mfpde.elements.mesh import ReferenceMesh, box_mesh, gauss_basis, reference_mesh
-from mfpde.elements.transport import Transport
+from mfpde.affine.mesh import ReferenceMesh, box_mesh, gauss_basis, reference_mesh
+from mfpde.affine.transport import Transport
 
 WORLD = MPI.COMM_WORLD
 

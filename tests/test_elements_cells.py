@@ -7,12 +7,12 @@ import numpy as np
 import pytest
 from mpi4py import MPI
 
-from mfpde.elements.cells import normal_cells, point_cells
-from mfpde.elements.frame import frame_velocity, taper
-from mfpde.elements.mesh import box_mesh, reference_mesh
-from mfpde.elements.transport import Transport
+from mfpde.affine.frame import frame_velocity, taper
+from mfpde.affine.mesh import box_mesh, reference_mesh
+from mfpde.affine.transport import Transport
+from mfpde.discretisation.grid import process_grid
 from mfpde.errors import InputError
-from mfpde.evolution.grid import process_grid
+from mfpde.moving.cells import normal_cells, point_cells
 
 WORLD, SELF = MPI.COMM_WORLD, MPI.COMM_SELF
 SHAPES = [

@@ -7,12 +7,12 @@ import mpmath
 import numpy as np
 import pytest
 
-from mfpde.elements.rules import Rule, gauss_rule
 from mfpde.problem.inner import SquaredRadius
 from mfpde.problem.laws import Law
 from mfpde.problem.laws.normal import Normal
 from mfpde.problem.laws.rademacher import Rademacher
 from mfpde.problem.laws.uniform import Uniform
+from mfpde.quadrature.rules import Rule, gauss_rule
 
 # Laws with ends between panels; the last one has D = 10^8, and so a width of 2e-4.
 CASES: list[tuple[Law, tuple[float, ...]]] = [

@@ -8,11 +8,11 @@ import pytest
 from mpi4py import MPI
 from support import alone, coarse, exact_loss, follow, gauss_loss, labels_of, packed, read, states
 
-from mfpde.evolution.affine import AffineFlow
+from mfpde.discretisations import start_flow
 from mfpde.evolution.flow import Flow
-from mfpde.evolution.following import FollowingFlow, make_elements
 from mfpde.evolution.lagrangian import LagrangianFlow
-from mfpde.evolution.start import start_flow
+from mfpde.moving.elements import make_elements
+from mfpde.moving.flow import MovingFlow
 from mfpde.particles.network import NetworkFlow, initial_network
 from mfpde.particles.sampling import normal_rule, random_particles
 from mfpde.problem.problem import Problem
@@ -106,7 +106,7 @@ def test_more_ranks_than_labels_leave_no_rank_waiting() -> None:
 
 def test_the_limiter_in_every_step_keeps_the_density_non_negative() -> None:
     config, problem = setup("target.polynomial=z1 + z1^2/2", "input.dimension=20", "discretization.limiter=step")
-    flow = AffineFlow.start(MPI.COMM_SELF, problem, config.discretization)
+    flow = start_flow(MPI.COMM_SELF, problem, config.discretization)
     smallest: list[float] = []
     flow.follow([0.0, 2.0, 4.0], 1e-8, lambda step, vector: smallest.append(flow.layout.views(vector).q.min()))
     assert min(smallest) >= 0
@@ -132,7 +132,7 @@ def network_flow() -> Flow:
 def element_flow() -> Flow:
     config, problem, features = coarse("input.dimension=30")
     elements = make_elements(MPI.COMM_SELF, labels_of(config, problem), ((0.0,), ()), (3, 4))
-    return FollowingFlow(problem, features, elements)
+    return MovingFlow(problem, features, elements)
 
 
 @pytest.mark.parametrize("make", [particle_flow, network_flow, element_flow])
@@ -150,8 +150,7 @@ def test_elements_that_follow_the_flow_are_particles_at_their_nodes() -> None:
     config, problem, features = coarse("input.dimension=100", "training.final_time=2.0")
     labels = labels_of(config, problem)
     one, two = (
-        FollowingFlow(problem, features, make_elements(MPI.COMM_SELF, labels, edges, (12, 12)))
-        for edges in (((), ()), ((0.0,), ()))
+        MovingFlow(problem, features, make_elements(MPI.COMM_SELF, labels, edges, (12, 12))) for edges in (((), ()), ((0.0,), ()))
     )
     exact = gauss_loss(config, problem, features, 1, 12)
     assert np.abs(follow(one, config.record_times, 1e-10)[:, 0] - exact).max() < 1e-12

@@ -1,7 +1,6 @@
 """Indicators: each one against states whose answer is known, so that none of them can be silent."""
 
-from math import comb, log, sqrt
-from types import SimpleNamespace
+from math import comb, inf, log, sqrt
 from typing import Any
 
 import numpy as np
@@ -9,20 +8,22 @@ import pytest
 from mpi4py import MPI
 from support import AFFINE, alone, first_flow, packed, read, states
 
-from mfpde.elements.cells import normal_cells
-from mfpde.elements.folds import folded
-from mfpde.elements.labels import Labels
-from mfpde.elements.rules import gauss_rule
-from mfpde.evolution.affine import AffineFlow, State
-from mfpde.evolution.indicators import View, indicators, seen, warnings
-from mfpde.evolution.start import start_flow
+from mfpde.affine.flow import AffineFlow, State
+from mfpde.discretisations import start_flow
+from mfpde.evolution.indicators import LabelsView, View, indicators, seen, warnings
 from mfpde.features.features import Moments
 from mfpde.features.modes import hermite_modes
+from mfpde.moving.cells import normal_cells
+from mfpde.moving.folds import folded
+from mfpde.neurons import Nodes
 from mfpde.problem.inner import SquaredRadius
 from mfpde.problem.laws import Law, parse_law
 from mfpde.problem.laws.point import Point
+from mfpde.quadrature.labels import Labels
+from mfpde.quadrature.rules import gauss_rule
 
 SELF = MPI.COMM_SELF
+NOBODY = Nodes(np.empty(0), np.empty((1, 0)), np.empty(0), np.empty(0))
 NAMES = ("fold", "label_error", "negative", "outer_mass", "top_modes", "torn")
 
 
@@ -34,13 +35,20 @@ def test_the_table_has_all_indicators_and_advises_above_their_limits() -> None:
         assert warnings({name: 0.99 * row.limit}) == {} == warnings({})
 
 
+def number(name: str, view: View) -> float:
+    """An indicator that exists."""
+    found = indicators()[name].compute(view)
+    assert found is not None
+    return found
+
+
 def at_labels(a: Law, square: Law, counts: tuple[int, int], values) -> tuple[float, float]:  # type: ignore[no-untyped-def]
     """The estimate and the rule's value for one moment that is a function of a and r^2."""
     labels = Labels(gauss_rule(a, counts[:1]), gauss_rule(square, counts[1:]))
     by_slice = values(labels.nodes[:, 0], labels.nodes[:, 1] ** 2)[:, None]
-    flow = SimpleNamespace(labels=labels, grid=SimpleNamespace(slices=range(len(labels))), comm=SELF)
     moments = Moments(labels.weight @ by_slice, by_slice)
-    return indicators()["label_error"].compute(View(flow, None, moments)), float(moments.all[0])
+    view = View(SELF, hermite_modes(1, 0, 0, inf), moments, NOBODY, LabelsView(labels, range(len(labels))))
+    return number("label_error", view), float(moments.all[0])
 
 
 @pytest.mark.parametrize("pole", [1.2, 1.5, 3.0])
@@ -86,10 +94,8 @@ def test_top_modes_is_the_share_of_the_two_highest_degrees() -> None:
     m = np.zeros(len(modes))
     last, before, middle = (np.flatnonzero(modes.degree == k)[0] for k in (5, 4, 3))
     m[[last, before, middle]] = 1.0, 2.0, 2.0
-    compute = indicators()["top_modes"].compute
-    flow = SimpleNamespace(modes=modes)
-    assert compute(View(flow, None, Moments(m, m[None]))) == pytest.approx(5 / 9, rel=1e-14)
-    assert compute(View(flow, None, Moments(0 * m, m[None]))) == 0.0
+    assert number("top_modes", View(SELF, modes, Moments(m, m[None]), NOBODY)) == pytest.approx(5 / 9, rel=1e-14)
+    assert number("top_modes", View(SELF, modes, Moments(0 * m, m[None]), NOBODY)) == 0.0
 
 
 def density(p: int = 2, cells: int = 5) -> tuple[AffineFlow, State]:
@@ -102,7 +108,7 @@ def density(p: int = 2, cells: int = 5) -> tuple[AffineFlow, State]:
 
 
 def computed(name: str, flow: AffineFlow, state: State) -> float:
-    return indicators()[name].compute(View(flow, state, Moments(np.zeros(1), np.zeros((1, 1)))))
+    return number(name, flow.view(state, Moments(np.zeros(1), np.zeros((1, 1)))))
 
 
 @pytest.mark.parametrize("p", [1, 2])
@@ -140,15 +146,16 @@ def test_torn_is_the_share_of_a_carried_field_in_the_highest_degree(name: str, d
     assert computed("torn", flow, state) == pytest.approx(0.6, rel=1e-12)
 
 
-def test_what_means_nothing_for_a_flow_is_recorded_as_zero() -> None:
+def test_what_does_not_exist_for_a_flow_has_no_column() -> None:
+    """Elements that follow the flow have no negative density, a fixed mesh has no folds, neurons alone have neither."""
     flow, state = density()
     moments = flow.evaluate(state, 0.0)
     state.q[...] = -1.0
-    assert seen(flow, state, moments)["negative"] > 0
-    quiet = SimpleNamespace(modes=flow.modes)
-    values = seen(quiet, state, moments)
-    assert set(values) == set(NAMES) and values["top_modes"] > 0
-    assert all(value == 0 for name, value in values.items() if name != "top_modes")
+    assert set(seen(flow.view(state, moments))) == {f"/history/{name}" for name in NAMES if name != "fold"}
+    assert set(seen(View(SELF, flow.modes, moments, NOBODY))) == {"/history/top_modes"}
+    moving, *_ = first_flow("input.dimension=20", "discretization.a_nodes=3", "discretization.cells=3")
+    columns = moving.observe(0.0, packed(moving)).columns
+    assert {name for name in NAMES if f"/history/{name}" in columns} == {"fold", "label_error", "top_modes"}
 
 
 @pytest.mark.mpi

@@ -1,8 +1,8 @@
 """How to extend: the code of examples/EXTEND.md itself, run the way the page says."""
 
 import re
+import tomllib
 from collections.abc import Iterator
-from dataclasses import replace
 from math import exp
 from pathlib import Path
 from typing import Any
@@ -11,23 +11,22 @@ import h5py
 import numpy as np
 import pytest
 from mpi4py import MPI
-from support import AFFINE, coarse, labels_of, packed, rates_of, read, states
+from support import AFFINE, coarse, command, packed, rates_of, read, states
 
+import mfpde
 import mfpde.evolution.indicators as indicators_package
 import mfpde.problem.laws as laws_package
-from mfpde.elements.rules import gauss_rule
+import mfpde.problem.terms as terms_package
+from mfpde.discretisations import start_flow
 from mfpde.errors import InputError
-from mfpde.evolution.affine import AffineFlow
-from mfpde.evolution.following import FollowingFlow, make_elements
 from mfpde.evolution.indicators import indicators
 from mfpde.evolution.lagrangian import LagrangianFlow
 from mfpde.particles.network import NetworkFlow, initial_network
 from mfpde.particles.sampling import random_particles, sobol_particles
 from mfpde.particles.sgd import Sgd
 from mfpde.problem.activation import NAMES, parse_activation
-from mfpde.problem.laws import Law, law_classes, parse_law
-from mfpde.problem.problem import Problem
-from mfpde.problem.schedule import parse_schedule
+from mfpde.problem.laws import Law, parse_law
+from mfpde.quadrature.rules import gauss_rule
 from mfpde.solve import solve
 
 PAGE = Path(__file__).parents[1] / "examples" / "EXTEND.md"
@@ -50,6 +49,7 @@ def run(*names: str, **known: Any) -> dict[str, Any]:
 
 def dropped(name: str, folder: Path) -> Path:
     """The module of the page, as a file in a folder of its own."""
+    folder.mkdir(exist_ok=True)
     (folder / Path(name).name).write_text(blocks()[name])
     return folder
 
@@ -59,12 +59,10 @@ def semicircle(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Law]
     """The law of the page with radius 1.5, found by its name."""
     folder = dropped("mfpde/problem/laws/semicircle.py", tmp_path)
     monkeypatch.setattr(laws_package, "__path__", [*laws_package.__path__])
-    law_classes.cache_clear()
     monkeypatch.chdir(folder.parent)
     run_page = blocks()["a folder of laws"].replace("my_laws", str(folder))
     exec(compile(run_page, "a folder of laws", "exec"), {})
     yield parse_law("semicircle(1.5)")
-    law_classes.cache_clear()
 
 
 def test_a_law_of_the_page_has_the_gauss_rule_of_chebyshev_polynomials(semicircle: Law) -> None:
@@ -120,67 +118,54 @@ def test_an_activation_of_the_page_is_found_by_its_name(monkeypatch: pytest.Monk
     assert np.abs(named(u) - u / (1 + np.exp(-u))).max() < 1e-15 and named.source == plain.source
 
 
-def decaying(problem: Problem, interaction: float) -> Problem:
-    """The problem with the page's weight decay of strength 0.3 and rates 2 and 1; its own learning rates scaled."""
-    stage = problem.stages[0]
-    rates = [parse_schedule(x, "training.xi_a", 4.0) for x in (2.0, 1.0)]
-    start = replace(problem, stages=(replace(stage, xi_a=rates[0], xi_w=rates[1]),))
-    with_term = run("mfpde/problem/terms/shrinking.py", "a problem with shrinking")["decaying"](start, 0.3)
-    own = [parse_schedule(interaction * x, "training.xi_a", 4.0) for x in (2.0, 1.0)]
-    return replace(problem, stages=(replace(with_term.stages[0], xi_a=own[0], xi_w=own[1]),))
+@pytest.fixture
+def shrinking(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    """The term of the page, found by its name: strength 0.3 at rates xi_a = 2, xi_w = 1."""
+    folder = dropped("mfpde/problem/terms/shrinking.py", tmp_path / "terms")
+    monkeypatch.setattr(terms_package, "__path__", [*terms_package.__path__, str(folder)])
+    return 'training.terms=["shrinking(0.3)"]'
 
 
-def element_flow(*overrides: str) -> tuple[Any, Problem]:
-    config, problem, features = coarse("input.dimension=20", *overrides)
-    problem = decaying(problem, 0.0)
-    return FollowingFlow(problem, features, make_elements(SELF, labels_of(config, problem), ((0.0,), ()), (3, 4))), problem
+# Neurons do not see one another, nor the target 0: a term alone moves them.
+ALONE = ["target.polynomial=0*z1*z2", "training.interaction=false", "training.xi_a=2.0", "training.xi_w=1.0"]
+SMALL = ["discretization.a_nodes=4", "discretization.r_nodes=2", "discretization.cells=4", "input.dimension=20"]
 
 
-def affine_flow() -> tuple[Any, Problem]:
-    config, problem, _ = coarse(AFFINE, "input.dimension=20", "discretization.cells=4")
-    problem = decaying(problem, 0.0)
-    return AffineFlow.start(SELF, problem, config.discretization), problem
-
-
-def network_flow() -> tuple[Any, Problem]:
-    _, problem, features = coarse("input.dimension=20")
-    problem = decaying(problem, 0.0)
-    return NetworkFlow(problem, features, *initial_network(problem, 30, (0, 0), 0, 30)), problem
-
-
-@pytest.mark.parametrize("make", [element_flow, affine_flow, network_flow])
-def test_without_interaction_a_term_of_the_page_shrinks_all_weights_by_its_exact_factor(make: Any) -> None:
-    """exp(-xi lambda t), on a mesh, on elements that follow the flow, and in a network; to the steps' 1e-10."""
-    flow, _ = make()
+@pytest.mark.parametrize("frame", ["flow", "affine"])
+def test_without_interaction_a_term_of_the_page_shrinks_all_weights_by_its_exact_factor(shrinking: str, frame: str) -> None:
+    """exp(-xi lambda t), on a mesh and on elements that follow the flow; to the steps' 1e-10."""
+    config, problem = read(*ALONE, *SMALL, shrinking, f"discretization.frame={frame}")
+    flow = start_flow(SELF, problem, config.discretization)
     time, start, end = 1.7, packed(flow), states(flow, [1.7], 1e-10, method="petsc")[0]
     factor_a, factor_w = exp(-2 * 0.3 * time), exp(-0.3 * time)
-    if isinstance(flow, NetworkFlow):
-        (a, w), (now_a, now_w) = flow.neurons(start), flow.neurons(end)
-        assert np.abs(now_a - factor_a * a).max() < 1e-8 and np.abs(now_w - factor_w * w).max() < 1e-8
-        return
     before, after = flow.nodes(start), flow.nodes(end)
     assert np.abs(after.a - factor_a * before.a).max() < 1e-8 and np.abs(before.a).max() > 0.5
     assert np.abs(after.v - factor_w * before.v).max() < 1e-8 and np.abs(after.r - factor_w * before.r).max() < 1e-8
     assert np.abs(after.weight - before.weight).max() < 1e-12
 
 
-def test_a_term_of_the_page_adds_to_the_interaction() -> None:
+def test_a_network_obeys_a_term_of_the_page(shrinking: str) -> None:
+    _, problem, features = coarse(*ALONE, "input.dimension=20", shrinking)
+    flow = NetworkFlow(problem, features, *initial_network(problem, 30, (0, 0), 0, 30))
+    start, end = packed(flow), states(flow, [1.7], 1e-10, method="petsc")[0]
+    (a, w), (now_a, now_w) = flow.neurons(start), flow.neurons(end)
+    assert np.abs(now_a - exp(-1.02) * a).max() < 1e-8 and np.abs(now_w - exp(-0.51) * w).max() < 1e-8
+
+
+def test_a_term_of_the_page_adds_to_the_interaction(shrinking: str) -> None:
     """The rates with both are the sum of those of each."""
-    _, problem, features = coarse("input.dimension=20")
-    nodes = random_particles(problem, 50, (0, 0), 0, 50)
-    both = LagrangianFlow(decaying(problem, 1.0), features, nodes)
-    term = LagrangianFlow(decaying(problem, 0.0), features, nodes)
-    plain = decaying(problem, 1.0)
-    alone = LagrangianFlow(replace(plain, stages=(replace(plain.stages[0], terms=()),)), features, nodes)
-    vector = packed(both)
-    total = rates_of(term, vector) + rates_of(alone, vector)
-    assert np.abs(rates_of(both, vector) - total).max() < 1e-14 and np.abs(rates_of(term, vector)).max() > 0.1
+    rates = []
+    for given in ([shrinking], [], [*ALONE, shrinking]):
+        _, problem, features = coarse("input.dimension=20", "training.xi_a=2.0", "training.xi_w=1.0", *given)
+        flow = LagrangianFlow(problem, features, random_particles(problem, 50, (0, 0), 0, 50))
+        rates.append(rates_of(flow, packed(flow)))
+    both, alone, term = rates
+    assert np.abs(both - (alone + term)).max() < 1e-14 and np.abs(term).max() > 0.1
 
 
-def test_sgd_takes_a_term_of_the_page_in_every_step() -> None:
+def test_sgd_takes_a_term_of_the_page_in_every_step(shrinking: str) -> None:
     """Without interaction a step multiplies by 1 - eta xi lambda."""
-    _, problem, features = coarse("input.dimension=8")
-    problem = decaying(problem, 0.0)
+    _, problem, features = coarse(*ALONE, "input.dimension=8", shrinking)
     a, w = initial_network(problem, 20, (0, 0), 0, 20)
     training = Sgd(problem, features, a, w, 10, 0.1, (0, 0))
     training.run([0.5], lambda *row: None)
@@ -188,24 +173,99 @@ def test_sgd_takes_a_term_of_the_page_in_every_step() -> None:
     assert np.abs(training.w[:, : w.shape[1]] - w * (1 - 0.03) ** 5).max() < 1e-14
 
 
+def test_the_density_of_a_run_knows_a_term_of_the_page(shrinking: str, tmp_path: Path) -> None:
+    """Alone it shrinks U(-1, 1) to standard deviation exp(-0.6 t) / sqrt(3), and the entropy by the trace of its rates."""
+    from mfpde.density.marginal import density
+
+    config, problem = read(*ALONE, *SMALL, shrinking, "training.final_time=2.0", "output.times=3", f"output.file={tmp_path}/o.h5")
+    solve(SELF, config, problem)
+    for time in (1.3, 2.0):
+        found = density(tmp_path / "o.h5", ("a",), time, bins=400)
+        middle = (found.edges[0][1:] + found.edges[0][:-1]) / 2
+        deviation = np.sqrt((found.mass * middle**2).sum())
+        assert abs(deviation - exp(-0.6 * time) / np.sqrt(3)) < 2e-4 and found.error < 0.02
+    with h5py.File(tmp_path / "o.h5") as file:  # of (a, v1, v2, r): xi_a + (p + 1) xi_w
+        assert np.abs(file["history/entropy"][:] + 0.3 * (2 + 3) * file["history/time"][:]).max() < 1e-6
+        second = file["history/regularised_loss"][:] - file["history/loss"][:]
+        assert abs(second[-1] - 0.15 * (exp(-2.4) / 3 + exp(-1.2))) < 1e-6
+
+
+def test_a_restart_goes_on_with_a_term_of_the_page(shrinking: str, tmp_path: Path) -> None:
+    given = ["input.dimension=inf", "discretization.accuracy=false", "output.times=5", shrinking]
+    whole = mfpde.run(None, **sections(given, 2.0)).loss
+    mfpde.run(None, save=tmp_path / "half.h5", **sections(given, 1.0))
+    on = mfpde.run(None, restart=tmp_path / "half.h5", training={"final_time": 2.0, "terms": ["shrinking(0.3)"]}, times=5)
+    assert abs(on.loss[-1] - whole[-1]) < 1e-12
+    with pytest.raises(InputError, match="terms"):
+        mfpde.run(None, restart=tmp_path / "half.h5", training={"final_time": 2.0, "terms": []})
+    assert abs(mfpde.run(None, restart=tmp_path / "half.h5", final_time=2.0).loss[-1] - whole[-1]) < 1e-12
+
+
+def sections(overrides: list[str], end: float) -> dict[str, Any]:
+    """The sections of a configuration, as `mfpde.run` takes them."""
+    config = mfpde.load(None, [*overrides, f"training.final_time={end}"])
+    return tomllib.loads(config.to_toml())
+
+
+def test_a_sweep_varies_a_term_of_the_page(shrinking: str, tmp_path: Path) -> None:
+    """By a parameter in its brackets."""
+    (tmp_path / "s.toml").write_text(
+        "[parameters]\nc = 0.1\n[input]\ndimension = inf\n"
+        "[training]\nfinal_time = 1.0\nterms = ['shrinking(c)']\n[discretization]\naccuracy = false\n[output]\ntimes = 3\n"
+    )
+    done = command("sweep", "s.toml", "--vary", "parameters.c=[0.1, 0.5]", "--output", "sweep.h5", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    losses = []
+    for strength in (0.1, 0.5):
+        given = ["input.dimension=inf", "training.final_time=1.0", f'training.terms=["shrinking({strength})"]']
+        losses.append(mfpde.run(tomllib.loads(mfpde.load(None, given).to_toml()), accuracy=False, times=3).loss[-1])
+    with h5py.File(tmp_path / "sweep.h5") as file:
+        found = file["loss"][:, -1]
+    assert np.abs(found - losses).max() < 1e-10 and abs(losses[0] - losses[1]) > 1e-3
+
+
+def test_a_file_whose_term_is_missing_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from mfpde.density.marginal import density
+
+    with monkeypatch.context() as patch:
+        folder = dropped("mfpde/problem/terms/shrinking.py", tmp_path / "terms")
+        patch.setattr(terms_package, "__path__", [*terms_package.__path__, str(folder)])
+        given = [*SMALL, "training.final_time=0.5", "output.times=3", "discretization.accuracy=false"]
+        config, problem = read(*given, 'training.terms=["shrinking(0.3)"]', f"output.file={tmp_path}/o.h5")
+        solve(SELF, config, problem)
+    for use in (lambda: density(tmp_path / "o.h5", ("a",)), lambda: mfpde.run(None, restart=tmp_path / "o.h5", final_time=1.0)):
+        with pytest.raises(InputError, match=r"terms\[0\]: 'shrinking\(0.3\)' is no term of the velocity"):
+            use()
+
+
+def test_a_problem_that_its_configuration_does_not_describe_is_refused(shrinking: str, tmp_path: Path) -> None:
+    """Its density and a restart would be of another problem."""
+    config, _ = read(*SMALL, f"output.file={tmp_path}/o.h5")
+    _, other = read(*SMALL, shrinking)
+    with pytest.raises(InputError, match=r"training\.terms"):
+        solve(SELF, config, other)
+    assert not (tmp_path / "o.h5").exists()
+
+
 def test_a_diagnostic_of_the_page_is_recorded_and_warns(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    name = "mfpde/evolution/indicators/largest_frame.py"
-    dropped(name, tmp_path)
-    (tmp_path / "largest_frame.py").write_text(blocks()[name].replace("LIMIT = 1e3", "LIMIT = 1.2"))
-    monkeypatch.setattr(indicators_package, "__path__", [*indicators_package.__path__, str(tmp_path)])
+    """In both frames, after a restart, and where a point starts."""
+    name = "mfpde/evolution/indicators/largest_weight.py"
+    folder = dropped(name, tmp_path / "indicators")
+    (folder / "largest_weight.py").write_text(blocks()[name].replace("LIMIT = 1e3", "LIMIT = 1.1"))
+    monkeypatch.setattr(indicators_package, "__path__", [*indicators_package.__path__, str(folder)])
     indicators.cache_clear()
     try:
         small = ["discretization.a_nodes=4", "discretization.r_nodes=1", "discretization.cells=4", "training.final_time=2.0"]
-        config, problem = read(AFFINE, *small, "output.times=5", f"output.file={tmp_path / 'out.h5'}")
-        summary = solve(SELF, config, problem)
-        with h5py.File(tmp_path / "out.h5") as file:
-            recorded, frames = file["history/largest_frame"][:], file["slices/L"][:]
-        assert np.abs(recorded - np.abs(frames).max(axis=(1, 2, 3)) * 100).max() < 1e-12 and recorded[-1] > 1.2
-        assert any("largest_frame" in advice and "thousandfold" in advice for advice in summary.warnings)
-        config, problem = read("input.dimension=inf", *small, "output.times=5", f"output.file={tmp_path / 'point.h5'}")
-        solve(SELF, config, problem)  # it has no frames
-        with h5py.File(tmp_path / "point.h5") as file:
-            assert not file["history/largest_frame"][:].any()
+        for given in ([AFFINE], [], ["input.dimension=inf"]):
+            config, problem = read(*small, *given, "output.times=5", f"output.file={tmp_path / 'out.h5'}")
+            summary = solve(SELF, config, problem)
+            with h5py.File(tmp_path / "out.h5") as file:
+                recorded = file["history/largest_weight"][:]
+            assert abs(recorded[0] - 1) < 0.1 and recorded[-1] > 1.1
+            assert any("largest_weight" in advice and "blow up" in advice for advice in summary.warnings)
+        on = mfpde.run(None, restart=tmp_path / "out.h5", final_time=3.0, times=5)
+        later = on.columns["largest_weight"]
+        assert np.array_equal(later[:3], recorded[:3]) and later[-1] > recorded[-1] and np.isfinite(later).all()
     finally:
         indicators.cache_clear()
 
@@ -222,4 +282,4 @@ def test_an_output_of_the_page_writes_a_line_for_every_record(tmp_path: Path, mo
 
 def test_every_piece_of_the_page_is_run_by_a_test() -> None:
     here = Path(__file__).read_text()
-    assert len(blocks()) == 8 and all(f'"{name}"' in here for name in blocks())
+    assert len(blocks()) == 7 and all(f'"{name}"' in here for name in blocks())

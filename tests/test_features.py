@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 from mpi4py import MPI
 
-from mfpde.features.features import Cloud, Features, Velocity
+from mfpde.features.features import Features
 from mfpde.features.modes import hermite_modes
 from mfpde.features.table import build_table, evaluate, extend_table
+from mfpde.neurons import Cloud, LearningRates, Rates
 from mfpde.problem.activation import parse_activation
 
 SELF = MPI.COMM_SELF
@@ -67,7 +68,7 @@ def test_velocity_is_the_gradient_of_the_potential(activation: str, p: int) -> N
         return np.array([phi(features, v[i], r[i]) for i in range(n)]) @ residual
 
     da, dv, dr = np.empty((1, n)), np.empty((1, p, n)), np.empty((1, n))
-    features.velocities(cloud(a, v, r), residual, (0.7, 1.3), Velocity(da, dv, dr))
+    features.velocities(cloud(a, v, r), residual, LearningRates(0.7, 1.3), Rates(da, dv, dr))
     h = 1e-5
     assert np.abs(da[0] + 0.7 * psi(v, r)).max() < 1e-12
     assert np.abs(dr[0] + 1.3 * a * (psi(v, r + h) - psi(v, r - h)) / (2 * h)).max() < 1e-8
@@ -117,7 +118,9 @@ def test_velocities_do_not_depend_on_what_the_moments_kept(p: int, K: int, n: in
     features = Features(SELF, hermite_modes(p, K, 2, 12.0), parse_activation("gelu"))
     rng = np.random.default_rng(n)
     a, v, r = neuron(rng, 3 * n, p)
-    slices = Cloud(rng.uniform(size=n), a.reshape(3, n), np.ascontiguousarray(v.reshape(3, n, p).swapaxes(1, 2)), r.reshape(3, n))
+    slices = Cloud(
+        a.reshape(3, n), np.ascontiguousarray(v.reshape(3, n, p).swapaxes(1, 2)), r.reshape(3, n), weight=rng.uniform(size=n)
+    )
     residual, kept = rng.standard_normal(len(features.modes)), features.room(3, n)
     label = rng.uniform(size=3)
     plain, storing = features.moments(slices, label), features.moments(slices, label, kept)
@@ -125,7 +128,7 @@ def test_velocities_do_not_depend_on_what_the_moments_kept(p: int, K: int, n: in
     weight = np.outer(label, slices.weight).ravel()
     direct = sum(weight[i] * phi(features, v[i], r[i], a[i]) for i in range(3 * n))
     assert np.abs(plain.all - direct).max() < 1e-13 * n
-    rates = [Velocity(np.empty((3, n)), np.empty((3, p, n)), np.empty((3, n))) for _ in range(2)]
+    rates = [Rates(np.empty((3, n)), np.empty((3, p, n)), np.empty((3, n))) for _ in range(2)]
     for out, memory in zip(rates, (None, kept), strict=True):
-        features.velocities(slices, residual, (0.7, 1.3), out, memory)
+        features.velocities(slices, residual, LearningRates(0.7, 1.3), out, memory)
     assert all(np.array_equal(getattr(rates[0], name), getattr(rates[1], name)) for name in ("a", "v", "r"))

@@ -10,8 +10,9 @@ from scipy.special import ndtr
 from support import SELF, cloud_of
 
 from mfpde.errors import RunError
-from mfpde.features.features import Cloud, Features, Velocity
+from mfpde.features.features import Features
 from mfpde.features.modes import hermite_modes
+from mfpde.neurons import Cloud, LearningRates, Rates
 from mfpde.problem.activation import Activation, parse_activation
 
 Array = NDArray[np.float64]
@@ -81,11 +82,11 @@ def test_velocities_and_divergence_with_biases_are_derivatives_of_the_potential(
     residual, xi, h = rng.standard_normal(len(features.modes)), (0.7, 1.3, 0.4), 1e-5
 
     def psi(v: Array, r: Array, b: Array) -> Array:
-        one = Cloud(np.ones(1), np.ones((n, 1)), np.ascontiguousarray(v.T)[:, :, None], r[:, None], b[:, None])
+        one = Cloud(np.ones((n, 1)), np.ascontiguousarray(v.T)[:, :, None], r[:, None], b[:, None], weight=np.ones(1))
         return np.asarray(features.moments(one, np.zeros(n)).by_slice @ residual)
 
-    def velocity(v: Array, r: Array, b: Array) -> Velocity:
-        out = Velocity(np.empty((1, n)), np.empty((1, p, n)), np.empty((1, n)), np.empty((1, n)))
+    def velocity(v: Array, r: Array, b: Array) -> Rates:
+        out = Rates(np.empty((1, n)), np.empty((1, p, n)), np.empty((1, n)), np.empty((1, n)))
         features.velocities(Cloud.of(a, v, r, np.ones(n), b), residual, xi, out)
         return out
 
@@ -104,7 +105,7 @@ def test_velocities_and_divergence_with_biases_are_derivatives_of_the_potential(
             gradient = (psi(v + step[0], r, b) - psi(v - step[0], r, b)) / (2 * h)
             assert np.abs(now.v[0, q] + 1.3 * a * gradient).max() < 1e-8
     out = np.empty((1, n))
-    features.divergence(Cloud.of(a, v, r, np.ones(n), b), residual, 1.3, out, 0.4)
+    features.divergence(Cloud.of(a, v, r, np.ones(n), b), residual, LearningRates(0.0, 1.3, 0.4), out)
     assert np.abs(out[0] - total).max() < 1e-7
 
 

@@ -11,9 +11,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from mfpde.discretisations import build_problem
 from mfpde.errors import LONGEST_LINE, InputError
 from mfpde.problem.config import load
-from mfpde.problem.problem import Problem, build_problem
+from mfpde.problem.problem import Problem
 from mfpde.problem.reading import FUNCTIONS
 from mfpde.problem.sections import Config
 

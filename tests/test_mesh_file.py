@@ -6,7 +6,7 @@ import h5py
 import numpy as np
 import pytest
 
-from mfpde.elements.mesh_file import ORDER, read_mesh_file
+from mfpde.affine.mesh_file import ORDER, read_mesh_file
 from mfpde.errors import InputError
 
 TYPES = ("", "Polyline", "Quadrilateral", "Hexahedron")

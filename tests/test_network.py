@@ -10,8 +10,8 @@ from closed_forms import erf_loss, quadratic_loss, relu_kernel
 from mpi4py import MPI
 from support import QUADRATIC, alone, coarse, features_of, follow, gauss_loss, measured, packed, rates_of
 
+from mfpde.discretisations import start_flow
 from mfpde.errors import InputError
-from mfpde.evolution.start import start_flow
 from mfpde.features.features import Features
 from mfpde.features.modes import hermite_modes
 from mfpde.particles.network import NetworkFlow, initial_network
@@ -208,8 +208,8 @@ def test_full_networks_run_from_a_configuration(method: str, tmp_path: Path) -> 
 
 
 def test_sgd_refuses_what_it_cannot_sample() -> None:
+    from mfpde.discretisations import build_problem
     from mfpde.particles.methods import METHODS
-    from mfpde.problem.problem import build_problem
 
     for override, word in (("input.dimension=inf", "input.dimension"), ("network.activation=step", "network.activation")):
         config = load(None, [override, "particles.method=sgd", "initial.w=gaussian"])

@@ -13,10 +13,9 @@ import pytest
 from committee import ERF, TWO, at_infinity, compare_networks
 from support import SELF, read
 
-from mfpde.elements.rules import gauss_rule
+from mfpde.discretisations import start_flow
 from mfpde.errors import InputError
 from mfpde.evolution.flow import Recording
-from mfpde.evolution.start import start_flow
 from mfpde.features.features import Features
 from mfpde.features.modes import hermite_modes
 from mfpde.learnability.report import learnability
@@ -26,6 +25,7 @@ from mfpde.particles.sgd import Sgd
 from mfpde.problem.activation import parse_activation
 from mfpde.problem.laws import parse_law
 from mfpde.problem.target import parse_target
+from mfpde.quadrature.rules import gauss_rule
 from mfpde.solve import solve
 
 

@@ -9,14 +9,14 @@ from closed_forms import quadratic_loss
 from mpi4py import MPI
 from support import AFFINE, QUADRATIC, alone, coarse, command, follow, gauss_loss, labels_of, measured
 
+from mfpde.discretisations import build_problem, start_flow
 from mfpde.evolution.lagrangian import LagrangianFlow
-from mfpde.evolution.start import start_flow
 from mfpde.features.features import Features
 from mfpde.particles.reduced import choose_v_rule, run_gauss
 from mfpde.particles.run import particles
 from mfpde.particles.sampling import BLOCK, random_particles, sobol_particles
 from mfpde.problem.config import load
-from mfpde.problem.problem import Problem, build_problem
+from mfpde.problem.problem import Problem
 from mfpde.problem.sections import Config
 
 WORLD, SELF = MPI.COMM_WORLD, MPI.COMM_SELF

@@ -7,16 +7,16 @@ from time import process_time
 import numpy as np
 import pytest
 
-from mfpde.elements.rules import gauss_rule
+from mfpde.discretisations import build_problem
 from mfpde.errors import InputError
 from mfpde.problem.activation import parse_activation
 from mfpde.problem.config import load
 from mfpde.problem.defaults import Numbers, filled
 from mfpde.problem.inner import InnerLaw, SquaredRadius
 from mfpde.problem.laws import parse_law
-from mfpde.problem.problem import build_problem
 from mfpde.problem.schedule import parse_schedule
 from mfpde.problem.target import parse_target
+from mfpde.quadrature.rules import gauss_rule
 
 ROOT = Path(__file__).parents[1]
 

@@ -21,12 +21,13 @@ from support import AFFINE, clean_environment, command
 
 import mfpde
 from mfpde import interrupts
+from mfpde.discretisations import build_problem
 from mfpde.errors import InputError
 from mfpde.interrupts import Interrupted
 from mfpde.output.checkpoint import read_checkpoint
 from mfpde.output.continuation import check_continuation, stored
 from mfpde.problem.config import config_of, load
-from mfpde.problem.problem import Problem, build_problem
+from mfpde.problem.problem import Problem
 from mfpde.problem.sections import Config, Output
 from mfpde.solve import solve
 

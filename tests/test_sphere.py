@@ -8,8 +8,8 @@ from committee import at_infinity
 from scipy.integrate import solve_ivp
 from support import SELF, read
 
+from mfpde.discretisations import start_flow
 from mfpde.evolution.flow import Recording
-from mfpde.evolution.start import start_flow
 
 
 def test_weights_on_the_sphere_are_the_committee_at_infinite_dimension(tmp_path: Path) -> None:

@@ -9,20 +9,20 @@ import pytest
 from mpi4py import MPI
 from support import AFFINE, Told, alone, command, first_flow, labels_of, packed, read, states
 
+from mfpde.discretisations import build_problem, start_flow
 from mfpde.errors import InputError
 from mfpde.evolution.flow import StageFlow, Step, loss
 from mfpde.evolution.integrate import Method
 from mfpde.evolution.lagrangian import LagrangianFlow
-from mfpde.evolution.start import start_flow
 from mfpde.features.features import Features
 from mfpde.kernel.report import render
 from mfpde.kernel.study import solve_kernel
+from mfpde.moments.averaging import average_points, law_moments
+from mfpde.moments.linear import LinearFlow
 from mfpde.particles.characteristics import characteristics, normal_rule
 from mfpde.problem.config import load
-from mfpde.problem.problem import Problem, build_problem
+from mfpde.problem.problem import Problem
 from mfpde.problem.sections import Config
-from mfpde.training.averaging import average_points, law_moments
-from mfpde.training.linear import LinearFlow
 from mfpde.training.training import DensityFlow, Silent, next_flow, train
 
 WORLD, SELF = MPI.COMM_WORLD, MPI.COMM_SELF

@@ -9,10 +9,11 @@ import pytest
 from mpi4py import MPI
 from support import AFFINE, first_flow, packed
 
-from mfpde.features.features import Cloud, Features
+from mfpde.features.features import Features
+from mfpde.moments.averaging import EXTENDED, Moments, average_points, law_moments
+from mfpde.moments.spectrum import Spectrum, kernel_modes, spectrum
+from mfpde.neurons import Cloud
 from mfpde.problem.activation import parse_activation
-from mfpde.training.averaging import EXTENDED, Moments, average_points, law_moments
-from mfpde.training.spectrum import Spectrum, kernel_modes, spectrum
 
 SELF = MPI.COMM_SELF
 
@@ -111,7 +112,7 @@ def test_kernel_matrix_is_the_gram_matrix_of_the_features(p: int, d: float) -> N
     v, r, weight = cloud(9, p)
     assert activation.polynomial is not None
     found = spectrum(discrete(v, r, weight, d - p, 8), activation.polynomial, modes)
-    alone = Cloud(np.ones(1), np.ones((len(v), 1)), np.ascontiguousarray(v[:, :, None]), r[:, None])
+    alone = Cloud(np.ones((len(v), 1)), np.ascontiguousarray(v[:, :, None]), r[:, None], weight=np.ones(1))
     phi = features.moments(alone, np.ones(len(v))).by_slice
     gram = (phi.T * weight) @ phi
     assert np.abs(found.matrix - gram).max() < 1e-12 * np.abs(gram).max()

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mfpde.elements.mesh import ReferenceMesh
+from mfpde.affine.mesh import ReferenceMesh
 
 
 def gauss_space(mesh: ReferenceMesh, components: int = 0) -> Any:

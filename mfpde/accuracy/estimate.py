@@ -9,6 +9,8 @@ from mfpde.accuracy.plan import Plan
 
 Array = NDArray[np.float64]
 
+# Parts that every file has, see `Direction.source`.
+SOURCES = ("labels", "mesh")
 # Share of the records over which the largest error counts: a difference that happens to vanish at one of them says nothing.
 WINDOW = 0.1
 # What the studies measure is the error to leading order: it is taken twice.
@@ -65,9 +67,10 @@ def estimate(plan: Plan, main: Array, check: Array, unit: float, wanted: float) 
     """
     directions = plan.directions
     radial = plan.truncation.radial
-    shares = {"labels": np.zeros_like(main), "mesh": np.zeros_like(main)}
+    sources = dict.fromkeys((*SOURCES, *plan.sources.values()))
+    shares = {source: np.zeros_like(main) for source in sources}
     for name, study in directions.items():
-        shares["mesh" if name.startswith("y") else "labels"] += study.error
+        shares[plan.sources[name]] += study.error
     parts = {
         **shares,
         "hermite": np.maximum(plan.truncation.error - radial, 0.0),
@@ -79,7 +82,7 @@ def estimate(plan: Plan, main: Array, check: Array, unit: float, wanted: float) 
     together = widened(np.abs(main - check))
     factor = np.maximum(1.0, together / np.maximum(single, 1e-300)) if single.any() else np.ones_like(main)
     factor = np.where(together > 0.1 * wanted * unit, factor, 1.0)
-    total = factor * (parts["labels"] + parts["mesh"]) + parts["hermite"] + parts["radial"] + parts["time"]
+    total = factor * sum(parts[source] for source in sources) + parts["hermite"] + parts["radial"] + parts["time"]
     settled = all(study.settled or study.fixed for study in directions.values())
     settled = settled and plan.truncation.settled and (plan.tolerance.settled or plan.tolerance.fixed)
     return Estimate(parts, total, unit, wanted, settled)

@@ -9,28 +9,29 @@ import numpy as np
 from mpi4py import MPI
 from numpy.typing import NDArray
 
-from mfpde.accuracy.curves import Curve, run, with_direction
 from mfpde.accuracy.studies import (
+    Setting,
     Study,
     TruncationStudy,
     choose,
     kept_study,
     panel_study,
-    panels_of,
     radial_degree,
     tolerance_study,
     truncation_study,
 )
-from mfpde.elements.resolution import Panels, Resolution, equal_panels, given_resolution, is_given
+from mfpde.accuracy.study_run import Curve
+from mfpde.discretisation.protocol import Direction
+from mfpde.discretisation.resolution import Resolution, given_resolution, is_given
+from mfpde.discretisations import discretisation_of
 from mfpde.errors import InputError, RunError
 from mfpde.features.modes import modes_of
 from mfpde.problem.problem import Problem
 from mfpde.problem.sections import Discretization
+from mfpde.quadrature.panels import Panels
 
 Array = NDArray[np.float64]
 
-# Nodes of a base: of each half of the law of a, of b, of r, and of a direction of y (in two cells where d is small).
-BASE_A, BASE_B, BASE_R, BASE_Y = 4, 4, 2, 3
 # Refinements of one direction at the most.
 REFINEMENTS = 14
 # The truncation is studied on elements that err by so much in each direction, in units of E h*^2 / 2; on those of the main run
@@ -47,14 +48,18 @@ class Plan:
     """What the studies found.
 
     Attributes:
+        base: Elements that are coarse in all directions.
         directions: The study of each direction with panels, by name.
+        sources: The part of the error that each of them counts in, likewise.
         truncation: Of the Hermite modes.
         tolerance: Of the time step.
         times: Of the records of all of them.
         share: Of each direction in the error.
     """
 
+    base: Resolution
     directions: dict[str, Study[Panels]]
+    sources: dict[str, str]
     truncation: TruncationStudy
     tolerance: Study[float]
     times: list[float]
@@ -63,17 +68,17 @@ class Plan:
     @property
     def resolution(self) -> Resolution:
         """Of the main run."""
-        return self._at({name: study.value for name, study in self.directions.items()}, self.tolerance.value)
+        return self._at({name: study.value for name, study in self.directions.items()})
 
     @property
     def coarser(self) -> Resolution:
         """One level below it in every direction."""
-        return self._at({name: study.coarser for name, study in self.directions.items()}, self.tolerance.value)
+        return self._at({name: study.coarser for name, study in self.directions.items()})
 
-    def _at(self, panels: dict[str, Panels], tolerance: float) -> Resolution:
+    def _at(self, panels: dict[str, Panels]) -> Resolution:
         K, J = self.truncation.value
-        y = tuple(panels[name] for name in panels if name.startswith("y"))
-        return Resolution(panels["a"], panels["r"], y, K, J, tolerance, panels.get("b"))
+        chosen = self.base.with_panels(panels)
+        return replace(chosen, hermite_degree=K, radial_degree=J, tolerance=self.tolerance.value)
 
     def within(self, largest: int) -> "Plan":
         """The plan with the levels of larger shares, until the main run has at most `largest` nodes."""
@@ -112,43 +117,37 @@ def make_plan(
     if kept is not None:
         numbers = {name: getattr(kept, name) for name in ("hermite_degree", "radial_degree", "tolerance")}
         options = msgspec.structs.replace(options, **numbers)
-    base, curve = _base(comm, problem, options, times, wanted)
-    unit = 0.5 * max(float((problem.target.coefficients**2).sum()), 1e-300)
-    names = [*base.labels, *(f"y{q + 1}" for q in range(len(base.y)))]
-    share = 0.7 * wanted / (len(names) + 2)
-    given = options.hermite_degree, options.radial_degree
+    directions = discretisation_of(problem, options).directions(problem)
+    setting = Setting(problem, options, times, 0.7 * wanted / (len(directions) + 2))
+    base, curve = _base(comm, setting, directions, wanted)
     tasks: dict[str, Callable[[], Any]] = {
-        "tolerance": lambda: _tolerance(problem, base, curve, times, share, options),
-        **{name: _direction(problem, base, name, curve, times, share, options, kept) for name in names},
+        "tolerance": lambda: _tolerance(setting, base, curve),
+        **{name: _direction(setting, base, name, each, curve, kept) for name, each in directions.items()},
     }
     found = _divided(comm, tasks)
+    studies: dict[str, Study[Panels]] = {name: found[name] for name in directions}
     # Where the coarse elements are wrong, so is what they say of the truncation, as late neurons are elsewhere.
-    finer, finest = base, base
-    for name in names:
-        finer = with_direction(finer, name, found[name].near(MISLED * unit))
-        finest = with_direction(finest, name, found[name].value)
+    finer = base.with_panels({name: study.near(MISLED * problem.target.unit) for name, study in studies.items()})
+    finest = base.with_panels({name: study.value for name, study in studies.items()})
     finer = replace(finest if finest.nodes <= FEW else finer, hermite_degree=_least_degree(problem, options))
-    found |= _divided(comm, {"truncation": lambda: truncation_study(problem, finer, times, share, given)})
-    return Plan({n: found[n] for n in names}, found["truncation"], found["tolerance"], times, share)
+    given = options.hermite_degree, options.radial_degree
+    found |= _divided(comm, {"truncation": lambda: truncation_study(setting, finer, given)})
+    sources = {name: each.source for name, each in directions.items()}
+    return Plan(base, studies, sources, found["truncation"], found["tolerance"], times, setting.share)
 
 
-def _base(
-    comm: MPI.Intracomm, problem: Problem, options: Discretization, times: list[float], wanted: float
-) -> tuple[Resolution, Curve]:
+def _base(comm: MPI.Intracomm, setting: Setting, directions: dict[str, Direction], wanted: float) -> tuple[Resolution, Curve]:
     """Collective. Elements that are coarse in all directions where the user says nothing, and their curve."""
+    problem, options = setting.problem, setting.options
     given = given_resolution(problem, options)
-    accuracy = wanted / (0.5 * max(problem.target.square, 1e-300))
+    accuracy = wanted / problem.target.unit
     K = _least_degree(problem, options)
     J = max([0, *(stage.degree // 2 for stage in problem.stages if stage.linear and not problem.w.is_point)])
-    cells = Panels((), (BASE_Y,)) if problem.d >= 100 else Panels((0.0,), (BASE_Y, BASE_Y))
-    base = Resolution(
-        a=given.a if is_given(options, "a") else equal_panels(problem.a, 2 * BASE_A, 2),
-        r=given.r if is_given(options, "r") else equal_panels(problem.w.squared_radius, BASE_R, 1),
-        y=given.y if is_given(options, "y") else (() if problem.w.is_point else (cells,) * problem.p),
+    base = replace(
+        given.with_panels({name: each.coarsest for name, each in directions.items() if not is_given(options, name)}),
         hermite_degree=K,
         radial_degree=max(J, min(1, radial_degree(problem, K, 1e-3))),
         tolerance=min(TOLERANCE * accuracy, 1e-5) if options.tolerance is None else options.tolerance,
-        b=given.b if problem.b is None or is_given(options, "b") else equal_panels(problem.b, BASE_B, 1),
     )
     # Where late neurons are depends on the truncation, and so do the labels that they need: more modes, where that costs nothing.
     for more in range(K + 1, min(STUDIED_K, options.hermite_degree or STUDIED_K) + 1):
@@ -156,7 +155,7 @@ def _base(
         if base.nodes * len(modes_of(problem, finer)) > FREE:
             break
         base = finer
-    (curve,) = _divided(comm, {"base": lambda: run(problem, base, times, with_profiles=True)}).values()
+    (curve,) = _divided(comm, {"base": lambda: setting.run(base, with_profiles=True)}).values()
     return base, curve
 
 
@@ -167,31 +166,23 @@ def _least_degree(problem: Problem, options: Discretization) -> int:
 
 
 def _direction(
-    problem: Problem,
-    base: Resolution,
-    name: str,
-    curve: Curve,
-    times: list[float],
-    share: float,
-    options: Discretization,
-    kept: Resolution | None,
+    setting: Setting, base: Resolution, name: str, direction: Direction, curve: Curve, kept: Resolution | None
 ) -> Callable[[], Study[Panels]]:
-    fixed = is_given(options, name)
+    fixed = is_given(setting.options, name)
 
     def study() -> Study[Panels]:
-        found = panel_study(problem, base, name, curve, times, share, 2 if fixed else REFINEMENTS)
+        found = panel_study(setting, base, name, direction, curve, 2 if fixed else REFINEMENTS)
         if kept is not None and not fixed:
-            return kept_study(problem, base, name, panels_of(kept, name), found, times)
+            return kept_study(setting, base, name, kept.panels[name], found)
         return replace(found, chosen=0, fixed=True) if fixed else found
 
     return study
 
 
-def _tolerance(
-    problem: Problem, base: Resolution, curve: Curve, times: list[float], share: float, options: Discretization
-) -> Study[float]:
-    found = tolerance_study(problem, base, curve, times, share if options.tolerance is None else np.inf)
-    return replace(found, fixed=options.tolerance is not None)
+def _tolerance(setting: Setting, base: Resolution, curve: Curve) -> Study[float]:
+    given = setting.options.tolerance is not None
+    found = tolerance_study(setting, base, curve, np.inf if given else setting.share)
+    return replace(found, fixed=given)
 
 
 def _divided(comm: MPI.Intracomm, tasks: dict[str, Callable[[], Any]]) -> dict[str, Any]:

@@ -10,12 +10,13 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from mfpde.accuracy.curves import Curve, run, with_direction
-from mfpde.accuracy.panels import refined, refined_cells, tails
-from mfpde.elements.resolution import Panels, Resolution
+from mfpde.accuracy.study_run import Curve, run
+from mfpde.discretisation.protocol import Direction
+from mfpde.discretisation.resolution import Resolution
 from mfpde.errors import RunError
-from mfpde.problem.laws import Law
 from mfpde.problem.problem import Problem
+from mfpde.problem.sections import Discretization
+from mfpde.quadrature.panels import Panels
 
 Array = NDArray[np.float64]
 
@@ -116,62 +117,67 @@ def _distance[Value](levels: list[Level[Value]], k: int) -> float:
     return float(study.error.max())
 
 
-def panel_study(
-    problem: Problem, base: Resolution, name: str, curve: Curve, times: list[float], share: float, most: int
-) -> Study[Panels]:
+@dataclass(frozen=True)
+class Setting:
+    """What studies of one problem have in common.
+
+    Attributes:
+        problem: What to solve.
+        options: The discretisation.
+        times: Of the records.
+        share: Of a direction in the error.
+    """
+
+    problem: Problem
+    options: Discretization
+    times: list[float]
+    share: float
+
+    def run(self, resolution: Resolution, *, tail: bool = False, with_profiles: bool = False) -> Curve:
+        """One run on this rank."""
+        return run(self.problem, self.options, resolution, self.times, tail=tail, with_profiles=with_profiles)
+
+
+def panel_study(setting: Setting, base: Resolution, name: str, direction: Direction, curve: Curve, most: int) -> Study[Panels]:
     """The study of a direction with panels.
 
     Args:
-        problem: What to solve.
+        setting: The problem.
         base: Coarse in all directions.
-        name: "a", "b", "r", "y1", ...
+        name: Of the direction.
+        direction: How it is refined.
         curve: Of the base, with profiles.
-        times: Of the records.
-        share: Of the direction in the error.
         most: Refinements at the most.
     """
-    law = problem.directions[name]
-    first = panels_of(base, name)
-    if law.atoms is not None:
+    first = base.panels[name]
+    if direction.exact:
         return unchanging(first, curve.loss)
     curves = {first: curve}
 
     def finer(level: Level[Panels]) -> Level[Panels] | None:
-        panels = finer_panels(name, law, level.value, curves[level.value])
+        panels = direction.finer(level.value, curves[level.value].profiles[name])
         try:
-            found = run(problem, with_direction(base, name, panels), times, with_profiles=True)
+            found = setting.run(base.with_panels({name: panels}), with_profiles=True)
         except RunError:  # a coarse run may blow up where a finer one would not: leave it at what there is
             return None
         curves[panels] = found
         return Level(panels, found.loss)
 
-    return refine_until(Level(first, curve.loss), finer, share, most)
+    return refine_until(Level(first, curve.loss), finer, setting.share, most)
 
 
-def kept_study(
-    problem: Problem, base: Resolution, name: str, kept: Panels, study: Study[Panels], times: list[float]
-) -> Study[Panels]:
+def kept_study(setting: Setting, base: Resolution, name: str, kept: Panels, study: Study[Panels]) -> Study[Panels]:
     """The error of panels that a run has already, by the finest levels that a study of its own has found."""
     values = [level.value for level in study.levels]
     if kept in values:
         return replace(study, chosen=values.index(kept), fixed=True)
-    own = Level(kept, run(problem, with_direction(base, name, kept), times).loss)
+    own = Level(kept, setting.run(base.with_panels({name: kept})).loss)
     coarser = [level for level in study.levels if level.value.total < kept.total][-1:] or list(study.levels[:1])
     return Study((*coarser, own, *study.levels[-2:]), len(coarser), study.settled, fixed=True)
 
 
-def panels_of(resolution: Resolution, name: str) -> Panels:
-    """The panels of a direction."""
-    return resolution.labels.get(name) or resolution.y[int(name[1:]) - 1]
-
-
-def finer_panels(name: str, law: Law, panels: Panels, curve: Curve) -> Panels:
-    """The next finer panels, where the curve's profiles want them."""
-    rule, values = curve.profiles[name]
-    return (refined_cells if name.startswith("y") else refined)(panels, law, tails(rule, values))
-
-
-Truncation = tuple[int, int]
+# K and J.
+Degrees = tuple[int, int]
 # Hermite degrees of the study, by factors of about 4/3.
 DEGREES = (4, 6, 8, 10, 13, 17, 22, 28, 36, 46)
 # The correction for the modes that the main run leaves out belongs to coarse elements.  On fine ones it was found to differ
@@ -191,37 +197,33 @@ class TruncationStudy:
         settled: Whether the share was reached.
     """
 
-    value: Truncation
+    value: Degrees
     correction: Array
     error: Array
     radial: Array
     settled: bool
 
 
-def truncation_study(
-    problem: Problem, base: Resolution, times: list[float], share: float, given: tuple[int | None, int | None]
-) -> TruncationStudy:
+def truncation_study(setting: Setting, base: Resolution, given: tuple[int | None, int | None]) -> TruncationStudy:
     """The study of the Hermite truncation, with the energy beyond it added to E.
 
     Args:
-        problem: What to solve.
+        setting: The problem.
         base: Coarse in all directions, at the smallest truncation that the problem allows.
-        times: Of the records.
-        share: Of the truncation in the error.
         given: K and J that the user has fixed, or None.
     """
-    K, J = given
+    (K, J), problem, share = given, setting.problem, setting.share
     least = base.hermite_degree
-    raw: dict[Truncation, Array] = {}
+    raw: dict[Degrees, Array] = {}
     corrected: list[Array] = []
-    keys: list[Truncation] = []
+    keys: list[Degrees] = []
     most = problem.target.degree if problem.target.energy is not None else DEGREES[-1]
     for degree in sorted({least, *(n for n in DEGREES if least < n <= most), *([] if K is None else [K])}):
         keys.append(
             (degree, max(base.radial_degree, radial_degree(problem, degree, share) if J is None else min(J, degree // 2)))
         )
         try:
-            curve = run(problem, _truncated(base, keys[-1]), times, tail=True)
+            curve = setting.run(_truncated(base, keys[-1]), tail=True)
         except RunError:
             keys.pop()
             break
@@ -232,9 +234,9 @@ def truncation_study(
     radial = np.zeros_like(corrected[-1])
     more = (keys[-1][0], keys[-1][1] + 1)
     if not problem.w.is_point and 2 * more[1] <= more[0]:
-        radial = np.abs(run(problem, _truncated(base, more), times, tail=True).corrected - corrected[-1])
+        radial = np.abs(setting.run(_truncated(base, more), tail=True).corrected - corrected[-1])
 
-    def left_out(key: Truncation) -> float:
+    def left_out(key: Degrees) -> float:
         return float(np.abs(corrected[-1] - raw[key]).max())
 
     fixed = [key for key in keys if key[0] == K]
@@ -242,7 +244,7 @@ def truncation_study(
     chosen = [*fixed, *fitting, keys[-1]][0]
     for j in range(base.radial_degree, chosen[1] if J is None else 0):  # fewer radial modes may do
         key = (chosen[0], j)
-        raw[key] = run(problem, _truncated(base, key), times).loss
+        raw[key] = setting.run(_truncated(base, key)).loss
         if UNCERTAIN * left_out(key) <= share:
             chosen = key
             break
@@ -261,7 +263,7 @@ def _last_changes(curves: list[Array]) -> float:
     return changes[-1] if len(changes) < 2 or changes[-1] <= 0.7 * changes[-2] else sum(changes)
 
 
-def _truncated(base: Resolution, truncation: Truncation) -> Resolution:
+def _truncated(base: Resolution, truncation: Degrees) -> Resolution:
     return replace(base, hermite_degree=truncation[0], radial_degree=truncation[1])
 
 
@@ -276,15 +278,15 @@ def radial_degree(problem: Problem, K: int, share: float) -> int:
     return j
 
 
-def tolerance_study(problem: Problem, base: Resolution, curve: Curve, times: list[float], share: float) -> Study[float]:
-    """The study of the time step's tolerance: a level errs by what a step at a thirtieth of it changes."""
+def tolerance_study(setting: Setting, base: Resolution, curve: Curve, share: float) -> Study[float]:
+    """The study of the time step's tolerance: a level errs by what a step at a thirtieth of it changes; until that is `share`."""
     first = Level(base.tolerance, curve.loss)
 
     def finer(level: Level[float]) -> Level[float] | None:
         tolerance = level.value / 30
         if tolerance < SMALLEST_TOLERANCE:
             return None
-        return Level(tolerance, run(problem, replace(base, tolerance=tolerance), times).loss)
+        return Level(tolerance, setting.run(replace(base, tolerance=tolerance)).loss)
 
     levels = [first]
     while (following := finer(levels[-1])) is not None:

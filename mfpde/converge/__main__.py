@@ -102,8 +102,7 @@ def _check(arguments: argparse.Namespace) -> None:
 def _reference(name: str, finest: _Member, member: Callable[..., _Member]) -> _Member | Path | None:
     """None for the finest member, a path, or a further member."""
     from mfpde.converge.study import reference_overrides
-    from mfpde.elements.labels import make_labels
-    from mfpde.elements.resolution import given_resolution
+    from mfpde.discretisation.resolution import given_resolution, make_labels
 
     if name == "finest":
         return None

@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mfpde.elements.rules import outer
 from mfpde.errors import InputError
+from mfpde.quadrature.rules import outer
 
 Array = NDArray[np.float64]
 

@@ -16,9 +16,9 @@ from numpy.typing import NDArray
 
 from mfpde.density.maps import Direct, Interpolant, InY, Map, interpolant, matrix, refined, sizes
 from mfpde.density.points import GROUPS, Sampling, Slabs, sample, slabs
-from mfpde.density.run import Run
-from mfpde.evolution.lagrangian import Nodes
-from mfpde.evolution.passive import Passive, neurons, restricted, stacked
+from mfpde.discretisation.recorded import PushForward
+from mfpde.evolution.passive import Passive, neurons, stacked
+from mfpde.neurons import Nodes
 
 Array = NDArray[np.float64]
 
@@ -71,7 +71,7 @@ class Trial:
         return self.values[:, :TRIALS]
 
 
-def follow_trial(run: Run, time: float) -> Trial:
+def follow_trial(run: PushForward, time: float) -> Trial:
     """Follows the trial points; without a mean field, they come from the snapshot."""
     problem = run.problem
     start = sample(problem, TRIALS)
@@ -88,9 +88,9 @@ def follow_trial(run: Run, time: float) -> Trial:
     return Trial(nodes, start, values)
 
 
-def choose_steps(run: Run, ruler: Ruler, time: float, trial: Trial) -> tuple[Passive, float]:
+def choose_steps(run: PushForward, ruler: Ruler, time: float, trial: Trial) -> tuple[Passive, float]:
     """Collective. As few time steps as follow the trial points well, and the error that they make."""
-    own = restricted(trial.nodes, slice(TRIALS))
+    own = trial.nodes.part(slice(TRIALS))
     if len(run.field.times):
         for together in (6, 4, 3, 2):
             passive = Passive(run.problem, run.modes, run.field, time, together)
@@ -100,7 +100,7 @@ def choose_steps(run: Run, ruler: Ruler, time: float, trial: Trial) -> tuple[Pas
     return Passive(run.problem, run.modes, run.field, time), 0.0
 
 
-def choose_map(run: Run, ruler: Ruler, time: float, trial: Trial, passive: Passive) -> tuple[Map, float]:
+def choose_map(run: PushForward, ruler: Ruler, time: float, trial: Trial, passive: Passive) -> tuple[Map, float]:
     """Collective. The map to draw by, and the L1 error that it brings."""
     problem = run.problem
     snapshot = run.snapshot(time)
@@ -133,7 +133,7 @@ def choose_map(run: Run, ruler: Ruler, time: float, trial: Trial, passive: Passi
     return Direct(problem, passive), 0.0
 
 
-def _compare(run: Run, in_y: InY) -> tuple[Array, Array]:
+def _compare(run: PushForward, in_y: InY) -> tuple[Array, Array]:
     """Points of a few slabs by interpolation in y, and as they are followed."""
     problem = run.problem
     a, *b, square = labels = sample(problem, TRIALS)[: -problem.p, : IN_Y_TRIALS[0]]

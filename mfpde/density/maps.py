@@ -16,11 +16,11 @@ from mpi4py import MPI
 from numpy.typing import NDArray
 
 from mfpde.density.points import Slabs
-from mfpde.elements.rules import Rule, gauss_rule, outer
-from mfpde.evolution.passive import Passive, restricted, stacked, tensor_nodes
+from mfpde.evolution.passive import Passive, stacked, tensor_nodes
 from mfpde.parallel import share
 from mfpde.problem.laws import Law
 from mfpde.problem.problem import Problem
+from mfpde.quadrature.rules import Rule, gauss_rule, outer
 
 Array = NDArray[np.float64]
 
@@ -131,7 +131,7 @@ def interpolant(comm: MPI.Intracomm, problem: Problem, passive: Passive, rules: 
     everything = tensor_nodes(problem, rules)
     first, last = share(comm, len(everything.a))
     values = np.zeros((len(problem.directions), len(everything.a)))
-    values[:, first:last] = stacked(passive(restricted(everything, slice(first, last))))
+    values[:, first:last] = stacked(passive(everything.part(slice(first, last))))
     comm.Allreduce(MPI.IN_PLACE, values)
     return Interpolant(rules, values.reshape(-1, *(len(rule) for rule in rules)))
 

@@ -26,8 +26,10 @@ from mfpde.density.bins import MOST_BINS, Density, as_bins, coordinates, make_ed
 from mfpde.density.choice import CHUNK, Ruler, choose_map, choose_steps, follow_trial
 from mfpde.density.grid import Grid
 from mfpde.density.maps import Direct, InY, Map, sizes
+from mfpde.density.masses import masses_density
 from mfpde.density.points import GROUPS, Sampling, slabs
-from mfpde.density.run import Run, read_run
+from mfpde.density.run import read_density
+from mfpde.discretisation.recorded import PointMasses, PushForward
 from mfpde.errors import InputError
 from mfpde.output.history import open_result
 from mfpde.parallel import on_first
@@ -65,23 +67,18 @@ def density(
     Raises:
         InputError: On all ranks, if the file holds no density, or not at this time or in these coordinates.
     """
-    run = on_first(comm, lambda: _read(Path(file)))
-    if not isinstance(run, Run):
-        from mfpde.density.affine import affine_density
-
-        return on_first(comm, lambda: affine_density(Path(file), tuple(axes), time, bins, most_axes))  # type: ignore[no-any-return]
-    return run_density(run, axes, time, bins, accuracy, comm, most_axes)
+    return recorded_density(on_first(comm, lambda: _read(Path(file))), axes, time, bins, accuracy, comm, most_axes)
 
 
-def _read(path: Path) -> Run | None:
+def _read(path: Path) -> PushForward | PointMasses:
     with open_result(path) as file:
         if "slices/snapshots" not in file and "field" not in file:
             raise InputError(f"{str(path)!r} holds no density (no snapshot and no mean field)")
-        return read_run(file) if "resolution" in file else None
+        return read_density(file)
 
 
-def run_density(
-    run: Run,
+def recorded_density(
+    run: PushForward | PointMasses,
     axes: Sequence[str] = ("a", "v1"),
     time: float | None = None,
     bins: int | Sequence[int | Array] = 200,
@@ -89,7 +86,23 @@ def run_density(
     comm: MPI.Intracomm = MPI.COMM_SELF,
     most_axes: int = 2,
 ) -> Density:
-    """Collective. The same of a run that has been read."""
+    """Collective. The same of a density that has been read."""
+    if isinstance(run, PushForward):
+        return run_density(run, axes, time, bins, accuracy, comm, most_axes)
+    found: Density = on_first(comm, lambda: masses_density(run, tuple(axes), time, bins, most_axes))
+    return found
+
+
+def run_density(
+    run: PushForward,
+    axes: Sequence[str] = ("a", "v1"),
+    time: float | None = None,
+    bins: int | Sequence[int | Array] = 200,
+    accuracy: float = ACCURACY,
+    comm: MPI.Intracomm = MPI.COMM_SELF,
+    most_axes: int = 2,
+) -> Density:
+    """Collective. The same of a run whose neurons can be followed from any point of the initial law."""
     index = coordinates(axes, run.problem.p, most_axes, run.problem.b is not None)
     time = run.at(time)
     if not accuracy > 0:
@@ -123,7 +136,7 @@ class _Picture:
         edges: Of the bins.
     """
 
-    def __init__(self, run: Run, ruler: Ruler, edges: tuple[Array, ...]) -> None:
+    def __init__(self, run: PushForward, ruler: Ruler, edges: tuple[Array, ...]) -> None:
         self.run, self.edges = run, edges
         self.comm, self.index, self.width, self.accuracy = ruler.comm, ruler.index, ruler.width, ruler.accuracy
 

@@ -17,13 +17,14 @@ from numpy.typing import NDArray
 from mfpde.density.bins import Density, coordinates, make_edges
 from mfpde.density.choice import follow_trial
 from mfpde.density.maps import matrix
-from mfpde.density.marginal import density, run_density
-from mfpde.density.run import Run, Snapshot, read_run
+from mfpde.density.marginal import recorded_density
+from mfpde.density.run import read_density
 from mfpde.density.vtk import write_cells, write_collection, write_image
-from mfpde.elements.rules import Rule, outer
+from mfpde.discretisation.recorded import PointMasses, PushForward, Snapshot
 from mfpde.errors import InputError
 from mfpde.output.history import open_result
 from mfpde.parallel import on_first
+from mfpde.quadrature.rules import Rule, outer
 
 Array = NDArray[np.float64]
 
@@ -43,36 +44,34 @@ def write_series(comm: MPI.Intracomm, result: Path, mesh: bool = False) -> dict[
     Raises:
         InputError: On all ranks, if the file has no snapshot of a density, or the files cannot be written.
     """
-    p, times, run = on_first(comm, lambda: _read(result))
+    run = on_first(comm, lambda: _read(result))
+    p, times = run.p, run.times
     axes = AXES[p]
-    bins: int | Sequence[int | Array] = BINS[p] if run is None else _box(run, times, axes)
+    bins: int | Sequence[int | Array] = _box(run, times, axes) if isinstance(run, PushForward) else BINS[p]
     members = []
     for number, time in enumerate(times):
         path = result.with_name(f"{result.stem}_density_{number:04d}.vti")
-        wanted = (axes, time, bins, ACCURACY[p], comm, 3)
-        found = density(result, *wanted) if run is None else run_density(run, *wanted)
+        found = recorded_density(run, axes, time, bins, ACCURACY[p], comm, 3)
         on_first(comm, lambda found=found, path=path: _image(found, path))  # type: ignore[misc]
         members.append((time, path))
     files = {"density": result.with_name(f"{result.stem}_density.pvd")}
     on_first(comm, lambda: write_collection(files["density"], members))
     if mesh:
-        if run is None:
+        if not isinstance(run, PushForward):
             raise InputError("the mesh that moves is that of the elements that follow the flow; allowed: without it")
         files["mesh"] = result.with_name(f"{result.stem}_mesh.pvd")
         on_first(comm, lambda: _meshes(run, result, files["mesh"]))
     return files
 
 
-def _read(result: Path) -> tuple[int, list[float], Run | None]:
+def _read(result: Path) -> PushForward | PointMasses:
     with open_result(result) as file:
-        snapshots = file.get("slices/snapshots", {})
-        if not len(snapshots):
+        if not len(file.get("slices/snapshots", {})):
             raise InputError(f"{str(result)!r} holds no snapshot of a density; allowed: a run with output.snapshots > 0")
-        times = [float(snapshots[name]["time"][()]) for name in sorted(snapshots)]
-        return int(file["modes/alpha"].shape[1]), times, read_run(file) if "resolution" in file else None
+        return read_density(file)
 
 
-def _box(run: Run, times: Sequence[float], axes: Sequence[str]) -> list[Array]:
+def _box(run: PushForward, times: Sequence[float], axes: Sequence[str]) -> list[Array]:
     """Edges of one grid that holds the density at all times."""
     index = list(coordinates(axes, run.problem.p, 3, run.problem.b is not None))
     points = np.concatenate([follow_trial(run, time).values[index] for time in times], axis=1)
@@ -83,7 +82,7 @@ def _image(found: Density, path: Path) -> None:
     write_image(path, found.edges, {"density": found.values}, found.time)
 
 
-def _meshes(run: Run, result: Path, collection: Path) -> None:
+def _meshes(run: PushForward, result: Path, collection: Path) -> None:
     members = []
     for number, snapshot in enumerate(run.snapshots):
         path = result.with_name(f"{result.stem}_mesh_{number:04d}.vtu")
@@ -92,7 +91,7 @@ def _meshes(run: Run, result: Path, collection: Path) -> None:
     write_collection(collection, members)
 
 
-def _mesh(run: Run, snapshot: Snapshot, path: Path) -> None:
+def _mesh(run: PushForward, snapshot: Snapshot, path: Path) -> None:
     """One cell a node, with the corners where its share of the reference mass ends."""
     p, count = run.problem.p, len(run.rules) - run.problem.p
     y = run.rules[count:]

@@ -13,11 +13,11 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from mfpde.elements.rules import outer
-from mfpde.evolution.lagrangian import Nodes
 from mfpde.evolution.passive import labels_at, neurons
+from mfpde.neurons import Nodes
 from mfpde.problem.inner import InnerLaw
 from mfpde.problem.problem import Problem
+from mfpde.quadrature.rules import outer
 
 Array = NDArray[np.float64]
 

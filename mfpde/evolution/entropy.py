@@ -15,17 +15,17 @@ from mpi4py import MPI
 from numpy.typing import NDArray
 from scipy.integrate import DOP853
 
-from mfpde.elements.resolution import equal_panels, graded_edges
-from mfpde.elements.rules import Rule, gauss_rule
 from mfpde.evolution.flow import Field, Reader
 from mfpde.evolution.mean_field import MeanField
-from mfpde.evolution.passive import BLOCK, INSIDE, Leg, rates_at, restricted, stacked, step, tensor_nodes
+from mfpde.evolution.passive import BLOCK, Leg, rates_at, stacked, step, tensor_nodes
 from mfpde.features.features import Features
 from mfpde.features.modes import Modes
 from mfpde.parallel import share
 from mfpde.problem.laws.normal import Normal
 from mfpde.problem.problem import Problem
 from mfpde.problem.stages import Stage
+from mfpde.quadrature.panels import equal_panels, graded_edges
+from mfpde.quadrature.rules import Rule, gauss_rule
 
 Array = NDArray[np.float64]
 
@@ -59,7 +59,7 @@ class Entropy:
         self.rules = rules = _rules(problem)
         everything = tensor_nodes(problem, rules)
         first, last = share(comm, len(everything.a))
-        nodes = restricted(everything, slice(first, last))
+        nodes = everything.part(slice(first, last))
         self._weight = nodes.weight
         self._state = np.concatenate((stacked(nodes), np.zeros((1, len(nodes.a)))))
         # Flat indices of this rank's part of the state of all neurons.
@@ -84,11 +84,9 @@ class Entropy:
         if not self._known or self._features is None or self._stage is None:
             return
         field, start, length = MeanField(times[None], moments[None]), times[0], times[-1] - times[0]
-        stage = self._stage
-        places = np.clip(np.append(DOP853.C, (1.0, *DOP853.C_EXTRA)), INSIDE, 1 - INSIDE)
-        residual = np.array([stage.residual(field(t, t), self.target) for t in start + places * length])
-        rates = tuple(stage.rates(t - stage.start) for t in start + places * length)
-        leg = Leg(stage, self._features, start - stage.start, length, residual[:12], rates[:12])
+        # The method's own stages, then the end, then those of its interpolant.
+        places = np.append(DOP853.C, (1.0, *DOP853.C_EXTRA))
+        leg = Leg.of(self._stage, self._features, field, self.target, start, start + length, places)
         p, n = self.problem.p, self._state.shape[1]
         means = np.zeros(len(places) + 2)
         for first in range(0, n, BLOCK):
@@ -97,10 +95,10 @@ class Entropy:
             now, early = step(leg, state, p)
             K = np.concatenate((early, np.empty((4, *state.shape))))
             flat = K.reshape(len(K), -1)
-            rates_at(leg, leg.time + length, now, residual[12], rates[12], K[12], p)
-            for s, (a, c) in enumerate(zip(DOP853.A_EXTRA, DOP853.C_EXTRA, strict=True), 13):
+            rates_at(leg, 12, now, K[12], p)
+            for s, a in enumerate(DOP853.A_EXTRA, 13):
                 inside = state + (length * (a[:s] @ flat[:s])).reshape(state.shape)
-                rates_at(leg, leg.time + c * length, inside, residual[s], rates[s], K[s], p)
+                rates_at(leg, s, inside, K[s], p)
             means[:16] += K[:, -1] @ weight
             means[16:] += state[-1] @ weight, now[-1] @ weight
             self._state[:, part] = now

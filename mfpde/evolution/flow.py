@@ -8,8 +8,11 @@ import numpy as np
 from mpi4py import MPI
 from numpy.typing import NDArray
 
+from mfpde.features.features import Features
 from mfpde.features.modes import Modes
+from mfpde.neurons import Nodes
 from mfpde.problem.stages import Stage
+from mfpde.quadrature.rules import Rule
 
 Array = NDArray[np.float64]
 
@@ -43,6 +46,9 @@ class Standing:
 
 # The state at a time within the last step.
 Interpolant = Callable[[float], Array]
+
+# The rule of a direction, and functions of it at its nodes at some times.
+Profile = tuple[Rule, list[Array]]
 
 
 OnRecord = Callable[[Step, Array], None]
@@ -183,8 +189,35 @@ class StageFlow(Flow, Protocol):
     def follow(self, times: Sequence[float], tolerance: float, watch: Watch | OnRecord, resume: Standing | None = None) -> Step:
         """Collective. Goes along the flow by the method that suits it; arguments as for `evolution.integrate`."""
 
+    def penalty(self, vector: Array) -> float:
+        """Collective. What the regularised loss adds to E; 0 without terms that have a potential."""
+
     def next_stage(self, number: int, vector: Array) -> "StageFlow":
         """Collective. The flow of stage `number` of the problem, from this one's state `vector`."""
+
+
+class DensityFlow(StageFlow, Protocol):
+    """A flow of neurons, rather than of moments alone."""
+
+    @property
+    def features(self) -> Features:
+        """Of the stage's activation, over all ranks."""
+
+    def nodes(self, vector: Array) -> Nodes:
+        """This rank's neurons, with weights that sum to 1 over all ranks."""
+
+    def state(self, vector: Array) -> Mapping[str, Field]:
+        """Collective. The whole state, as a checkpoint keeps it: flat blocks in an order that does not depend on the ranks."""
+
+    def profiles(self, vector: Array) -> Mapping[str, tuple[Rule, Array]]:
+        """The moments as functions of each direction that a run can be refined in, the others integrated out: its rule, and
+        values at its nodes, shape (nodes, modes). Of a flow on one rank; nothing where there are no such directions."""
+
+    def next_stage(self, number: int, vector: Array) -> "DensityFlow":
+        """Collective. Likewise; `by_moments` stages are not asked for."""
+
+    def restored(self, number: int, read: Reader) -> "DensityFlow":
+        """Collective. The flow of stage `number` from a state that was kept in it."""
 
 
 class InStage:
@@ -204,6 +237,13 @@ class InStage:
 
     def fastest(self, time: float, vector: Array) -> str:
         return ""
+
+
+def packed(flow: Flow) -> Array:
+    """The flat vector of a flow's start."""
+    vector = np.empty(flow.size)
+    flow.pack(vector)
+    return vector
 
 
 def loss(moments: Array, target: Array, beyond: float = 0.0) -> Any:

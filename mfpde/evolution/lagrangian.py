@@ -8,7 +8,7 @@ label of a point start.  The masses Q_n are constant, so mass and positivity are
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from math import inf
 
 import numpy as np
@@ -16,34 +16,20 @@ from mpi4py import MPI
 from numpy.typing import NDArray
 
 from mfpde.errors import RunError
+from mfpde.evolution.drift import drift
 from mfpde.evolution.flow import Field, InStage, Observation, OnRecord, Reader, Standing, Step, Watch, loss
 from mfpde.evolution.integrate import integrate
-from mfpde.evolution.sphere import normalised, project
 from mfpde.evolution.state import Layout
-from mfpde.features.features import Cloud, Features, Velocity
+from mfpde.features.features import Features
 from mfpde.features.modes import Modes
+from mfpde.neurons import Cloud, Nodes, Rates, on_sphere
 from mfpde.problem.problem import Problem
+from mfpde.quadrature.rules import Rule
 
 Array = NDArray[np.float64]
 
 # The weights of all nodes stand with the nodes.
 ONE_SLICE = np.ones(1)
-
-
-@dataclass(frozen=True)
-class Nodes:
-    """This rank's neurons: a, r, weight (n,), v (p, n), and with biases b (n,)."""
-
-    a: Array
-    v: Array
-    r: Array
-    weight: Array
-    b: Array | None = None
-
-    @property
-    def cloud(self) -> Cloud:
-        """As one slice."""
-        return Cloud.of(self.a, self.v, self.r, self.weight, self.b)
 
 
 def kept_nodes(read: Reader, problem: Problem, places: NDArray[np.int64], total: int) -> Nodes:
@@ -61,7 +47,8 @@ def _components(p: int, places: NDArray[np.int64], total: int) -> NDArray[np.int
 def contributions(features: Features, nodes: Nodes) -> Array:
     """Collective. a_n phi_i(v_n, r_n) of this rank's neurons, shape (n, modes)."""
     b = None if nodes.b is None else nodes.b[:, None]
-    one = Cloud(np.ones(1), nodes.a[:, None], np.ascontiguousarray(nodes.v.T)[:, :, None], nodes.r[:, None], b)
+    v = np.ascontiguousarray(nodes.v.T)[:, :, None]
+    one = Cloud(nodes.a[:, None], v, nodes.r[:, None], b, weight=np.ones(1))
     return features.moments(one, np.zeros(len(nodes.a))).by_slice
 
 
@@ -100,7 +87,7 @@ class LagrangianFlow(InStage):
     def nodes(self, vector: Array) -> Nodes:
         """Views of the state; on the sphere, copies that lie there."""
         now = self.layout.views(vector)
-        return replace(now, **dict(zip("vr", normalised(now.v, now.r), strict=True))) if self.stage.on_sphere else now
+        return replace(now, **dict(zip("vr", on_sphere(now.v, now.r), strict=True))) if self.stage.on_sphere else now
 
     def scales(self) -> Array:
         """v is measured in standard deviations of its initial law, so that a tolerance means the same at every d."""
@@ -113,14 +100,9 @@ class LagrangianFlow(InStage):
     def rates(self, time: float, vector: Array, out: Array) -> float:
         cloud, rate = self.nodes(vector).cloud, self.layout.blocks(out)
         residual = self.stage.residual(self._moments(cloud, time, self._kept), self.target)
-        v = rate.get("v", self._unused)
         a, r, b = (rate[name][None] if name in rate else None for name in ("a", "r", "b"))
-        velocity = Velocity(a, v[None], r, b)
-        self.features.velocities(cloud, residual, self.stage.rates(time), velocity, self._kept)
-        for term in self.stage.terms:
-            term.add(time, (cloud.a, cloud.v, cloud.r, cloud.b), (a, v[None], r, b))
-        if self.stage.on_sphere and "v" in rate:
-            project(cloud.v[0], cloud.r[0], v, rate["r"])
+        velocity = Rates(a, rate.get("v", self._unused)[None], r, b)
+        drift(self.stage, self.features, cloud, residual, time, velocity, self._kept)
         return inf
 
     def _moments(self, cloud: Cloud, time: float, kept: Array | None = None) -> Array:
@@ -143,8 +125,7 @@ class LagrangianFlow(InStage):
 
     def penalty(self, vector: Array) -> float:
         """Collective. What the regularised loss adds to E."""
-        nodes = self.nodes(vector)
-        return float(self.comm.allreduce(self.stage.penalty((nodes.a, nodes.v, nodes.r, nodes.b), nodes.weight)))
+        return float(self.comm.allreduce(self.stage.penalty(self.nodes(vector).cloud)))
 
     def follow(self, times: Sequence[float], tolerance: float, watch: Watch | OnRecord, resume: Standing | None = None) -> Step:
         return integrate(self, times, tolerance, watch, resume=resume)
@@ -158,6 +139,14 @@ class LagrangianFlow(InStage):
         a = np.zeros_like(nodes.a) if stage.reset_a else nodes.a.copy()
         b = None if nodes.b is None else nodes.b.copy()
         return self.features.of(stage.activation), Nodes(a, nodes.v.copy(), nodes.r.copy(), nodes.weight, b)
+
+    def restored(self, number: int, read: Reader) -> "LagrangianFlow":
+        return LagrangianFlow(self.problem, *self._restored(number, read), number)
+
+    def _restored(self, number: int, read: Reader) -> tuple[Features, Nodes]:
+        """Collective. Features and nodes of a stage in which a state was kept."""
+        nodes = kept_nodes(read, self.problem, self._places(), self.total)
+        return self.features.of(self.problem.stages[number].activation), nodes
 
     def _places(self) -> NDArray[np.int64]:
         """Collective. Numbers of this rank's nodes among all of them, however many ranks divide them."""
@@ -173,6 +162,9 @@ class LagrangianFlow(InStage):
 
     def observe(self, time: float, vector: Array) -> Observation:
         return Observation(self.moments(vector, time))
+
+    def profiles(self, vector: Array) -> Mapping[str, tuple[Rule, Array]]:
+        return {}
 
     def datasets(self) -> Mapping[str, Array | Field]:
         return {}

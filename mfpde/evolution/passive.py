@@ -11,7 +11,7 @@ method of order 8 of Dormand and Prince; each stage of a training has its activa
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 
 import numpy as np
@@ -19,17 +19,16 @@ from mpi4py import MPI
 from numpy.typing import NDArray
 from scipy.integrate import DOP853
 
-from mfpde.elements.rules import Rule, outer
 from mfpde.errors import RunError
-from mfpde.evolution.lagrangian import Nodes
+from mfpde.evolution.drift import divergence, drift
 from mfpde.evolution.mean_field import MeanField
-from mfpde.evolution.sphere import normalised, project
-from mfpde.features.features import Cloud, Features, Velocity
+from mfpde.features.features import Features
 from mfpde.features.modes import Modes
+from mfpde.neurons import Cloud, Nodes, Rates, on_sphere
 from mfpde.problem.inner import InnerLaw
 from mfpde.problem.problem import Problem
 from mfpde.problem.stages import Stage
-from mfpde.problem.terms import Term
+from mfpde.quadrature.rules import Rule, outer
 
 Array = NDArray[np.float64]
 
@@ -48,8 +47,8 @@ class Leg:
         stage: Of the training.
         features: Of its activation.
         time, length: Of the step, `time` since the start of the stage.
-        residual: Of the trained loss, m - h, at the times of the Runge-Kutta method's twelve stages, shape (12, modes).
-        rates: xi_a, xi_w and xi_b there.
+        times: Of the Runge-Kutta method's twelve stages, or more, since the start of the stage; at an end the limit from inside.
+        residual: Of the trained loss, m - h, there, shape (times, modes).
         reset: Whether a starts again at 0 before the step.
     """
 
@@ -57,9 +56,20 @@ class Leg:
     features: Features
     time: float
     length: float
+    times: Array
     residual: Array
-    rates: tuple[tuple[float, ...], ...]
     reset: bool = False
+
+    @classmethod
+    def of(
+        cls, stage: Stage, features: Features, field: MeanField, target: Array, low: float, high: float, places: Array
+    ) -> "Leg":
+        """The step from `low` to `high`, in training time, with the method's stages at `places` in [0, 1]."""
+        length = high - low
+        # Where a step ends or a rate breaks, the limits from inside.
+        times = low + np.clip(places, INSIDE, 1 - INSIDE) * length
+        residual = np.array([stage.residual(field(t, t), target) for t in times])
+        return cls(stage, features, low - stage.start, length, times - stage.start, residual)
 
 
 class Passive:
@@ -93,14 +103,10 @@ class Passive:
                     features[stage.activation.text] = Features.of_problem(MPI.COMM_SELF, modes, problem, stage.activation)
                 knots = field.knots(start, finish)
                 for k, (low, high) in enumerate(pairwise(_ends(knots, together, stage))):
-                    length = knots[high] - knots[low]
-                    # Where a step ends or a rate breaks, the limits from inside.
-                    times = np.clip(_C[: len(_B)], INSIDE, 1 - INSIDE) * length + knots[low]
-                    residual = np.array([stage.residual(field(t, t), target) for t in times])
-                    rates = tuple(stage.rates(t - stage.start) for t in times)
-                    reset = k == 0 and stage.reset_a and start == stage.start
-                    where = features[stage.activation.text]
-                    legs.append(Leg(stage, where, knots[low] - stage.start, length, residual, rates, reset))
+                    ends = knots[low], knots[high]
+                    leg = Leg.of(stage, features[stage.activation.text], field, target, *ends, _C[: len(_B)])
+                    resets = k == 0 and stage.reset_a and start == stage.start
+                    legs.append(replace(leg, reset=True) if resets else leg)
             self.legs.append(legs)
             before = stop
 
@@ -121,7 +127,7 @@ class Passive:
                     state = step(leg, state, p)[0]
                 place[:, part] = state
                 if self.problem.stages[0].on_sphere:
-                    place[1 : p + 1, part], place[p + 1, part] = normalised(state[1 : p + 1], state[p + 1])
+                    place[1 : p + 1, part], place[p + 1, part] = on_sphere(state[1 : p + 1], state[p + 1])
         return [_unstacked(z, p, start.weight) for z in out]
 
 
@@ -158,54 +164,28 @@ def step(leg: Leg, state: Array, p: int) -> tuple[Array, Array]:
             largest = max(largest, float((now[1 : p + 2] ** 2).sum(axis=0).max(initial=0.0)))
             if leg.features.biases:
                 largest = max(largest, float((now[p + 2] ** 2).max(initial=0.0)))
-            rates_at(leg, leg.time + _C[s] * leg.length, now, leg.residual[s], leg.rates[s], rates[s], p)
+            rates_at(leg, s, now, rates[s], p)
         if not np.isfinite(largest):
             raise RunError(f"a point of the density is no longer finite at t = {leg.stage.start + leg.time:.6g}")
         if not leg.features.cover(largest):
             return np.asarray(state + (leg.length * (_B @ flat)).reshape(state.shape)), rates
 
 
-def rates_at(leg: Leg, time: float, state: Array, residual: Array, xi: tuple[float, ...], out: Array, p: int) -> None:
-    """The time derivative of a state at a time of the stage, written to `out`."""
+def rates_at(leg: Leg, s: int, state: Array, out: Array, p: int) -> None:
+    """The time derivative of a state at Runge-Kutta stage s, written to `out`; rows as for `step`."""
     size = p + 2 + leg.features.biases
     a, v, r, b = _parts(state[:size], p)
     if leg.stage.on_sphere:
-        place, radius = normalised(v[0], r[0])
-        v, r = place[None], radius[None]
-    cloud = Cloud(np.ones(state.shape[1]), a, v, r, b)
-    velocity = Velocity(*_parts(out[:size], p))
-    leg.features.velocities(cloud, residual, xi, velocity)
-    for term in leg.stage.terms:
-        term.add(time, (a, v, r, b), (velocity.a, velocity.v, velocity.r, velocity.b))
-    if leg.stage.on_sphere:
-        project(v[0], r[0], out[1 : p + 1], out[p + 1])
+        v, r = on_sphere(v, r)
+    cloud = Cloud(a, v, r, b, weight=np.ones(state.shape[1]))
+    drift(leg.stage, leg.features, cloud, leg.residual[s], leg.times[s], Rates(*_parts(out[:size], p)))
     if len(out) > size:
-        leg.features.divergence(cloud, residual, xi[1], out[size : size + 1], xi[2])
-        for term in leg.stage.terms:
-            out[size] += _divergence(term, time, state[:size], p)
+        divergence(leg.stage, leg.features, cloud, leg.residual[s], leg.times[s], out[size : size + 1])
 
 
 def _parts(rows: Array, p: int) -> tuple[Array, Array, Array, Array | None]:
     """a, v, r and b of rows as `stacked`, one slice."""
     return rows[0:1], rows[1 : p + 1][None], rows[p + 1 : p + 2], rows[p + 2 : p + 3] if len(rows) > p + 2 else None
-
-
-def _divergence(term: Term, time: float, state: Array, p: int) -> Array:
-    """Of a term's velocity in (a, v, r, b), by central differences."""
-    total, h = np.zeros(state.shape[1]), 1e-5
-    for q in range(len(state)):
-        for side in (1, -1):
-            moved, rate = state.copy(), np.zeros_like(state)
-            moved[q] += side * h
-            term.add(time, _parts(moved, p), _parts(rate, p))
-            total += side * rate[q] / (2 * h)
-    return total
-
-
-def restricted(nodes: Nodes, part: slice) -> Nodes:
-    """Some of the points."""
-    b = None if nodes.b is None else nodes.b[part]
-    return Nodes(nodes.a[part], nodes.v[:, part], nodes.r[part], nodes.weight[part], b)
 
 
 def labels_at(problem: Problem, cube: Array) -> Array:

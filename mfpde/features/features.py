@@ -14,6 +14,7 @@ from mfpde.errors import RunError
 from mfpde.features.modes import Modes
 from mfpde.features.table import Table, evaluate, table_of
 from mfpde.features.tiles import tiles_of
+from mfpde.neurons import Cloud, LearningRates, Rates
 from mfpde.petsc import event
 from mfpde.problem.activation import Activation
 from mfpde.problem.problem import Problem
@@ -46,28 +47,6 @@ GROUP, ALIGNMENT = 16, 64
 
 
 @dataclass(frozen=True)
-class Cloud:
-    """Neurons (a, v, r), and b with biases, with their weights, in slices.
-
-    Attributes:
-        weight: Shape (nodes,), shared by all slices, or (slices, nodes).
-        a, r, b: Shape (slices, nodes).
-        v: Shape (slices, p, nodes).
-    """
-
-    weight: Array
-    a: Array
-    v: Array
-    r: Array
-    b: Array | None = None
-
-    @classmethod
-    def of(cls, a: Array, v: Array, r: Array, weight: Array, b: Array | None = None) -> "Cloud":
-        """The cloud of one slice of neurons a (n), v (p, n), r (n), and perhaps b (n), with weights (n)."""
-        return cls(weight, a[None], np.ascontiguousarray(v)[None], r[None], None if b is None else b[None])
-
-
-@dataclass(frozen=True)
 class Moments:
     """Moments m_i = int a phi_i d rho.
 
@@ -78,16 +57,6 @@ class Moments:
 
     all: Array
     by_slice: Array
-
-
-@dataclass(frozen=True)
-class Velocity:
-    """Arrays for the velocity of a cloud: a' (slices, nodes) or None, v' (slices, p, at least nodes), r' and b' like a'."""
-
-    a: Array | None
-    v: Array
-    r: Array | None
-    b: Array | None = None
 
 
 class Features:
@@ -183,39 +152,37 @@ class Features:
                 return Moments(total[:-1], by_slice)
             self._extend(self.comm.allreduce(largest, op=MPI.MAX))
 
-    def velocities(self, cloud: Cloud, residual: Array, xi: tuple[float, ...], out: Velocity, kept: Array | None = None) -> None:
+    def velocities(self, cloud: Cloud, residual: Array, xi: LearningRates, out: Rates, kept: Array | None = None) -> None:
         """The velocity of all neurons down the gradient of Psi = sum_i residual_i phi_i, written to `out`.
 
         Args:
             cloud: This rank's neurons.
             residual: m_i - h_i, shape (modes,).
-            xi: Learning rates (xi_a, xi_w), and xi_b with biases.
+            xi: Learning rates.
             out: Where to write.
             kept: What `moments` has kept of the same cloud.
         """
         field = self.modes.field_coefficients(residual)
-        xi_a, xi_w, xi_b = (*xi, 0.0)[:3]
         neurons = self._cloud(cloud, located=kept is None)[0]
         with event("velocities"):
             self._lib.velocities(
-                self._table, self._modes, neurons, self._pointer(field), self._pointer(self._curvature), xi_a, xi_w, xi_b,
+                self._table, self._modes, neurons, self._pointer(field), self._pointer(self._curvature), *xi,
                 self._optional(out.a), self._pointer(out.v), out.v.shape[-1], self._optional(out.r), self._optional(out.b),
                 self._optional(kept),
             )  # fmt: skip
 
-    def divergence(self, cloud: Cloud, residual: Array, xi_w: float, out: Array, xi_b: float = 0.0) -> None:
+    def divergence(self, cloud: Cloud, residual: Array, xi: LearningRates, out: Array) -> None:
         """The divergence of the velocity -xi_w a grad Psi in (v, r), and -xi_b a dPsi/db in b, of all neurons.
 
         Args:
             cloud: This rank's neurons.
             residual: m_i - h_i, shape (modes,).
-            xi_w: Learning rate.
+            xi: Learning rates.
             out: Where to write, shape (slices, nodes).
-            xi_b: Learning rate of biases.
         """
         field = self._pointer(self.modes.divergence_coefficients(residual))
         neurons = self._cloud(cloud)[0]
-        self._lib.divergence(self._whole_table, self._modes, neurons, field, xi_w, xi_b, self._pointer(out))
+        self._lib.divergence(self._whole_table, self._modes, neurons, field, xi.w, xi.b, self._pointer(out))
 
     def functions(self, S: Array, b: Array | None = None) -> Array:
         """G_k(S), or G_k(S, b) with biases, of neurons S (n,) and b (n,) for k = 0..K + 2, shape (n, K + 3)."""

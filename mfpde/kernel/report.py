@@ -7,7 +7,7 @@ import numpy as np
 
 from mfpde.digits import scientific
 from mfpde.kernel.study import Study
-from mfpde.training.spectrum import Spectrum, direction
+from mfpde.moments.spectrum import Spectrum, direction
 
 
 def render(study: Study, problem: Any, further: Sequence[tuple[str, str]] = (), most: int = 12) -> str:

@@ -8,18 +8,19 @@ from typing import Any
 import msgspec
 import numpy as np
 
-from mfpde.elements.resolution import Panels, Resolution, equal_panels, given_resolution, is_given
+from mfpde.discretisation.resolution import Resolution, given_resolution, is_given
+from mfpde.discretisations import discretisation_of, estimates_error, start_flow
 from mfpde.errors import InputError, RunError
-from mfpde.evolution.flow import Observation, Recording, StageFlow, Step, loss
+from mfpde.evolution.flow import DensityFlow, Observation, Recording, Step, loss
 from mfpde.evolution.integrate import integrate
-from mfpde.evolution.start import following_flow, start_flow
+from mfpde.moments.averaging import Moments
+from mfpde.moments.linear import LinearFlow
 from mfpde.output.hdf5 import ResultFile
 from mfpde.output.recorder import ESTIMATED, Recorder
 from mfpde.problem.sections import LARGEST_K
 from mfpde.problem.stages import stage_times
 from mfpde.progress import Progress, warn
-from mfpde.training.averaging import Moments
-from mfpde.training.linear import LinearFlow
+from mfpde.quadrature.panels import Panels, equal_panels
 from mfpde.training.training import End, Silent, averaged_law, train
 
 
@@ -77,7 +78,7 @@ def solve_kernel(comm: Any, config: Any, problem: Any, measure: bool = True) -> 
             'with a polynomial activation, after stages with a density, or training.strategy = "chen-ge"'
         )
     with ResultFile(comm, Path(config.output.file)) as file:
-        refines = config.discretization.frame == "flow" and config.discretization.accuracy is not False
+        refines = estimates_error(problem, config.discretization)
         recorder, end, linear = (_refined if refines else _given)(comm, config, problem, last, file, measure)
         recorder.enter(linear)
         time = np.array(stage_times(problem.stages, config.history_times)[last])
@@ -95,7 +96,7 @@ def solve_kernel(comm: Any, config: Any, problem: Any, measure: bool = True) -> 
 
 
 def _before(
-    comm: Any, config: Any, problem: Any, flow: StageFlow, tolerance: float, last: int, file: ResultFile
+    comm: Any, config: Any, problem: Any, flow: DensityFlow, tolerance: float, last: int, file: ResultFile
 ) -> tuple[Recorder, End]:
     """Collective. All stages but the last, written to the file."""
     with Progress(comm.rank, problem.stages[last].start or 1.0) as bar:
@@ -126,10 +127,11 @@ def _refined(
     law: Moments | None = None
     linear: LinearFlow | None = None
     changes = [np.inf]
+    discretisation = discretisation_of(problem, config.discretization)
     for number, resolution in zip(range(PASSES), resolutions(problem, config.discretization), strict=False):
         if number:
             file.restart()
-        flow = following_flow(comm, problem, resolution, config.parallel.mesh_ranks)
+        flow = discretisation.start(comm, problem, config.discretization, resolution, config.parallel.mesh_ranks)
         recorder, end = _before(comm, config, problem, flow, resolution.tolerance, last, file)
         before, law = [] if law is None else [law], averaged_law(end, problem, last)
         linear = LinearFlow(comm, problem, last, flow.modes, law, others=before)
@@ -143,7 +145,7 @@ def _refined(
     assert linear is not None
     finer = finer_where_given(problem, config.discretization, resolution)
     if measure and finer != resolution:
-        flow = following_flow(comm, problem, finer, config.parallel.mesh_ranks)
+        flow = discretisation.start(comm, problem, config.discretization, finer, config.parallel.mesh_ranks)
         before += TIMES * _law_of_another(comm, problem, last, flow, finer.tolerance)
         linear = LinearFlow(comm, problem, last, linear.modes, law, others=before)
     return recorder, end, linear
@@ -155,10 +157,10 @@ def resolutions(problem: Any, options: Any) -> Iterator[Resolution]:
     for step in range(PASSES):
         a, r, n = round(24 * 1.5**step), 2 + step // 2, 4 + step
         K = max(given.hermite_degree, round(10 * 1.4**step))
-        found = Resolution(
-            a=given.a if is_given(options, "a") else equal_panels(problem.a, a, 2),
-            r=given.r if is_given(options, "r") else equal_panels(problem.w.squared_radius, r, 1),
-            y=given.y if is_given(options, "y") or problem.w.is_point else tuple(_with_nodes(panels, n) for panels in given.y),
+        panels = {"a": equal_panels(problem.a, a, 2), "r": equal_panels(problem.w.squared_radius, r, 1)}
+        panels |= {name: _with_nodes(own, n) for name, own in given.y.items()}
+        found = replace(
+            given.with_panels({name: own for name, own in panels.items() if not is_given(options, name)}),
             hermite_degree=_at_most(problem, K) if options.hermite_degree is None else given.hermite_degree,
             radial_degree=max(given.radial_degree, r) if options.radial_degree is None else given.radial_degree,
             tolerance=1e-9 / 30**step if options.tolerance is None else given.tolerance,
@@ -179,10 +181,7 @@ def finer_where_given(problem: Any, options: Any, resolution: Resolution) -> Res
 
     K, J = resolution.hermite_degree, resolution.radial_degree
     return replace(
-        resolution,
-        a=more("a", resolution.a),
-        r=more("r", resolution.r),
-        y=tuple(more(f"y{q + 1}", panels) for q, panels in enumerate(resolution.y)),
+        resolution.with_panels({name: more(name, own) for name, own in resolution.panels.items()}),
         hermite_degree=K if options.hermite_degree is None else _at_most(problem, 2 * K),
         radial_degree=J if options.radial_degree is None else J + 1,
         tolerance=resolution.tolerance / (1 if options.tolerance is None else 30),

@@ -21,11 +21,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mfpde.evolution.flow import Recording, Step, loss
-from mfpde.evolution.following import FollowingFlow
-from mfpde.evolution.lagrangian import Nodes
-from mfpde.evolution.start import start_flow
-from mfpde.features.features import Cloud, Velocity
+from mfpde.discretisations import start_flow
+from mfpde.evolution.drift import drift
+from mfpde.evolution.flow import DensityFlow, Recording, Step, loss, packed
+from mfpde.neurons import Cloud, Nodes, Rates
 from mfpde.problem.problem import Problem
 from mfpde.problem.sections import Discretization
 
@@ -62,21 +61,22 @@ def follow_labels(comm: Any, problem: Problem, discretization: Discretization, t
         across: Orthonormal rows of S, shape (dim S, p).
     """
     flow = start_flow(comm, problem, discretization)
-    assert isinstance(flow, FollowingFlow)
     found: list[tuple[float, Array, Array]] = []
 
     def record(step: Step, vector: Array) -> None:
         now, moments = flow.nodes(vector), flow.moments(vector, step.time)
-        rate = _rates(flow, now, moments - flow.target, flow.stage.xi_w(step.time), across)
+        rate = _rates(flow, now, flow.stage.residual(moments, flow.target), step.time, across)
         found.append((float(loss(moments, flow.target, flow.beyond)), now.v.T.copy(), rate))
 
+    weight = flow.nodes(packed(flow)).weight
     flow.follow(times, problem.numbers(discretization).tolerance, Recording(record))
     losses, v, rate = (np.array(part) for part in zip(*found, strict=True))
-    return Labels(np.array(times), losses, v, rate, flow.labels.weight)
+    return Labels(np.array(times), losses, v, rate, weight)
 
 
-def _rates(flow: FollowingFlow, now: Nodes, residual: Array, xi_w: float, across: Array) -> Array:
-    """The largest eigenvalue of xi_w a Hess_S F per label, by central differences of the velocity; shape (labels,)."""
+def _rates(flow: DensityFlow, now: Nodes, residual: Array, time: float, across: Array) -> Array:
+    """The largest eigenvalue of the derivative of the velocity v' on S (without terms xi_w a Hess_S F) per label, by central
+    differences, shape (labels,)."""
     (p, n), m = now.v.shape, len(across)
     if not m:
         return np.zeros(n)
@@ -86,7 +86,7 @@ def _rates(flow: FollowingFlow, now: Nodes, residual: Array, xi_w: float, across
     a, r = (np.ascontiguousarray(np.broadcast_to(x[:, None], (n, nodes))) for x in (now.a, now.r))
     dv = np.empty((n, p, nodes))
     b = None if now.b is None else np.ascontiguousarray(np.broadcast_to(now.b[:, None], (n, nodes)))
-    flow.features.velocities(Cloud(np.ones(nodes), a, v, r, b), residual, (0.0, xi_w), Velocity(None, dv, None))
+    drift(flow.stage, flow.features, Cloud(a, v, r, b, weight=np.ones(nodes)), residual, time, Rates(None, dv, None))
     slope = np.einsum("sp,npj->nsj", across, dv[:, :, :m] - dv[:, :, m:]) / (2 * STEP)
     return np.asarray(np.linalg.eigvalsh((slope + slope.transpose(0, 2, 1)) / 2)[:, -1])
 

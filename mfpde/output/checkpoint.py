@@ -19,14 +19,14 @@ from numpy.typing import NDArray
 import mfpde
 from mfpde.errors import InputError
 from mfpde.evolution.entropy import Entropy
-from mfpde.evolution.flow import Standing, Step, loss
+from mfpde.evolution.flow import DensityFlow, Standing, Step, loss
 from mfpde.evolution.integrate import NEAR
 from mfpde.output.history import open_result, probe
 from mfpde.output.paths import MARKS
 from mfpde.output.sink import Sink, append
 from mfpde.problem.config import config_of
 from mfpde.problem.sections import Config
-from mfpde.training.training import DensityFlow, Kept, Mark
+from mfpde.training.training import Kept, Mark
 
 Array = NDArray[np.float64]
 
@@ -50,7 +50,7 @@ class Checkpoint:
         mass_error, warned: As the recorder had them.
         total: Neurons of the state.
         entropy: Numbers of `Entropy.state`; empty if there are none.
-        course: How the resolution came about, see `mfpde.accuracy.passes.Course`; empty if it was given.
+        course: How the resolution came about, see `mfpde.accuracy.to_accuracy.Course`; empty if it was given.
     """
 
     path: Path

@@ -10,9 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 import mfpde
-from mfpde.accuracy.passes import Answer
+from mfpde.accuracy.to_accuracy import Answer
 from mfpde.evolution.entropy import Entropy, has_entropy
-from mfpde.evolution.flow import Field, Interpolant, Observation, StageFlow, Step, loss
+from mfpde.evolution.flow import DensityFlow, Field, Interpolant, Observation, StageFlow, Step, loss
 from mfpde.evolution.indicators import warnings
 from mfpde.evolution.mean_field import LOBATTO
 from mfpde.output import checkpoint
@@ -24,7 +24,7 @@ from mfpde.problem.problem import Problem
 from mfpde.problem.sections import Config
 from mfpde.problem.stages import stage_times
 from mfpde.progress import Progress
-from mfpde.training.training import DensityFlow, Mark
+from mfpde.training.training import Mark
 
 Array = NDArray[np.float64]
 
@@ -191,7 +191,7 @@ class Recorder:
     def record(self, flow: StageFlow, step: Step, vector: Array) -> None:
         """Collective. One row of the history; a snapshot when one is due."""
         with event("output"):
-            penalty = flow.penalty(vector) if flow.stage.regularised else 0.0  # type: ignore[attr-defined]
+            penalty = flow.penalty(vector) if flow.stage.regularised else 0.0
             self.write(step, flow.observe(step.time, vector), penalty)
         while self._due and step.time >= self._due[0] - self._slack:
             if not self._snapshot(flow, step.time, vector):

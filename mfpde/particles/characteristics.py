@@ -10,13 +10,13 @@ import numpy as np
 from mpi4py import MPI
 from numpy.typing import NDArray
 
-from mfpde.elements.labels import Labels
-from mfpde.elements.rules import Rule
 from mfpde.features.features import Features
 from mfpde.features.modes import Modes
 from mfpde.particles.reduced import run_gauss
 from mfpde.particles.sampling import normal_rule
 from mfpde.problem.problem import Problem
+from mfpde.quadrature.labels import Labels
+from mfpde.quadrature.rules import Rule
 
 __all__ = ["Curve", "characteristics", "normal_rule"]
 

@@ -4,11 +4,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mfpde.accuracy.estimate import SAFETY, at_places, widened
-from mfpde.accuracy.passes import record_places, study_times
-from mfpde.accuracy.studies import truncation_study
-from mfpde.elements.labels import make_labels
-from mfpde.elements.resolution import Panels, Resolution, equal_panels, given_resolution
-from mfpde.elements.rules import Rule
+from mfpde.accuracy.studies import Setting, truncation_study
+from mfpde.accuracy.to_accuracy import record_places, study_times
+from mfpde.discretisation.resolution import Resolution, given_resolution, make_labels
 from mfpde.errors import RunError
 from mfpde.evolution.flow import Array
 from mfpde.features.features import Features
@@ -17,9 +15,11 @@ from mfpde.particles.sampling import normal_rule
 from mfpde.problem.laws import Law
 from mfpde.problem.problem import Problem
 from mfpde.problem.sections import Discretization
+from mfpde.quadrature.panels import Panels, equal_panels
+from mfpde.quadrature.rules import Rule
 
-# Nodes of the coarse elements of the truncation's study: of a, of r, of a direction of y, and of b.
-COARSE = 8, 2, 4, 6
+# Nodes and panels of the coarse elements of the truncation's study, and nodes of a direction of y.
+COARSE, COARSE_OF_Y = {"a": (8, 2), "b": (6, 1), "r": (2, 1)}, 4
 
 
 def gauss_error(
@@ -36,15 +36,7 @@ def gauss_error(
         rule: Of each component of y.
     """
     given = given_resolution(problem, options)
-    fewer = Resolution(
-        _fewer(problem.a, given.a),
-        equal_panels(problem.w.squared_radius, max(1, given.r.total - 1), 1),
-        given.y,
-        given.hermite_degree,
-        given.radial_degree,
-        given.tolerance,
-        None if problem.b is None or given.b is None else _fewer(problem.b, given.b),
-    )
+    fewer = given.with_panels({name: _fewer(name, problem.directions[name], own) for name, own in given.labels.items()})
     panels, points = len(rule.counts), max(1, rule.counts[0] * 3 // 4)
     try:
         coarse = run_gauss(problem, make_labels(problem, fewer), features, times, normal_rule(panels, points), given.tolerance)
@@ -55,29 +47,24 @@ def gauss_error(
     return correction, SAFETY * (widened(change) + widened(truncation))
 
 
-def _fewer(law: Law, panels: Panels) -> Panels:
-    """Three quarters of the nodes of a label."""
-    return equal_panels(law, max(1, panels.total * 3 // 4), len(panels.counts))
+def _fewer(name: str, law: Law, panels: Panels) -> Panels:
+    """Three quarters of the nodes of a label, one less of r."""
+    return equal_panels(law, max(1, panels.total - 1 if name == "r" else panels.total * 3 // 4), len(panels.counts))
 
 
 def _truncation(
     problem: Problem, given: Resolution, options: Discretization, times: list[float]
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """The correction for the modes beyond the truncation, and its error, on coarse elements."""
-    a, r, n, b = COARSE
     base = Resolution(
-        equal_panels(problem.a, a, 2),
-        equal_panels(problem.w.squared_radius, r, 1),
-        () if problem.w.is_point else (Panels((), (n,)),) * problem.p,
+        {name: equal_panels(law, *COARSE[name]) for name, law in problem.label_laws.items()},
+        {} if problem.w.is_point else dict.fromkeys(problem.y_laws, Panels((), (COARSE_OF_Y,))),
         max(problem.target.degree, 4),
         min(1, given.radial_degree),
         max(given.tolerance, 1e-8),
-        None if problem.b is None else equal_panels(problem.b, b, 1),
     )
-    unit = 0.5 * float((problem.target.coefficients**2).sum())
     studied = study_times(times)
-    study = truncation_study(
-        problem, base, studied, 0.1 * float(options.accuracy) * unit, (given.hermite_degree, given.radial_degree)
-    )
+    setting = Setting(problem, options, studied, 0.1 * float(options.accuracy) * problem.target.unit)
+    study = truncation_study(setting, base, (given.hermite_degree, given.radial_degree))
     places = record_places(problem.stages, studied, times)
     return at_places(study.correction, places), at_places(study.error, places)

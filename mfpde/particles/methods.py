@@ -8,8 +8,7 @@ import numpy as np
 from mpi4py import MPI
 from numpy.typing import NDArray
 
-from mfpde.elements.labels import make_labels
-from mfpde.elements.resolution import given_resolution
+from mfpde.discretisation.resolution import given_resolution, make_labels
 from mfpde.evolution.flow import Recording, Step
 from mfpde.evolution.integrate import integrate
 from mfpde.evolution.lagrangian import LagrangianFlow

@@ -29,8 +29,10 @@ from mpi4py import MPI
 from numpy.typing import NDArray
 
 from mfpde.compile import load_compiled
+from mfpde.evolution.drift import add_terms
 from mfpde.evolution.flow import InStage
-from mfpde.features.features import Cloud, Features, Velocity
+from mfpde.features.features import Features
+from mfpde.neurons import Cloud, LearningRates, Neurons, Rates, on_sphere
 from mfpde.particles.sampling import generator
 from mfpde.problem.problem import Problem
 from mfpde.problem.stages import Stage
@@ -78,7 +80,7 @@ def initial_network(problem: Problem, count: int, seed: tuple[int, int], first: 
                 row[p : p + len(before)] = problem.w.scale * before
                 row[p + len(before) : p + len(before) + 1] = corner
     if problem.w.name == "sphere":
-        w = on_sphere(w)
+        w = rows_on_sphere(w)
     return problem.a.quantile(np.maximum(u, 2.0**-54)), w
 
 
@@ -92,19 +94,25 @@ def initial_biases(problem: Problem, count: int, seed: tuple[int, int], first: i
     return problem.b.quantile(np.maximum(u[first - blocks.start * BLOCK :][: last - first], 2.0**-54))
 
 
-def on_sphere(w: Array) -> Array:
+def rows_on_sphere(w: Array) -> Array:
     """w / |w|, by rows."""
-    return w / np.sqrt((w**2).sum(axis=1, keepdims=True))
+    return on_sphere(w.T, np.zeros(len(w)))[0].T
 
 
-def add_terms(
-    stage: Stage, time: float, p: int, neurons: tuple[Array, Array, Array | None], rates: tuple[Array, Array, Array | None]
+def add_terms_in_space(
+    stage: Stage,
+    time: float,
+    xi: LearningRates,
+    p: int,
+    neurons: tuple[Array, Array, Array | None],
+    rates: tuple[Array, Array, Array | None],
 ) -> None:
     """Adds a stage's terms to the velocity of neurons in R^d: w_perp' = (r' / r) w_perp, and 0 at r = 0.
 
     Args:
         stage: With its terms.
         time: Since its start.
+        xi: Learning rates at that time.
         p: Dimension of V.
         neurons: a (n,), w (n, p + m), and with biases b (n,).
         rates: a', w' and b', alike.
@@ -114,17 +122,15 @@ def add_terms(
     (a, w, b), (da, dw, db) = neurons, rates
     r = np.sqrt((w[:, p:] ** 2).sum(axis=1))
     dv, dr = np.zeros((1, p, len(a))), np.zeros((1, len(a)))
-    for term in stage.terms:
-        biases, change = (None if x is None else x[None] for x in (b, db))
-        term.add(time, (a[None], np.ascontiguousarray(w[:, :p].T)[None], r[None], biases), (da[None], dv, dr, change))
+    biases, change = (None if x is None else x[None] for x in (b, db))
+    add_terms(stage, time, xi, Neurons(a[None], w[:, :p].T[None], r[None], biases), Rates(da[None], dv, dr, change))
     dw[:, :p] += dv[0].T
     dw[:, p:] += np.divide(dr[0], r, out=np.zeros_like(r), where=r > 0)[:, None] * w[:, p:]
 
 
 def penalty(comm: MPI.Intracomm, stage: Stage, reduced: Cloud) -> float:
     """Collective. What the regularised loss adds to E, of the neurons of one slice on each rank."""
-    b = None if reduced.b is None else reduced.b[0]
-    return float(comm.allreduce(stage.penalty((reduced.a[0], reduced.v[0], reduced.r[0], b), reduced.weight)))
+    return float(comm.allreduce(stage.penalty(reduced)))
 
 
 def penalties(stage: Stage, of: Callable[[], float]) -> tuple[float, ...]:
@@ -181,7 +187,7 @@ class NetworkFlow(InStage):
     def placed(self, theta: Array) -> tuple[Array, Array, Array | None]:
         """The neurons a, w, b; on the sphere, w / |w|."""
         a, w = self.neurons(theta)
-        return a, on_sphere(w) if self.stage.on_sphere else w, self.biases(theta)
+        return a, rows_on_sphere(w) if self.stage.on_sphere else w, self.biases(theta)
 
     def measure(self, theta: Array, time: float = 0.0) -> tuple[float, Array]:
         """Collective. The loss, and the moments over the modes."""
@@ -214,14 +220,14 @@ class NetworkFlow(InStage):
         force += (np.sqrt((k + 1.0) * (k + 2.0)) * G[:, 2:] * power).sum(axis=1)[:, None] * w
         force[:, :p] -= dT_v.T
         force[:, p:] -= dT_r[:, None] * w[:, p:]
-        xi_a, xi_w, xi_b = self.stage.rates(time)
+        xi = self.stage.rates(time)
         da, dw = self.neurons(out)
-        da[...] = -xi_a * ((G[:, : K + 1] * power).sum(axis=1) - T)
-        dw[...] = -xi_w * a[:, None] * force
+        da[...] = -xi.a * ((G[:, : K + 1] * power).sum(axis=1) - T)
+        dw[...] = -xi.w * a[:, None] * force
         db = self.biases(out)
         if db is not None:
-            db[...] = -xi_b * a * ((np.sqrt(k + 1.0) * G[:, 1 : K + 2] * power).sum(axis=1) - dT_b)
-        add_terms(self.stage, time, p, (a, w, b), (da, dw, db))
+            db[...] = -xi.b * a * ((np.sqrt(k + 1.0) * G[:, 1 : K + 2] * power).sum(axis=1) - dT_b)
+        add_terms_in_space(self.stage, time, xi, p, (a, w, b), (da, dw, db))
         if self.stage.on_sphere:
             dw -= (w * dw).sum(axis=1, keepdims=True) * w
         return inf
@@ -237,8 +243,8 @@ class NetworkFlow(InStage):
         # dT/dr / r is wanted at r = 0 as well: it depends on r only through S, so a tiny r does.
         unit = replace(reduced, a=np.ones((1, n)), r=np.maximum(reduced.r, 1e-30))
         T, dv, dr, db = np.empty((1, n)), np.empty((1, p, n)), np.empty((1, n)), np.empty((1, n))
-        velocity = Velocity(T, dv, dr, db if self.features.biases else None)
-        self.features.velocities(unit, -self.target, (1.0, 1.0, 1.0), velocity)
+        out = Rates(T, dv, dr, db if self.features.biases else None)
+        self.features.velocities(unit, -self.target, LearningRates(1.0, 1.0, 1.0), out)
         return T[0], dv[0], dr[0] / unit.r[0], db[0]
 
     def _pair_sums(self, a: Array, w: Array, G: Array) -> tuple[Array, Array]:

@@ -13,15 +13,16 @@ import numpy as np
 from mpi4py import MPI
 from numpy.typing import NDArray
 
-from mfpde.elements.labels import Labels
-from mfpde.elements.rules import Rule
 from mfpde.evolution.flow import Recording, Step
-from mfpde.evolution.lagrangian import LagrangianFlow, Nodes, contributions
+from mfpde.evolution.lagrangian import LagrangianFlow, contributions
 from mfpde.features.features import Features
+from mfpde.neurons import Nodes
 from mfpde.parallel import share
 from mfpde.particles.network import penalties
 from mfpde.particles.sampling import PANEL_POINTS, gauss_axes, gauss_particles, normal_rule
 from mfpde.problem.problem import Problem
+from mfpde.quadrature.labels import Labels
+from mfpde.quadrature.rules import Rule
 
 Array = NDArray[np.float64]
 

@@ -9,13 +9,13 @@ a particle depends on its number alone, not on the ranks.
 import numpy as np
 from numpy.typing import NDArray
 
-from mfpde.elements.labels import Labels
-from mfpde.elements.rules import Rule, gauss_rule
-from mfpde.evolution.lagrangian import Nodes
 from mfpde.evolution.passive import labels_at, neurons
+from mfpde.neurons import Nodes
 from mfpde.problem.laws.normal import Normal
 from mfpde.problem.laws.point import Point
 from mfpde.problem.problem import Problem
+from mfpde.quadrature.labels import Labels
+from mfpde.quadrature.rules import Rule, gauss_rule
 
 Array = NDArray[np.float64]
 

@@ -25,10 +25,11 @@ from mpi4py import MPI
 from numpy.typing import NDArray
 
 from mfpde.errors import InputError, RunError
-from mfpde.features.features import Cloud, Features
+from mfpde.features.features import Features
 from mfpde.features.modes import Modes
 from mfpde.interrupts import stop_together
-from mfpde.particles.network import NetworkFlow, add_terms, on_sphere, penalties, penalty
+from mfpde.neurons import Cloud
+from mfpde.particles.network import NetworkFlow, add_terms_in_space, penalties, penalty, rows_on_sphere
 from mfpde.particles.sampling import generator
 from mfpde.problem.activation import derivative
 from mfpde.problem.problem import Problem
@@ -133,6 +134,7 @@ class Sgd:
         u = self._arguments(x)
         value = sigma(u)
         stage = self.problem.stages[0]
+        xi = stage.rates(time)
         error = self.problem.target(x[:, : self.problem.p].T)
         if self.label_noise:
             error += self.label_noise * generator(self.seed, NOISE + number).standard_normal(self.batch)
@@ -144,21 +146,20 @@ class Sgd:
         change = value @ error
         if stage.terms:
             da, dw, db = np.zeros_like(self.a), np.zeros_like(self.w), None if self.b is None else np.zeros_like(self.b)
-            add_terms(stage, time, self.problem.p, (self.a, self.w, self.b), (da, dw, db))
-        xi_w, xi_b = stage.xi_w(time), stage.xi_b(time)
-        if xi_w or xi_b:
+            add_terms_in_space(stage, time, xi, self.problem.p, (self.a, self.w, self.b), (da, dw, db))
+        if xi.w or xi.b:
             slope = self.slope(u)
             if self.b is not None:
-                self.b += (slope * (xi_b * self.a[:, None] * error)).sum(axis=1)
-            self.w += (slope * (xi_w * self.a[:, None] * error)) @ x
-        self.a += stage.xi_a(time) * change
+                self.b += (slope * (xi.b * self.a[:, None] * error)).sum(axis=1)
+            self.w += (slope * (xi.w * self.a[:, None] * error)) @ x
+        self.a += xi.a * change
         if stage.terms:
             self.a += self.step * da
             self.w += self.step * dw
             if self.b is not None and db is not None:
                 self.b += self.step * db
         if stage.on_sphere:
-            self.w = on_sphere(self.w)
+            self.w = rows_on_sphere(self.w)
 
     def penalty(self) -> float:
         """Collective. What the regularised loss adds to E."""

@@ -170,9 +170,6 @@ def _short(name: str) -> str:
 
 
 def _check_ranges(config: Config) -> None:
-    numbers = config.discretization
-    if numbers.frame == "affine" and numbers.degree is not None and not 1 <= numbers.degree <= 7:
-        raise InputError(f'discretization.degree: {numbers.degree}; allowed in the "affine" frame: 1 to 7')
     d = config.dimension if isinstance(config.input.dimension, str | float) else config.input.dimension
     if not (d == inf or (1 <= d <= LARGEST_DIMENSION and d == int(d))):
         raise InputError(
@@ -184,10 +181,6 @@ def _check_ranges(config: Config) -> None:
     _check_text("output.file", config.output.file)
     if config.discretization.mesh is not None:
         _check_text("discretization.mesh", config.discretization.mesh)
-        if numbers.frame == "flow":
-            raise InputError(
-                'discretization.mesh: a mesh file is for the affine frame; allowed: with discretization.frame = "affine"'
-            )
     for key, least in (("times", 2), ("snapshots", 0)):
         _check_times(f"output.{key}", getattr(config.output, key), least, config.final_time)
 
@@ -206,8 +199,6 @@ def _check_biases(config: Config) -> None:
         if given:
             raise InputError(f'{given[0]}: has no effect without biases; allowed: with initial.b, such as "point(0)"')
         return
-    if numbers.frame == "affine":
-        raise InputError('discretization.frame: "affine" has no biases; allowed with initial.b: "flow"')
     averaged = [f"training.stages[{i}].average" for i, stage in enumerate(training.stages) if stage.average > 1]
     if training.strategy or averaged:
         key = "training.strategy" if training.strategy else averaged[0]

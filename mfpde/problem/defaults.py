@@ -33,7 +33,7 @@ def filled(options: Discretization, p: int, d: float, target_degree: int) -> Num
     """
     chosen: dict[str, Any] = {"hermite_degree": max(6, target_degree), "radial_degree": 2, "degree": 3, "tolerance": 1e-8}
     chosen |= {"b_nodes": 12, "b_panels": 2}
-    chosen |= _affine(p, d) if options.frame == "affine" else _flow(p, d)
+    chosen |= {"affine": _affine}.get(options.frame, _flow)(p, d)
     given = {name: getattr(options, name) for name in Numbers.__dataclass_fields__}
     return Numbers(**{name: chosen[name] if value is None else value for name, value in given.items()})
 

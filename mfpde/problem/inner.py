@@ -11,6 +11,7 @@ from typing import Literal
 
 import numpy as np
 
+from mfpde.neurons import on_sphere
 from mfpde.problem.laws import Array, Law
 from mfpde.problem.laws.point import Point
 
@@ -49,10 +50,6 @@ class SquaredRadius(Law):
         from scipy.special import gammaincinv
 
         return np.asarray(gammaincinv(self.shape, u) * (2 / self.d))
-
-    @property
-    def symmetric(self) -> bool:
-        return False
 
     def recurrence(self, n: int) -> tuple[Array, Array]:
         k = np.arange(float(n))
@@ -94,5 +91,4 @@ class InnerLaw:
         """Where neurons start whose Gaussian labels are v (p, n) and r (n,)."""
         if self.name != "sphere":
             return v, r
-        norm = np.sqrt((v**2).sum(axis=0) + r**2)
-        return v / norm, r / norm
+        return on_sphere(v, r)

@@ -21,7 +21,7 @@ import msgspec
 from mfpde.errors import InputError, quoted
 from mfpde.problem.activation import NAMES
 from mfpde.problem.expressions import parse
-from mfpde.problem.laws import law_classes
+from mfpde.problem.laws import Law
 from mfpde.problem.reading import CONSTANTS, FUNCTIONS, HERMITE
 from mfpde.problem.sections import Config
 
@@ -53,7 +53,7 @@ def resolved(data: Mapping[str, Any]) -> dict[str, Any]:
 def _value(name: str, value: Any, before: Mapping[str, str]) -> str:
     """The text that stands for a parameter, in brackets."""
     key = f"parameters.{name}"
-    taken = name in (*CONSTANTS, *FUNCTIONS, *NAMES, *law_classes()) or VARIABLES.fullmatch(name) or HERMITE.fullmatch(name)
+    taken = name in (*CONSTANTS, *FUNCTIONS, *NAMES, *Law.classes()) or VARIABLES.fullmatch(name) or HERMITE.fullmatch(name)
     if taken or not name.isidentifier() or not name.isascii() or len(before) == MOST:
         raise InputError(
             f"{quoted(key)}: allowed: up to {MOST} names of letters that are no variable, function or law, such as c"
@@ -77,7 +77,7 @@ def _replaced(value: Any, kind: Any, words: re.Pattern[str], values: Mapping[str
     if isinstance(value, str):
         if not _takes_text(kind) or not words.search(value):
             return value
-        if key.startswith("initial."):
+        if key.startswith("initial.") or ".terms[" in key:
             value = _CALL.sub(lambda call: _numbers(call, words, values, key), value)
         return words.sub(lambda match: values[match[1]], value)
     sections = [part for part in (kind, *get_args(kind)) if isinstance(part, type) and issubclass(part, msgspec.Struct)]
@@ -86,6 +86,8 @@ def _replaced(value: Any, kind: Any, words: re.Pattern[str], values: Mapping[str
         return {name: _replaced(x, kinds.get(name), words, values, f"{key}.{name}") for name, x in value.items()}
     if isinstance(value, list) and sections:
         return [_replaced(x, sections[0], words, values, f"{key}[{i}]") for i, x in enumerate(value)]
+    if isinstance(value, list) and key.endswith(".terms"):
+        return [_replaced(x, str, words, values, f"{key}[{i}]") for i, x in enumerate(value)]
     return value
 
 

@@ -41,8 +41,18 @@ class Problem:
     def directions(self) -> dict[str, Law]:
         """The laws of what a neuron starts with, all of them independent, by name: a (a_0), with biases b (b_0), r (r_0^2), and
         y1, ..., yp with v_0 = y / sqrt(d)."""
+        return self.label_laws | self.y_laws
+
+    @property
+    def label_laws(self) -> dict[str, Law]:
+        """Those of the labels a, b and r."""
         biases = {} if self.b is None else {"b": self.b}
-        return {"a": self.a, **biases, "r": self.w.squared_radius, **{f"y{q + 1}": Normal(0.0, 1.0) for q in range(self.p)}}
+        return {"a": self.a, **biases, "r": self.w.squared_radius}
+
+    @property
+    def y_laws(self) -> dict[str, Law]:
+        """Those of the directions of y."""
+        return {f"y{q + 1}": Normal(0.0, 1.0) for q in range(self.p)}
 
     @property
     def laws(self) -> tuple[Law, ...]:
@@ -64,8 +74,8 @@ class Problem:
         return filled(options, self.p, self.d, self.target.least_degree)
 
 
-def build_problem(config: Config) -> Problem:
-    """The problem that a configuration describes.
+def problem_of(config: Config) -> Problem:
+    """The problem that a configuration describes, whatever discretisation is to solve it.
 
     Raises:
         InputError: For the first thing that is wrong, naming its key and what is allowed.
@@ -94,8 +104,6 @@ def build_problem(config: Config) -> Problem:
         raise InputError(
             f'training.constraint: "sphere" with initial.w = "{config.initial.w}"; allowed: with initial.w = "sphere"'
         )
-    if config.initial.w == "sphere" and config.discretization.frame == "affine":
-        raise InputError('discretization.frame: "affine" starts from a Gaussian; allowed with initial.w = "sphere": "flow"')
     if config.training.constraint and config.training.strategy:
         raise InputError("training.constraint: averages leave the sphere; allowed: without training.strategy")
     stages = parse_stages(config, target, numbers)

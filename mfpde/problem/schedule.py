@@ -96,11 +96,11 @@ class Schedule:
         return np.cumsum(parts)
 
 
-def joint_breaks(schedules: Iterable[Schedule]) -> tuple[float, ...]:
-    """The breaks of several rates of one stage, ascending; those that differ by round-off are one."""
+def joint_breaks(schedules: Iterable[Schedule], further: Iterable[float] = ()) -> tuple[float, ...]:
+    """The breaks of several rates of one stage, and further ones, ascending; those that differ by round-off are one."""
     schedules = list(schedules)
     joint: list[float] = []
-    for t in sorted(t for schedule in schedules for t in schedule.breaks):
+    for t in sorted([*(t for schedule in schedules for t in schedule.breaks), *further]):
         if not joint or t - joint[-1] > NEAR * max(schedule.final_time for schedule in schedules):
             joint.append(t)
     return tuple(joint)

@@ -33,6 +33,7 @@ Rate = Annotated[
 
 
 Decay = Annotated[float, _within(0.0, 1e6)]
+Terms = Annotated[tuple[str, ...], msgspec.Meta(description='a list of texts, such as ["weight_decay(0.1)"]')]
 
 
 class _Section(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -68,7 +69,7 @@ class Initial(_Section, frozen=True):
     """The law of the neurons at t = 0.
 
     Attributes:
-        a: Of the outer weights: point(c), points(-1: 0.5, 2: 0.5), rademacher, uniform(b, c), normal(m, s).
+        a: Of the outer weights: a module of `mfpde.problem.laws` with its parameters, such as "uniform(-1, 1)".
         w: Of the inner weights: N(0, I/d) ("gaussian"), uniform on |w| = 1 ("sphere"), or 0 ("zero").
         b: Of the biases, sigma(w.x + b), alike; without it there are none.
     """
@@ -92,6 +93,8 @@ class StageSection(_Section, frozen=True):
             residual is -h*. E is recorded all the same, and E f h* as /history/correlation.
         decay_a, decay_w, decay_b: Weight decay, a' = .. - xi_a decay_a a, w' = .. - xi_w decay_w w, and b alike; E with the
             penalty 1/2 decay_a E a^2 + 1/2 decay_w E |w|^2 + 1/2 decay_b E b^2 is recorded as /history/regularised_loss.
+        terms: Further terms of the velocity by name, see `mfpde.problem.terms`; "weight_decay(l_a, l_w, l_b)" is that of the
+            three keys.
     """
 
     duration: Duration
@@ -105,6 +108,7 @@ class StageSection(_Section, frozen=True):
     decay_a: Decay = 0.0
     decay_w: Decay = 0.0
     decay_b: Decay = 0.0
+    terms: Terms = ()
 
 
 class Training(_Section, frozen=True):
@@ -115,7 +119,7 @@ class Training(_Section, frozen=True):
         xi_a, xi_w, xi_b: Learning rates of a training at once; that of the biases is xi_w if not given, as in a framework in
             which all parameters of a layer have one rate.
         constraint: "sphere": w moves on |w| = 1, by the projected gradient; it starts there, initial.w = "sphere". b is free.
-        interaction, decay_a, decay_w, decay_b: Likewise, see `StageSection`.
+        interaction, decay_a, decay_w, decay_b, terms: Likewise, see `StageSection`.
         stages: Instead of these.
         strategy: "chen-ge": train w, average independent copies, train a with a polynomial activation.
         strategy_copies: How many copies; p if not given.
@@ -131,6 +135,7 @@ class Training(_Section, frozen=True):
     decay_a: Decay = 0.0
     decay_w: Decay = 0.0
     decay_b: Decay = 0.0
+    terms: Terms = ()
     constraint: Literal["sphere"] | None = None
     stages: tuple[StageSection, ...] = ()
     strategy: Literal["chen-ge"] | None = None
@@ -331,7 +336,7 @@ def _toml(value: Any) -> str:
 # What training a alone needs: it is slow, and as it is linear, a long time costs little.
 STRATEGY_TIME = 1000.0
 # Keys that a training at once has in common with a stage.
-SHARED = ("xi_a", "xi_w", "xi_b", "interaction", "decay_a", "decay_w", "decay_b")
+SHARED = ("xi_a", "xi_w", "xi_b", "interaction", "decay_a", "decay_w", "decay_b", "terms")
 # Keys of a section that stages, or a strategy, or a function take the place of.
 REPLACED: dict[str, tuple[str, ...]] = {
     "function": ("polynomial",),

@@ -10,13 +10,14 @@ from dataclasses import dataclass, replace
 from math import comb, inf, isfinite
 
 from mfpde.errors import InputError, RunError
+from mfpde.neurons import Array, Cloud, LearningRates, Trained
 from mfpde.problem.activation import Activation, parse_activation
 from mfpde.problem.defaults import Numbers
 from mfpde.problem.laws import parse_law
 from mfpde.problem.schedule import Schedule, joint_breaks, parse_schedule
 from mfpde.problem.sections import MOST_COPIES, Config, StageSection
 from mfpde.problem.target import Target
-from mfpde.problem.terms import Array, GradientTerm, Neurons, Term
+from mfpde.problem.terms import GradientTerm, Term, parse_terms
 from mfpde.problem.terms.weight_decay import WeightDecay
 
 # Neurons of the average of a point start's copies, one for each multiset of labels.
@@ -55,24 +56,24 @@ class Stage:
     xi_b: Schedule = NO_RATE
 
     @property
-    def trains(self) -> tuple[bool, bool, bool]:
-        """Whether a moves, whether w does, and whether b does."""
-        moved = [(not self.xi_a.zero, not self.xi_w.zero, not self.xi_b.zero), *(term.trains for term in self.terms)]
-        a, w, b = (any(of_all) for of_all in zip(*moved, strict=True))
-        return a, w, b
+    def trains(self) -> Trained:
+        """What moves: what has a learning rate, and what a term moves."""
+        rated = Trained(not self.xi_a.zero, not self.xi_w.zero, not self.xi_b.zero)
+        return Trained(*map(any, zip(rated, *(term.trains(rated) for term in self.terms), strict=True)))
 
     @property
     def breaks(self) -> tuple[float, ...]:
-        """Times since its start at which a learning rate jumps or has a kink, ascending."""
-        return joint_breaks((self.xi_a, self.xi_w, self.xi_b))
+        """Times since its start at which a learning rate or a term jumps or has a kink, ascending."""
+        of_terms = (t for term in self.terms for t in term.breaks if 0 < t < self.duration)
+        return joint_breaks((self.xi_a, self.xi_w, self.xi_b), of_terms)
 
-    def rates(self, time: float) -> tuple[float, float, float]:
-        """xi_a, xi_w and xi_b at a time since its start.
+    def rates(self, time: float) -> LearningRates:
+        """The learning rates at a time since its start.
 
         Raises:
             RunError: If one of them is not finite.
         """
-        xi = self.xi_a(time), self.xi_w(time), self.xi_b(time)
+        xi = LearningRates(self.xi_a(time), self.xi_w(time), self.xi_b(time))
         if not all(isfinite(x) for x in xi):
             names = "training.xi_a or training.xi_w" if self.xi_b.zero else "training.xi_a, xi_w or xi_b"
             raise RunError(f"{names} is not finite at t = {time:.6g}")
@@ -87,9 +88,9 @@ class Stage:
         """Whether another loss than E decreases, by its terms."""
         return any(isinstance(term, GradientTerm) for term in self.terms)
 
-    def penalty(self, neurons: Neurons, weight: Array) -> float:
-        """What the regularised loss adds to E: the sum over neurons a (n,), v (p, n), r (n,), b (n,) with weights (n,)."""
-        return float(sum(weight @ term.potential(neurons) for term in self.terms if isinstance(term, GradientTerm)))
+    def penalty(self, cloud: Cloud) -> float:
+        """What the regularised loss adds to E, of neurons with their weights."""
+        return float(sum((cloud.weight * term.potential(cloud)).sum() for term in self.terms if isinstance(term, GradientTerm)))
 
     def unit_of_time(self, time: float) -> float:
         """1 / max(xi_a, xi_w, xi_b) at `time`: what the flow needs for a change of order 1; inf where nothing moves."""
@@ -167,7 +168,23 @@ def _terms(section: StageSection, stage: Stage, key: str) -> tuple[Term, ...]:
     for name, decay, xi in zip("awb", decays, rates, strict=True):
         if decay and xi.zero:
             raise InputError(f"{key}.decay_{name}: {decay:g} has no effect, as xi_{name} = 0; allowed: 0, or with a rate")
-    return (WeightDecay(*decays, *rates),) if any(decays) else ()
+    return (*((WeightDecay(*decays),) if any(decays) else ()), *parse_terms(section.terms, f"{key}.terms"))
+
+
+def check_terms(config: Config, stages: Sequence[Stage]) -> None:
+    """Checks that stages have the terms that a configuration asks for: what a file keeps of a run is its configuration.
+
+    Raises:
+        InputError: If they have others.
+    """
+    sections = config.training.given if config.training.strategy is None else ()
+    for i, (section, stage) in enumerate(zip(sections, stages, strict=False)):
+        key = f"training.stages[{i}]" if config.training.stages else "training"
+        if stage.terms != _terms(section, stage, key):
+            raise InputError(
+                f"{key}.terms: the problem has other terms than its configuration, which a restart or a density would not know; "
+                "allowed: terms that the configuration names, see mfpde.problem.terms"
+            )
 
 
 def _chen_ge(config: Config, target: Target, numbers: Numbers) -> tuple[StageSection, StageSection]:
@@ -250,11 +267,12 @@ def _check_averages(stages: list[Stage], keys: list[str], law: str, a_nodes: int
                     "copies or discretization.a_nodes, or a polynomial activation with xi_w = 0"
                 )
         elif not stage.linear:
-            wrong = "xi_w" if not stage.xi_w.zero else "decay_a" if stage.terms else "activation"
+            of_terms = "decay_a" if any(isinstance(term, WeightDecay) for term in stage.terms) else "terms"
+            wrong = "xi_w" if not stage.xi_w.zero else of_terms if stage.terms else "activation"
             wrong = wrong if stage.interaction else "interaction"
             raise InputError(
                 f"{key}.{wrong}: of an average of copies the moments alone are known; "
-                "allowed from the average on: xi_w = 0 and a polynomial activation, with interaction and without weight decay"
+                "allowed from the average on: xi_w = 0 and a polynomial activation, with interaction and without terms"
             )
         elif i > first and not stage.reset_a and stage.activation != stages[i - 1].activation:
             raise InputError(

@@ -69,6 +69,11 @@ class Target:
         """E h*^2."""
         return float((self.coefficients**2).sum()) if self.energy is None else self.energy
 
+    @property
+    def unit(self) -> float:
+        """E h*^2 / 2, in which errors and accuracies are measured; 1/2 for the target 0."""
+        return 0.5 * self.square or 0.5
+
     def beyond(self, degree: int) -> float:
         """1/2 of the part of E h*^2 beyond a total degree, which no truncation at it can learn; 0 for polynomials."""
         if self.energy is None:

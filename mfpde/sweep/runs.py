@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from mfpde.discretisations import build_problem
 from mfpde.errors import InputError, RunError, one_line
 from mfpde.output.kept import is_finished
 from mfpde.parallel import on_first
-from mfpde.problem.problem import build_problem
 from mfpde.solve import solve
 
 

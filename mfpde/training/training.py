@@ -1,41 +1,27 @@
 """Runs the stages of a training one after another."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol, cast
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from mfpde.errors import RunError
-from mfpde.evolution.flow import Field, Interpolant, Reader, StageFlow, Standing, Step
-from mfpde.evolution.lagrangian import LagrangianFlow, Nodes, kept_nodes
+from mfpde.evolution.flow import DensityFlow, Interpolant, Reader, Standing, Step, packed
+from mfpde.evolution.lagrangian import LagrangianFlow, kept_nodes
 from mfpde.features.features import Features
+from mfpde.moments.averaging import Moments, average_points, law_moments
+from mfpde.moments.linear import LinearFlow
 from mfpde.parallel import share
 from mfpde.problem.problem import Problem
 from mfpde.problem.stages import stage_times
 from mfpde.progress import Progress
-from mfpde.training.averaging import Moments, average_points, law_moments
-from mfpde.training.linear import LinearFlow
 
 Array = NDArray[np.float64]
 
-
-class DensityFlow(StageFlow, Protocol):
-    """A flow of neurons, rather than of moments alone."""
-
-    def nodes(self, vector: Array) -> Nodes:
-        """This rank's neurons, with weights that sum to 1 over all ranks."""
-
-    def state(self, vector: Array) -> Mapping[str, Field]:
-        """Collective. The whole state, as a checkpoint keeps it: flat blocks in an order that does not depend on the ranks."""
-
-
-class StartFlow(DensityFlow, Protocol):
-    """The flow of a first stage, which knows its elements."""
-
-    def restored(self, number: int, read: Reader) -> StageFlow:
-        """Collective. The flow of stage `number` from a state that was kept in it."""
+# The flow of a stage: of neurons, or where moments are all that is known of them, of these.
+type AnyFlow = DensityFlow | LinearFlow
 
 
 @dataclass(frozen=True)
@@ -76,30 +62,30 @@ class End:
     """Where a training stands: its last step (counts are of all stages), the flow and the state's flat vector."""
 
     step: Step
-    flow: StageFlow
+    flow: AnyFlow
     vector: Array
 
 
 class Witness(Protocol):
     """Who is told of a training, on all ranks alike; times and counts are those of the whole training."""
 
-    def enter(self, flow: StageFlow) -> None:
+    def enter(self, flow: AnyFlow) -> None:
         """Collective. A stage begins."""
 
-    def record(self, flow: StageFlow, step: Step, vector: Array) -> None:
+    def record(self, flow: AnyFlow, step: Step, vector: Array) -> None:
         """Collective. A record time is reached: the flow of the stage and the state's flat vector."""
 
-    def stepped(self, flow: StageFlow, step: Step, inside: Interpolant | None) -> None:
+    def stepped(self, flow: AnyFlow, step: Step, inside: Interpolant | None) -> None:
         """Collective. A step is done, see `Watch`."""
 
 
 class Output(Protocol):
     """Something that a user writes during a training, handed to `mfpde.solve`: a witness of stages and records alone."""
 
-    def enter(self, flow: StageFlow) -> None:
+    def enter(self, flow: AnyFlow) -> None:
         """Collective. A stage begins."""
 
-    def record(self, flow: StageFlow, step: Step, vector: Array) -> None:
+    def record(self, flow: AnyFlow, step: Step, vector: Array) -> None:
         """Collective. A record time is reached."""
 
 
@@ -110,17 +96,17 @@ class Together[First: Witness]:
     first: First
     others: tuple[Output, ...]
 
-    def enter(self, flow: StageFlow) -> None:
+    def enter(self, flow: AnyFlow) -> None:
         self.first.enter(flow)
         for other in self.others:
             other.enter(flow)
 
-    def record(self, flow: StageFlow, step: Step, vector: Array) -> None:
+    def record(self, flow: AnyFlow, step: Step, vector: Array) -> None:
         self.first.record(flow, step, vector)
         for other in self.others:
             other.record(flow, step, vector)
 
-    def stepped(self, flow: StageFlow, step: Step, inside: Interpolant | None) -> None:
+    def stepped(self, flow: AnyFlow, step: Step, inside: Interpolant | None) -> None:
         self.first.stepped(flow, step, inside)
 
 
@@ -130,20 +116,20 @@ class Silent:
 
     progress: Progress | None = None
 
-    def enter(self, flow: StageFlow) -> None:
+    def enter(self, flow: AnyFlow) -> None:
         pass
 
-    def record(self, flow: StageFlow, step: Step, vector: Array) -> None:
+    def record(self, flow: AnyFlow, step: Step, vector: Array) -> None:
         pass
 
-    def stepped(self, flow: StageFlow, step: Step, inside: Interpolant | None) -> None:
+    def stepped(self, flow: AnyFlow, step: Step, inside: Interpolant | None) -> None:
         if self.progress is not None:
             self.progress.update(step.time, None, step.steps)
 
 
 def train(
     problem: Problem,
-    flow: StageFlow,
+    flow: DensityFlow,
     times: Sequence[float],
     tolerance: float,
     witness: Witness,
@@ -166,12 +152,13 @@ def train(
     Raises:
         RunError: On all ranks, if a stage cannot go on.
     """
-    end, first = End(Step(), flow, _packed(flow)), 0 if kept is None else kept.mark.stage
+    end, first = End(Step(), flow, packed(flow)), 0 if kept is None else kept.mark.stage
     for k, own in list(enumerate(stage_times(problem.stages, times)[:stages]))[first:]:
         stage, told, standing = problem.stages[k], 0, None
+        current: AnyFlow
         if kept is not None and k == first:
-            current, told, standing = _taken_up(cast(StartFlow, flow), problem, kept), kept.mark.told, kept.mark.standing
-            end = End(kept.mark.before, current, _packed(current))
+            current, told, standing = _taken_up(flow, problem, kept), kept.mark.told, kept.mark.standing
+            end = End(kept.mark.before, current, packed(current))
         else:
             begins_anew = k or stage.by_moments or stage.average > 1 or stage.reset_a
             current = next_flow(end, problem, k) if begins_anew else flow
@@ -192,7 +179,7 @@ class _StageWatch:
     """Passes on what one stage says, with the times and counts of the whole training; has the last state at the end."""
 
     def __init__(
-        self, flow: StageFlow, start: float, before: End, witness: Witness, keeper: Keeper | None, told: int, records: int
+        self, flow: AnyFlow, start: float, before: End, witness: Witness, keeper: Keeper | None, told: int, records: int
     ) -> None:
         self.flow, self.start, self.witness, self.keeper = flow, start, witness, keeper
         self.before, self.final = before.step, before.vector
@@ -209,22 +196,17 @@ class _StageWatch:
             self.final = vector.copy()
 
     def keep(self, standing: Standing, vector: Array, urgent: bool) -> None:
-        if self.keeper is not None:
+        # A stage that is known by moments is solved at once, without steps to stop at.
+        if self.keeper is not None and not isinstance(self.flow, LinearFlow):
             mark = Mark(self.flow.number, self.told, self.before, standing)
-            self.keeper.keep(cast(DensityFlow, self.flow), mark, vector, urgent)  # steps are those of a density
+            self.keeper.keep(self.flow, mark, vector, urgent)
 
     def stepped(self, step: Step, inside: Interpolant | None) -> None:
         start = self.start
         self.witness.stepped(self.flow, self.overall(step), None if inside is None else lambda time: inside(time - start))
 
 
-def _packed(flow: StageFlow) -> Array:
-    vector = np.empty(flow.size)
-    flow.pack(vector)
-    return vector
-
-
-def _taken_up(flow: StartFlow, problem: Problem, kept: Kept) -> StageFlow:
+def _taken_up(flow: DensityFlow, problem: Problem, kept: Kept) -> DensityFlow:
     """Collective. The flow of the stage in which a training was kept, from the state there; `flow` is that of the first one."""
     number = kept.mark.stage
     if all(stage.average == 1 for stage in problem.stages[: number + 1]):
@@ -234,25 +216,22 @@ def _taken_up(flow: StartFlow, problem: Problem, kept: Kept) -> StageFlow:
     return LagrangianFlow(problem, Features(flow.comm, flow.modes, problem.stages[number].activation), nodes, number)
 
 
-def next_flow(end: End, problem: Problem, k: int) -> StageFlow:
+def next_flow(end: End, problem: Problem, k: int) -> AnyFlow:
     """Collective. The flow of stage `k` of the problem, from the end of the stage before it."""
     stage, flow = problem.stages[k], end.flow
-    known_by_moments = k > 0 and problem.stages[k - 1].by_moments
-    if stage.by_moments and not known_by_moments:
+    if isinstance(flow, LinearFlow):
+        return flow.next_stage(k, end.vector)
+    if stage.by_moments:
         return LinearFlow(flow.comm, problem, k, flow.modes, averaged_law(end, problem, k))
-    if stage.average > 1 and not known_by_moments:
-        nodes = average_points(flow.comm, neurons(end), stage.average)
-        return LagrangianFlow(problem, Features(flow.comm, flow.modes, stage.activation), nodes, k)
+    if stage.average > 1:
+        averages = average_points(flow.comm, flow.nodes(end.vector), stage.average)
+        return LagrangianFlow(problem, Features(flow.comm, flow.modes, stage.activation), averages, k)
     return flow.next_stage(k, end.vector)
-
-
-def neurons(end: End) -> Nodes:
-    """This rank's neurons where a stage with a density ended."""
-    return cast(DensityFlow, end.flow).nodes(end.vector)  # every flow before the linear ones is one
 
 
 def averaged_law(end: End, problem: Problem, k: int) -> Moments | None:
     """Collective. On rank 0 the moments of w at the start of stage `k`, as many as it and the stages after it need."""
+    assert not isinstance(end.flow, LinearFlow)  # of the first stage that is known by moments
     degree = max(stage.degree for stage in problem.stages[k:])
-    law = law_moments(end.flow.comm, neurons(end), problem.d - problem.p, 2 * degree)
+    law = law_moments(end.flow.comm, end.flow.nodes(end.vector), problem.d - problem.p, 2 * degree)
     return None if law is None else law.average(problem.stages[k].average)

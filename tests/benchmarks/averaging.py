@@ -14,12 +14,11 @@ from typing import Any
 import numpy as np
 from mpi4py import MPI
 
-from mfpde.evolution.start import start_flow
+from mfpde.discretisations import build_problem, start_flow
+from mfpde.moments.averaging import law_moments
+from mfpde.moments.spectrum import kernel_modes, spectrum
 from mfpde.problem.activation import parse_activation
 from mfpde.problem.config import load
-from mfpde.problem.problem import build_problem
-from mfpde.training.averaging import law_moments
-from mfpde.training.spectrum import kernel_modes, spectrum
 
 
 def cost(action: Callable[[], Any]) -> tuple[Any, str]:

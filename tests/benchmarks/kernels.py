@@ -9,10 +9,10 @@ from collections.abc import Callable
 import numpy as np
 from mpi4py import MPI
 
-from mfpde.evolution.affine import AffineFlow
+from mfpde.affine.flow import AffineFlow
+from mfpde.discretisations import build_problem, start_flow
 from mfpde.features.table import evaluate
 from mfpde.problem.config import load
-from mfpde.problem.problem import build_problem
 
 
 def best(action: Callable[[], object], repeat: int = 7) -> float:
@@ -46,7 +46,8 @@ def main() -> None:
         (3, "z1 + z1*z2*z3", ["discretization.a_nodes=6", "discretization.r_nodes=1", "discretization.cells=8"]),
     ):
         config = load(None, ["discretization.frame=affine", f"target.polynomial={polynomial}", *options])
-        flow = AffineFlow.start(MPI.COMM_SELF, build_problem(config), config.discretization)
+        flow = start_flow(MPI.COMM_SELF, build_problem(config), config.discretization)
+        assert isinstance(flow, AffineFlow)
         vector, out = np.empty(flow.layout.size), np.empty(flow.layout.size)
         flow.layout.pack(vector)
         state = flow.layout.views(vector)

@@ -21,20 +21,22 @@ import numpy as np
 from mpi4py import MPI
 
 from mfpde.accuracy.plan import make_plan
-from mfpde.elements.labels import Labels, make_labels
-from mfpde.elements.resolution import given_resolution
+from mfpde.discretisation.resolution import given_resolution, make_labels
+from mfpde.discretisations import build_problem
 from mfpde.evolution import start
 from mfpde.evolution.integrate import integrate
-from mfpde.evolution.lagrangian import LagrangianFlow, Nodes
+from mfpde.evolution.lagrangian import LagrangianFlow
 from mfpde.features.features import Features
 from mfpde.features.modes import modes_of
+from mfpde.neurons import Nodes
 from mfpde.particles.network import NetworkFlow, initial_network
 from mfpde.particles.reduced import run_gauss
 from mfpde.particles.sampling import normal_rule, random_particles, sobol_particles
 from mfpde.particles.sgd import Sgd
 from mfpde.problem.config import load
-from mfpde.problem.problem import Problem, build_problem
+from mfpde.problem.problem import Problem
 from mfpde.problem.sections import Config
+from mfpde.quadrature.labels import Labels
 
 SELF = MPI.COMM_SELF
 TARGETS = {1: "z1 + z1**2/2", 2: "z1 + z1*z2"}

@@ -6,12 +6,11 @@ that no density over v at a fixed label does.
 
 from mfpde.evolution.indicators import View
 
-NEEDS = ("folded",)
 # A share: there is nothing to warn of.
 LIMIT = 1.0
 ADVICE = "v_0 -> v is folded: take densities by mfpde.density, not from the Jacobian of a label's map"
 
 
-def compute(view: View) -> float:
+def compute(view: View) -> float | None:
     """Collective. The mass that the flow finds folded."""
-    return float(view.flow.folded(view.state))
+    return None if view.folded is None else view.folded()

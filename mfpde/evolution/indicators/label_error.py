@@ -8,27 +8,28 @@ import numpy as np
 from mpi4py import MPI
 from numpy.typing import NDArray
 
-from mfpde.elements.rules import Rule
-from mfpde.evolution.indicators import View
+from mfpde.evolution.indicators import LabelsView, View
+from mfpde.quadrature.rules import Rule
 
-NEEDS = ("labels", "grid")
 LIMIT = 1e-3
 ADVICE = "the labels are too few for the moments: raise discretization.a_nodes, r_nodes or b_nodes"
 
 
-def compute(view: View) -> float:
+def compute(view: View) -> float | None:
     """Collective. The largest of the labels' errors."""
-    rules = view.flow.labels.rules
+    if view.labels is None:
+        return None
+    rules = view.labels.labels.rules
     # The law of a or b may be symmetric, so that every second term vanishes by parity: look at two.
-    return max(neglected(rules[name], values, 1 if name == "r" else 2) for name, values in by_label(view).items())
+    return max(neglected(rules[name], values, 1 if name == "r" else 2) for name, values in by_label(view, view.labels).items())
 
 
-def by_label(view: View) -> dict[str, NDArray[np.float64]]:
+def by_label(view: View, slices: LabelsView) -> dict[str, NDArray[np.float64]]:
     """Collective. The moments as functions of a_0, b_0 and r_0, shapes (nodes of the label, modes)."""
-    labels, here = view.flow.labels, view.flow.grid.slices
+    labels, here = slices.labels, slices.here
     spread = np.zeros((len(labels), view.moments.by_slice.shape[1]))
     spread[here.start : here.stop] = view.moments.by_slice
-    view.flow.comm.Allreduce(MPI.IN_PLACE, spread)
+    view.comm.Allreduce(MPI.IN_PLACE, spread)
     rules, every = labels.rules, "".join(labels.rules)
     by_label = spread.reshape(*(len(rule) for rule in rules.values()), -1)
     found = {}

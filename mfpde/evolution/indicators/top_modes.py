@@ -2,12 +2,11 @@
 
 from mfpde.evolution.indicators import View
 
-NEEDS = ("modes",)
 LIMIT = 1e-2
 ADVICE = "the Hermite truncation carries weight in its top modes: raise discretization.hermite_degree"
 
 
 def compute(view: View) -> float:
-    m, modes = view.moments.all, view.flow.modes
+    m, modes = view.moments.all, view.modes
     energy = float(m @ m)
     return float((m[modes.degree >= modes.hermite_degree - 1] ** 2).sum()) / energy if energy > 0 else 0.0

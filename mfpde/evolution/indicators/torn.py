@@ -8,7 +8,6 @@ from mpi4py import MPI
 
 from mfpde.evolution.indicators import View
 
-NEEDS = ("mesh", "slices")
 LIMIT = 1e-1
 ADVICE = (
     "a carried field is torn (v_0 -> v is no longer one-to-one in a slice): do not trust what follows; "
@@ -16,22 +15,24 @@ ADVICE = (
 )
 
 
-def compute(view: View) -> float:
-    flow, state = view.flow, view.state
-    if "q" not in flow.layout.evolving:
+def compute(view: View) -> float | None:
+    """Collective. The largest share over slices and fields."""
+    if (mesh := view.mesh) is None:
+        return None
+    if not mesh.moves:
         return 0.0
-    p, n, basis = flow.mesh.p, flow.mesh.degree + 1, flow.mesh.basis
-    top = np.polynomial.legendre.legval(2 * basis.points - 1, [0.0] * (n - 1) + [1.0]) * basis.weights * np.sqrt(2 * n - 1)
-    mass = np.maximum(state.q, 0.0) * flow.slices.weight
+    p, n = mesh.L.shape[1], len(mesh.points)
+    top = np.polynomial.legendre.legval(2 * mesh.points - 1, [0.0] * (n - 1) + [1.0]) * mesh.point_weights * np.sqrt(2 * n - 1)
+    mass = np.maximum(mesh.q, 0.0) * mesh.weight
     cell_mass = mass.sum(axis=2)
     # No slices here: the smallest of maxima.
     parts = np.zeros((2, len(mass), 2))
-    for f, field in enumerate((state.a, state.r)):
+    for f, field in enumerate(mesh.carried):
         shaped = field.reshape(*field.shape[:2], *[n] * p)
         for d in range(p):
             along = np.tensordot(shaped, top, axes=(2 + d, 0)).reshape(*field.shape[:2], -1)
             parts[f, :, 0] += (cell_mass * (along**2).mean(axis=2)).sum(axis=1)
         parts[f, :, 1] = (mass * field**2).sum(axis=(1, 2))
-    flow.grid.mesh_comm.Allreduce(MPI.IN_PLACE, parts)
+    mesh.comm.Allreduce(MPI.IN_PLACE, parts)
     share = np.sqrt(np.divide(parts[..., 0], parts[..., 1], out=np.zeros_like(parts[..., 0]), where=parts[..., 1] > 0))
-    return float(flow.comm.allreduce(float(share.max(initial=0.0)), op=MPI.MAX))
+    return float(view.comm.allreduce(float(share.max(initial=0.0)), op=MPI.MAX))

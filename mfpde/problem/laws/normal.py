@@ -36,9 +36,5 @@ class Normal(Law):
 
         return np.asarray(self.mean + self.deviation * ndtri(u))
 
-    @property
-    def symmetric(self) -> bool:
-        return self.mean == 0
-
     def recurrence(self, n: int) -> tuple[Array, Array]:
         return np.full(n, self.mean), self.deviation * np.sqrt(np.arange(1.0, n))

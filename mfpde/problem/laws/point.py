@@ -27,7 +27,3 @@ class Point(Law):
 
     def quantile(self, u: Array) -> Array:
         return np.full_like(u, self.value)
-
-    @property
-    def symmetric(self) -> bool:
-        return self.value == 0

@@ -51,8 +51,3 @@ class Points(Law):
     def quantile(self, u: Array) -> Array:
         x, q = self.atoms
         return x[np.minimum(np.searchsorted(np.cumsum(q), u), len(x) - 1)]
-
-    @property
-    def symmetric(self) -> bool:
-        masses = dict(self.masses)
-        return all(masses.get(-x) == q for x, q in self.masses)

@@ -33,10 +33,6 @@ class Uniform(Law):
     def quantile(self, u: Array) -> Array:
         return self.low + (self.high - self.low) * u
 
-    @property
-    def symmetric(self) -> bool:
-        return self.low == -self.high
-
     def recurrence(self, n: int) -> tuple[Array, Array]:
         k = np.arange(1.0, n)
         return np.full(n, (self.low + self.high) / 2), (self.high - self.low) / 2 * k / np.sqrt(4 * k**2 - 1)

@@ -1,42 +1,89 @@
-"""Terms of a neuron's velocity beside the interaction -xi grad Phi, one class in one module each.
+"""Terms of a neuron's velocity beside the interaction, one class in one module each.
 
 A term moves every neuron (a, v, r), and with biases b, by itself, whatever carries the neurons: a mesh, nodes that follow the
-flow, particles, the neurons of a network (there w_perp' = r' w_perp / r).  A stage lists its terms (`Stage.terms`), and every
-flow adds them to the interaction.
+flow, particles, the neurons of a network (there w_perp' = r' w_perp / r).  A configuration names it, "weight_decay(0.1)", as it
+names a law, so that whoever reads the configuration knows it: a run, its density, a restart, a sweep, particles.  Every flow
+adds the terms of its stage to the interaction (`mfpde.evolution.drift`).
 """
 
-from typing import Protocol, runtime_checkable
+from abc import abstractmethod
 
 import numpy as np
 from numpy.typing import NDArray
 
+from mfpde.neurons import LearningRates, Neurons, Rates, Trained
+from mfpde.registry import Named
+
 Array = NDArray[np.float64]
-# a (slices, nodes), v (slices, p, nodes), r and b like a; b is None where there are no biases.
-Neurons = tuple[Array, Array, Array, Array | None]
-# Their velocities, alike; None for what is constant.
-Rates = tuple[Array | None, Array, Array | None, Array | None]
+
+# Of a central difference.
+DIFFERENCE = 1e-5
 
 
-class Term(Protocol):
-    """One term, a frozen dataclass: it is sent to every rank with its stage."""
+class Term(Named):
+    """One term: a frozen dataclass of its numbers, which is sent to every rank with its stage."""
 
     @property
-    def trains(self) -> tuple[bool, bool, bool]:
-        """Whether it moves a, whether it moves w, and whether it moves b: what nothing moves is not integrated."""
+    def breaks(self) -> tuple[float, ...]:
+        """Times since the start of a stage at which it jumps or has a kink, ascending."""
+        return ()
 
-    def add(self, time: float, neurons: Neurons, rates: Rates) -> None:
-        """Adds this term's velocity in place.
+    def trains(self, rated: Trained) -> Trained:
+        """What it moves, where `rated` says what has a learning rate: what nothing moves is not integrated."""
+        return rated
+
+    @abstractmethod
+    def add(self, time: float, xi: LearningRates, neurons: Neurons, rates: Rates) -> None:
+        """Adds this term's velocity to `rates`, in place.
 
         Args:
             time: Since the start of the stage.
-            neurons: a, v, r and b.
-            rates: a', v', r' and b'; None where a, r or b is constant.
+            xi: Learning rates at that time.
+            neurons: Where the neurons are.
+            rates: Of the same shapes; None where a, r or b stands still.
         """
 
+    def divergence(self, time: float, xi: LearningRates, neurons: Neurons) -> Array:
+        """The divergence of its velocity in (a, v, r, b), shape (slices, nodes): by central differences unless a term knows."""
+        rows = _rows(neurons)
+        total, h = np.zeros_like(neurons.a), DIFFERENCE
+        for q in range(len(rows)):
+            for side in (1, -1):
+                moved, rate = rows.copy(), np.zeros_like(rows)
+                moved[q] += side * h
+                self.add(time, xi, _of_rows(moved, neurons), _rates_of_rows(rate, neurons))
+                total += side * rate[q] / (2 * h)
+        return total
 
-@runtime_checkable
-class GradientTerm(Term, Protocol):
+
+class GradientTerm(Term):
     """A term a' = -xi_a dU/da, w' = -xi_w grad U, b' = -xi_b dU/db: E + int U d rho, the regularised loss, then decreases."""
 
+    @abstractmethod
     def potential(self, neurons: Neurons) -> Array:
-        """U at neurons a (..., nodes), v (..., p, nodes), r and b (..., nodes), shape (..., nodes)."""
+        """U at the neurons, shape (slices, nodes)."""
+
+
+def _rows(neurons: Neurons) -> Array:
+    """a, v, r and with biases b as rows, shape (p + 2 or p + 3, slices, nodes)."""
+    biases = () if neurons.b is None else (neurons.b[None],)
+    return np.concatenate((neurons.a[None], np.moveaxis(neurons.v, 1, 0), neurons.r[None], *biases))
+
+
+def _of_rows(rows: Array, like: Neurons) -> Neurons:
+    p = like.v.shape[1]
+    return Neurons(rows[0], np.moveaxis(rows[1 : p + 1], 0, 1), rows[p + 1], None if like.b is None else rows[p + 2])
+
+
+def _rates_of_rows(rows: Array, like: Neurons) -> Rates:
+    views = _of_rows(rows, like)
+    return Rates(views.a, views.v, views.r, views.b)
+
+
+def parse_terms(texts: tuple[str, ...], key: str) -> tuple[Term, ...]:
+    """The terms that texts such as "weight_decay(0.1)" name.
+
+    Raises:
+        InputError: If there is no such term, or its numbers are out of range.
+    """
+    return tuple(Term.parse(text, f"{key}[{i}]", "term of the velocity") for i, text in enumerate(texts))

@@ -13,43 +13,55 @@ kappa may gain.
 """
 
 from dataclasses import dataclass
+from math import isfinite
+from typing import ClassVar, Self
 
-from mfpde.problem.schedule import Schedule
-from mfpde.problem.terms import Array, Neurons, Rates
+import numpy as np
+
+from mfpde.neurons import LearningRates, Neurons, Rates, Trained
+from mfpde.problem.terms import Array, GradientTerm
 
 
 @dataclass(frozen=True)
-class WeightDecay:
-    """A `GradientTerm`.
+class WeightDecay(GradientTerm):
+    """Weight decay of strength lambda_a, lambda_w and lambda_b, which a configuration may give as one number for all of them.
 
-    Attributes:
-        decay_a, decay_w, decay_b: lambda_a, lambda_w and lambda_b.
-        xi_a, xi_w, xi_b: Learning rates.
+    Raises:
+        ValueError: If one of them is negative.
     """
 
     decay_a: float
     decay_w: float
     decay_b: float
-    xi_a: Schedule
-    xi_w: Schedule
-    xi_b: Schedule
+    usage: ClassVar[str] = "weight_decay(l) or weight_decay(l_a, l_w, l_b)"
 
-    @property
-    def _pairs(self) -> tuple[tuple[float, Schedule], ...]:
-        return (self.decay_a, self.xi_a), (self.decay_w, self.xi_w), (self.decay_b, self.xi_b)
+    def __post_init__(self) -> None:
+        if not all(isfinite(x) and x >= 0 for x in (self.decay_a, self.decay_w, self.decay_b)):
+            raise ValueError("has a strength that is negative")
 
-    @property
-    def trains(self) -> tuple[bool, bool, bool]:
-        a, w, b = (decay > 0 and not xi.zero for decay, xi in self._pairs)
-        return a, w, b
+    @classmethod
+    def read(cls, arguments: str) -> Self:
+        numbers = [float(x) for x in arguments.split(",")]
+        if len(numbers) not in (1, 3):
+            raise ValueError
+        return cls(*numbers) if len(numbers) == 3 else cls(*numbers * 3)
 
-    def add(self, time: float, neurons: Neurons, rates: Rates) -> None:
-        of_a, of_w, of_b = (xi(time) * decay for decay, xi in self._pairs)
-        for x, rate, speed in zip(neurons, rates, (of_a, of_w, of_w, of_b), strict=True):
+    def trains(self, rated: Trained) -> Trained:
+        return Trained(rated.a and self.decay_a > 0, rated.w and self.decay_w > 0, rated.b and self.decay_b > 0)
+
+    def add(self, time: float, xi: LearningRates, neurons: Neurons, rates: Rates) -> None:
+        of_a, of_w, of_b = xi.a * self.decay_a, xi.w * self.decay_w, xi.b * self.decay_b
+        parts = (neurons.a, rates.a, of_a), (neurons.v, rates.v, of_w), (neurons.r, rates.r, of_w), (neurons.b, rates.b, of_b)
+        for x, rate, speed in parts:
             if x is not None and rate is not None and speed:
                 rate -= speed * x
 
+    def divergence(self, time: float, xi: LearningRates, neurons: Neurons) -> Array:
+        radial_and_v = neurons.v.shape[1] + 1
+        value = xi.a * self.decay_a + radial_and_v * xi.w * self.decay_w + (0.0 if neurons.b is None else xi.b * self.decay_b)
+        return np.full_like(neurons.a, -value)
+
     def potential(self, neurons: Neurons) -> Array:
-        a, v, r, b = neurons
-        of_b = 0.0 if b is None else self.decay_b * b**2
-        return 0.5 * (self.decay_a * a**2 + self.decay_w * ((v**2).sum(axis=-2) + r**2) + of_b)
+        of_b = 0.0 if neurons.b is None else self.decay_b * neurons.b**2
+        square = (neurons.v**2).sum(axis=-2) + neurons.r**2
+        return np.asarray(0.5 * (self.decay_a * neurons.a**2 + self.decay_w * square + of_b))

@@ -13,9 +13,9 @@ import numpy as np
 from mpi4py import MPI
 from numpy.typing import NDArray
 
-from mfpde.elements.mesh import Mesh, tensor_mesh
-from mfpde.elements.rules import Rule, gauss_rule
+from mfpde.discretisation.mesh import Mesh, tensor_mesh
 from mfpde.problem.laws.normal import Normal
+from mfpde.quadrature.rules import Rule, gauss_rule
 
 Array = NDArray[np.float64]
 

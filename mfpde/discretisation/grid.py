@@ -8,9 +8,9 @@ import numpy as np
 from mpi4py import MPI
 from numpy.typing import NDArray
 
-from mfpde.elements.labels import Labels
 from mfpde.errors import InputError
 from mfpde.evolution.flow import Field
+from mfpde.quadrature.labels import Labels
 
 Array = NDArray[np.float64]
 

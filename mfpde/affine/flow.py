@@ -11,28 +11,26 @@ The picture holds while v_0 -> v is one-to-one within every slice.
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import inf
-from pathlib import Path
 
 import numpy as np
 from mpi4py import MPI
 from numpy.typing import NDArray
 
-from mfpde.elements.frame import frame_velocity, taper
-from mfpde.elements.labels import Labels, make_labels
-from mfpde.elements.mesh import ReferenceMesh, box_mesh, read_mesh, reference_mesh
-from mfpde.elements.resolution import given_resolution
-from mfpde.elements.transport import Transport
+from mfpde.affine.frame import frame_velocity
+from mfpde.affine.slices import Slices
+from mfpde.discretisation.grid import slice_datasets
 from mfpde.errors import RunError
+from mfpde.evolution.drift import drift
 from mfpde.evolution.flow import Field, InStage, Observation, OnRecord, Reader, Standing, Step, Watch
-from mfpde.evolution.grid import ProcessGrid, process_grid, slice_datasets
-from mfpde.evolution.indicators import seen
+from mfpde.evolution.indicators import LabelsView, MeshView, View, seen
 from mfpde.evolution.integrate import integrate
-from mfpde.evolution.lagrangian import Nodes
 from mfpde.evolution.state import Layout
-from mfpde.features.features import Cloud, Features, Moments, Velocity
-from mfpde.features.modes import Modes, modes_of
+from mfpde.features.features import Features, Moments
+from mfpde.features.modes import Modes
+from mfpde.neurons import Cloud, Nodes, Rates
 from mfpde.problem.problem import Problem
 from mfpde.problem.sections import Discretization
+from mfpde.quadrature.rules import Rule
 
 Array = NDArray[np.float64]
 
@@ -52,48 +50,6 @@ class State:
     r: Array
     M: Array
     Lambda: Array
-
-
-@dataclass(frozen=True)
-class Slices:
-    """What does not change during a run: the labels, the mesh, and this rank's part of both.
-
-    Attributes:
-        labels: All labels.
-        grid: The process grid; `grid.slices` are the labels held here.
-        mesh: The reference mesh, and `transport` on it.
-        y: Coordinates of the nodes of owned cells, shape (p, cells, nodes).
-        weight: Their quadrature weights, shape (cells, nodes).
-    """
-
-    labels: Labels
-    grid: ProcessGrid
-    mesh: ReferenceMesh
-    transport: Transport
-    y: Array
-    weight: Array
-
-    @property
-    def label_weight(self) -> Array:
-        """Of this rank's labels."""
-        return self.labels.weight[self.grid.slices.start : self.grid.slices.stop]
-
-
-def affine_slices(comm: MPI.Intracomm, problem: Problem, options: Discretization, mesh_ranks: int) -> Slices:
-    """Collective. Labels and mesh of a configuration, divided over the ranks."""
-    p, numbers = problem.p, problem.numbers(options)
-    labels = make_labels(problem, given_resolution(problem, options))
-    grid = process_grid(comm, len(labels), numbers.cells**p, mesh_ranks)
-    if options.mesh is None:
-        domain = box_mesh(grid.mesh_comm, p, numbers.cells, options.half_width, numbers.grading)
-    else:
-        domain = read_mesh(grid.mesh_comm, Path(options.mesh), p)
-    mesh = reference_mesh(domain, numbers.degree, lambda y, half_width: taper(y, half_width, TAPER * half_width))
-    transport = Transport(comm, mesh, len(grid.slices))
-    owned = mesh.owned
-    return Slices(
-        labels, grid, mesh, transport, np.ascontiguousarray(mesh.y[:, :owned]), np.ascontiguousarray(mesh.weight[:owned])
-    )
 
 
 class AffineFlow(InStage):
@@ -121,24 +77,6 @@ class AffineFlow(InStage):
         self.scale = problem.w.scale
         self.layout = self._layout(start)
         self._beta = np.zeros((len(start.M), problem.p, self.mesh.cells, self.mesh.nodes))
-
-    @classmethod
-    def start(cls, comm: MPI.Intracomm, problem: Problem, options: Discretization, mesh_ranks: int = 0) -> "AffineFlow":
-        """Collective. The first stage from the problem's initial law, with `mesh_ranks` ranks to a mesh (0: automatic)."""
-        slices, p = affine_slices(comm, problem, options, mesh_ranks), problem.p
-        features = Features(comm, modes_of(problem, problem.numbers(options)), problem.stages[0].activation)
-        here = slices.labels.nodes[slices.grid.slices.start : slices.grid.slices.stop]
-        q = np.exp(-0.5 * (slices.y**2).sum(axis=0))
-        q /= slices.grid.mesh_comm.allreduce(float((slices.weight * q).sum()))
-        shape = (len(here), *q.shape)
-        state = State(
-            q=np.broadcast_to(q, shape).copy(),
-            a=np.broadcast_to(here[:, 0, None, None], shape).copy(),
-            r=np.broadcast_to(here[:, 1, None, None], shape).copy(),
-            M=np.zeros((len(here), p)),
-            Lambda=np.broadcast_to(np.eye(p), (len(here), p, p)).copy(),
-        )
-        return cls(problem, options, slices, features, state)
 
     def _layout(self, initial: State) -> Layout[State]:
         trains_a, moves, _ = self.stage.trains  # there are no biases in this frame
@@ -187,18 +125,21 @@ class AffineFlow(InStage):
         """The neurons at the nodes of this rank's slices, with the weights q dy."""
         flat = (len(state.M), self.slices.weight.size)
         v = self.slices.transport.positions(state.M, self.frames(state))
-        return Cloud((state.q * self.slices.weight).reshape(flat), state.a.reshape(flat), v, state.r.reshape(flat))
+        weight = (state.q * self.slices.weight).reshape(flat)
+        return Cloud(state.a.reshape(flat), v, state.r.reshape(flat), weight=weight)
 
     def nodes(self, vector: Array) -> Nodes:
         """This rank's neurons with the weights of their labels."""
-        cloud = self.cloud(self.layout.views(vector))
+        return self._nodes(self.layout.views(vector))
+
+    def _nodes(self, state: State) -> Nodes:
+        cloud = self.cloud(state)
         weight = (self.slices.label_weight[:, None] * cloud.weight).ravel()
         return Nodes(cloud.a.ravel(), np.moveaxis(cloud.v, 1, 0).reshape(self.problem.p, -1), cloud.r.ravel(), weight)
 
     def penalty(self, vector: Array) -> float:
         """Collective. What the regularised loss adds to E."""
-        nodes = self.nodes(vector)
-        return float(self.comm.allreduce(self.stage.penalty((nodes.a, nodes.v, nodes.r, None), nodes.weight)))
+        return float(self.comm.allreduce(self.stage.penalty(self.nodes(vector).cloud)))
 
     def evaluate(self, state: State, time: float) -> Moments:
         """Collective. The moments of a state.
@@ -245,9 +186,7 @@ class AffineFlow(InStage):
         flat = (slices, self.slices.weight.size)
         dv = self._beta.reshape(slices, p, int(np.prod(self._beta.shape[2:])))
         a, r = (rate[name].reshape(flat) if name in rate else None for name in ("a", "r"))
-        self.features.velocities(cloud, residual, self.stage.rates(time), Velocity(a, dv, r))
-        for term in self.stage.terms:
-            term.add(time, (cloud.a, cloud.v, cloud.r, None), (a, dv[:, :, : flat[1]], r, None))
+        drift(self.stage, self.features, cloud, residual, time, Rates(a, dv, r))
         if "M" not in rate:
             return inf
         fit = self.slices.transport.fit(state.q, self._beta)
@@ -283,10 +222,30 @@ class AffineFlow(InStage):
         moments = self.evaluate(state, time)
         mass = (state.q * self.slices.weight).sum(axis=(1, 2))
         masses, M, L = self._by_label(mass, state)
-        values = seen(self, state, moments)
-        columns = {f"/history/{name}": value for name, value in values.items()}
+        columns: dict[str, float | Array] = {**seen(self.view(state, moments))}
         columns |= {"/history/mass": float(self.labels.weight @ masses), "/history/mass_error": float(np.abs(masses - 1).max())}
         return Observation(moments.all, columns | {"/slices/M": M, "/slices/L": L})
+
+    def view(self, state: State, moments: Moments) -> View:
+        """What indicators look at."""
+        slices, basis = self.slices, self.mesh.basis
+        mesh = MeshView(
+            q=state.q,
+            carried=(state.a, state.r),
+            L=state.Lambda,
+            weight=slices.weight,
+            label_weight=slices.label_weight,
+            outer=self.mesh.outer,
+            points=basis.points,
+            point_weights=basis.weights,
+            comm=self.grid.mesh_comm,
+            moves="q" in self.layout.evolving,
+        )
+        labels = LabelsView(self.labels, self.grid.slices)
+        return View(self.comm, self.modes, moments, self._nodes(state), labels, mesh=mesh)
+
+    def profiles(self, vector: Array) -> Mapping[str, tuple[Rule, Array]]:
+        return {}
 
     def _by_label(self, mass: Array, state: State) -> tuple[Array, Array, Array]:
         """Collective. Mass and frames of all slices: a few numbers each, on every rank."""
@@ -346,8 +305,6 @@ class AffineFlow(InStage):
         return {**fields, "M": M, "L": L}
 
 
-# Share of the half width at which the taper begins.
-TAPER = 5 / 6
 # Courant number of a step.  RK5 on upwind DG of degree 3 is stable to about 1.2 where the speed is uniform; the fastest
 # nodes here are few, and what would grow there is caught by the error estimate.
 CFL = 2.0

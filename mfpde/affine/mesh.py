@@ -5,7 +5,7 @@ it, its partition and its ghost cells.  On each cell the basis is the Lagrange b
 which are also the quadrature points.  Node (i_1, .., i_p) has the number (i_1 n + i_2) n + i_3, n = degree + 1.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,12 +14,10 @@ import numpy as np
 from mpi4py import MPI
 from numpy.typing import NDArray
 
-from mfpde.elements.mesh_file import MeshFile, advise, read_mesh_file
+from mfpde.affine.mesh_file import MeshFile, advise, read_mesh_file
+from mfpde.discretisation.mesh import Mesh, tensor_mesh
 from mfpde.errors import InputError
 from mfpde.parallel import on_first
-
-# A dolfinx.mesh.Mesh; DOLFINx is loaded where it is needed.
-type Mesh = Any
 
 CELLS = ("point", "interval", "quadrilateral", "hexahedron")
 
@@ -112,24 +110,6 @@ def box_mesh(comm: MPI.Intracomm, p: int, cells: int, half_width: float, grading
     x = np.linspace(-1.0, 1.0, cells + 1)
     edges = (half_width * (np.sinh(grading * x) / np.sinh(grading) if grading > 0 else x)).tolist()
     return tensor_mesh(comm, [edges] * p)
-
-
-def tensor_mesh(comm: MPI.Intracomm, edges: Sequence[Sequence[float]]) -> Mesh:
-    """Collective. The DOLFINx mesh of the boxes between the given edges, ascending in each direction."""
-    from dolfinx import mesh
-
-    ghosts, p, cells = mesh.GhostMode.shared_facet, len(edges), [len(x) - 1 for x in edges]
-    low, high = np.zeros(p), np.array(cells, dtype=float)
-    if p == 1:
-        domain = mesh.create_interval(comm, cells[0], [low[0], high[0]], ghost_mode=ghosts)
-    elif p == 2:
-        domain = mesh.create_rectangle(comm, [low, high], cells, mesh.CellType.quadrilateral, ghost_mode=ghosts)
-    else:
-        domain = mesh.create_box(comm, [low, high], cells, mesh.CellType.hexahedron, ghost_mode=ghosts)
-    x = domain.geometry.x
-    for q, places in enumerate(edges):  # the vertices were made at whole numbers
-        x[:, q] = np.asarray(places)[np.rint(x[:, q]).astype(int)]
-    return domain
 
 
 def read_mesh(comm: MPI.Intracomm, path: Path, p: int) -> Mesh:

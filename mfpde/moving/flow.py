@@ -14,24 +14,22 @@ fields are evaluated between the nodes that of their interpolation, of order n.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from functools import cached_property
 from math import gcd
 
 import numpy as np
-from mpi4py import MPI
 from numpy.typing import NDArray
 
-from mfpde.elements.cells import Cells, normal_cells, point_cells
-from mfpde.elements.folds import folded
-from mfpde.elements.labels import Labels
+from mfpde.discretisation.grid import slice_datasets
 from mfpde.evolution.flow import Field, Observation, Reader
-from mfpde.evolution.grid import ProcessGrid, process_grid, slice_datasets
-from mfpde.evolution.indicators import seen
-from mfpde.evolution.lagrangian import LagrangianFlow, Nodes, kept_nodes
-from mfpde.features.features import Cloud, Features
-from mfpde.problem.inner import InnerLaw
+from mfpde.evolution.indicators import LabelsView, View, seen
+from mfpde.evolution.lagrangian import LagrangianFlow, contributions
+from mfpde.features.features import Features
+from mfpde.moving.elements import Elements
+from mfpde.moving.folds import folded
+from mfpde.neurons import Cloud, Nodes
 from mfpde.problem.problem import Problem
+from mfpde.quadrature.rules import Rule, in_directions
 
 Array = NDArray[np.float64]
 
@@ -39,59 +37,7 @@ Array = NDArray[np.float64]
 MOST_LOOKED_AT = 50_000
 
 
-@dataclass(frozen=True)
-class Elements:
-    """Labels and reference cells, and this rank's part of both.
-
-    Attributes:
-        labels: All labels.
-        cells: This rank's cells, the same for each of its slices.
-        grid: The process grid; `grid.slices` are the labels held here.
-    """
-
-    labels: Labels
-    cells: Cells
-    grid: ProcessGrid
-
-    @property
-    def shape(self) -> tuple[int, int, int]:
-        """Slices, cells and nodes of a cell on this rank."""
-        return len(self.grid.slices), *self.cells.mass.shape
-
-    @property
-    def label_weight(self) -> Array:
-        """Of this rank's labels."""
-        return self.labels.weight[self.grid.slices.start : self.grid.slices.stop]
-
-    def nodes(self, law: InnerLaw) -> Nodes:
-        """This rank's nodes at t = 0, v = y / sqrt(d) or with it on the sphere, numbered by slice, cell and node."""
-        labels = self.labels.nodes[self.grid.slices.start : self.grid.slices.stop].T
-        a, r, *b = (np.repeat(x, self.cells.mass.size) for x in labels)
-        weight = np.outer(self.label_weight, self.cells.mass.ravel()).ravel()
-        v = np.tile(law.scale * self.cells.y.reshape(len(self.cells.y), -1), (1, len(self.grid.slices)))
-        return Nodes(a, *law.placed(v, r), weight, *b)
-
-
-def make_elements(
-    comm: MPI.Intracomm, labels: Labels, edges: tuple[tuple[float, ...], ...], counts: tuple[int, ...], mesh_ranks: int = 0
-) -> Elements:
-    """Collective. Elements with the given panels of y, divided over the ranks: slices first, then cells.
-
-    Args:
-        comm: All ranks.
-        labels: All labels.
-        edges: Ends between the panels of each direction of y.
-        counts: Nodes of a panel in each direction; 1 throughout, with no edges, is the point y = 0.
-        mesh_ranks: How many ranks share one mesh, 0 for automatic.
-    """
-    count = int(np.prod([len(inner) + 1 for inner in edges]))
-    grid = process_grid(comm, len(labels), count, mesh_ranks)
-    is_point = count == 1 and set(counts) == {1}
-    cells = point_cells(len(edges)) if is_point else normal_cells(grid.mesh_comm, edges, counts)
-    return Elements(labels, cells, grid)
-
-
-class FollowingFlow(LagrangianFlow):
+class MovingFlow(LagrangianFlow):
     """The flow of the elements' nodes in one stage; a `StageFlow`. Collective to construct and to evaluate.
 
     Args:
@@ -108,15 +54,13 @@ class FollowingFlow(LagrangianFlow):
         super().__init__(problem, features, elements.nodes(problem.w) if start is None else start, number)
         self.elements, self.labels, self.grid = elements, elements.labels, elements.grid
 
-    def next_stage(self, number: int, vector: Array) -> "FollowingFlow":
+    def next_stage(self, number: int, vector: Array) -> "MovingFlow":
         features, nodes = self._continued(number, vector)
-        return FollowingFlow(self.problem, features, self.elements, nodes, number)
+        return MovingFlow(self.problem, features, self.elements, nodes, number)
 
-    def restored(self, number: int, read: Reader) -> "FollowingFlow":
-        """Collective. The flow of stage `number` from a state that was kept in it."""
-        nodes = kept_nodes(read, self.problem, self._places(), self.total)
-        features = self.features.of(self.problem.stages[number].activation)
-        return FollowingFlow(self.problem, features, self.elements, nodes, number)
+    def restored(self, number: int, read: Reader) -> "MovingFlow":
+        features, nodes = self._restored(number, read)
+        return MovingFlow(self.problem, features, self.elements, nodes, number)
 
     def by_slice(self, nodes: Nodes) -> Cloud:
         """The nodes in slices, with the masses of the reference cells."""
@@ -124,15 +68,31 @@ class FollowingFlow(LagrangianFlow):
         flat = (slices, cells * count)
         v = np.ascontiguousarray(np.moveaxis(nodes.v.reshape(len(nodes.v), *flat), 0, 1))
         b = None if nodes.b is None else nodes.b.reshape(flat)
-        return Cloud(self.elements.cells.mass.ravel(), nodes.a.reshape(flat), v, nodes.r.reshape(flat), b)
+        return Cloud(nodes.a.reshape(flat), v, nodes.r.reshape(flat), b, weight=self.elements.cells.mass.ravel())
 
     def observe(self, time: float, vector: Array) -> Observation:
         nodes = self.nodes(vector)
         moments = self.features.moments(self.by_slice(nodes), self.elements.label_weight)
-        values = seen(self, nodes, moments)
-        mass = float(self.labels.weight.sum() * self.elements.grid.mesh_comm.allreduce(float(self.elements.cells.mass.sum())))
-        columns = {f"/history/{name}": value for name, value in values.items()}
+        labels = LabelsView(self.labels, self.grid.slices)
+        view = View(self.comm, self.modes, moments, nodes, labels, folded=lambda: self.folded(nodes))
+        columns: dict[str, float | Array] = {**seen(view)}
+        mass = float(self.labels.weight.sum() * self.grid.mesh_comm.allreduce(float(self.elements.cells.mass.sum())))
         return Observation(moments.all, columns | {"/history/mass": mass, "/history/mass_error": abs(mass - 1)})
+
+    def profiles(self, vector: Array) -> Mapping[str, tuple[Rule, Array]]:
+        nodes, cells = self.nodes(vector), self.elements.cells
+        terms = contributions(self.features, nodes)
+        ordered = np.empty((*self.elements.shape, terms.shape[1]))
+        ordered[:, cells.natural] = terms.reshape(ordered.shape)
+        rules = dict(zip(self.problem.directions, (*self.labels.rules.values(), *cells.rules), strict=True))
+        tensor = in_directions(ordered, tuple(rules.values()), len(cells.rules))
+        found = {}
+        for axis, (name, rule) in enumerate(rules.items()):
+            values = np.moveaxis(tensor, axis, 0)
+            for other in reversed([r for k, r in enumerate(rules.values()) if k != axis]):
+                values = np.tensordot(values, other.weights, axes=(values.ndim - 2, 0))
+            found[name] = (rule, values)
+        return found
 
     def folded(self, nodes: Nodes) -> float:
         """Collective. The mass where y -> X has turned over; of very many nodes, as every few slices show it."""

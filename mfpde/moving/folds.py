@@ -7,7 +7,7 @@ every direction, J_{n-1}, and a node counts if J_n < 0 and |J_n| > 10 |J_n - J_{
 import numpy as np
 from numpy.typing import NDArray
 
-from mfpde.elements.cells import Cells
+from mfpde.moving.cells import Cells
 
 Array = NDArray[np.float64]
 

@@ -1,4 +1,4 @@
-"""The flow of a stage that is known by moments: dm/dt = -xi_a(t) K (m - h), see `mfpde.training.spectrum`."""
+"""The flow of a stage that is known by moments: dm/dt = -xi_a(t) K (m - h), see `mfpde.moments.spectrum`."""
 
 from collections.abc import Mapping, Sequence
 from math import inf
@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 
 from mfpde.evolution.flow import Field, InStage, Observation, OnRecord, Standing, Step, Watch, as_watch
 from mfpde.features.modes import Modes
+from mfpde.moments.averaging import Moments
+from mfpde.moments.spectrum import Spectrum, kernel_modes, spectrum
 from mfpde.problem.problem import Problem
-from mfpde.training.averaging import Moments
-from mfpde.training.spectrum import Spectrum, kernel_modes, spectrum
 
 Array = NDArray[np.float64]
 
@@ -101,6 +101,9 @@ class LinearFlow(InStage):
     def moments(self, vector: Array, time: float = 0.0) -> Array:
         """Collective. The coefficients over the run's modes: those that the activation does not reach are 0."""
         return self._spread(self.comm.bcast(vector))
+
+    def penalty(self, vector: Array) -> float:
+        return 0.0  # such a stage has no terms
 
     def observe(self, time: float, vector: Array) -> Observation:
         return Observation(self.moments(vector))

@@ -25,8 +25,8 @@ from mpmath import MPContext
 from numpy.typing import NDArray
 
 from mfpde.compile import load_compiled
-from mfpde.evolution.lagrangian import Nodes
 from mfpde.features.modes import hermite_modes
+from mfpde.neurons import Nodes
 from mfpde.parallel import share
 
 Array = NDArray[np.float64]

@@ -7,9 +7,7 @@ from math import prod
 import numpy as np
 from numpy.typing import NDArray
 
-from mfpde.elements.resolution import Resolution
-from mfpde.elements.rules import Rule, outer
-from mfpde.problem.problem import Problem
+from mfpde.quadrature.rules import Rule, outer
 
 Array = NDArray[np.float64]
 
@@ -47,9 +45,3 @@ class Labels:
     def weight(self) -> Array:
         """Shape (labels,), sum 1."""
         return outer(rule.weights for rule in self.rules.values()).ravel()
-
-
-def make_labels(problem: Problem, resolution: Resolution) -> Labels:
-    """The labels of a resolution."""
-    rules = {name: panels.rule(problem.directions[name]) for name, panels in resolution.labels.items()}
-    return Labels(rules["a"], rules["r"], rules.get("b"))

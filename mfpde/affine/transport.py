@@ -7,8 +7,8 @@ import numpy as np
 from mpi4py import MPI
 from numpy.typing import NDArray
 
+from mfpde.affine.mesh import ReferenceMesh
 from mfpde.compile import load_compiled
-from mfpde.elements.mesh import ReferenceMesh
 from mfpde.petsc import event
 
 Array = NDArray[np.float64]

@@ -1,23 +1,22 @@
 """Single runs at a given resolution, and what a study wants to know of them."""
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 import numpy as np
 from mpi4py import MPI
 from numpy.typing import NDArray
 
-from mfpde.elements.resolution import Panels, Resolution
-from mfpde.elements.rules import Rule, in_directions
-from mfpde.evolution.flow import Interpolant, StageFlow, Step, loss
-from mfpde.evolution.following import FollowingFlow
-from mfpde.evolution.lagrangian import contributions
-from mfpde.evolution.start import following_flow
+from mfpde.discretisation.resolution import Resolution
+from mfpde.discretisations import discretisation_of
+from mfpde.evolution.flow import Interpolant, Profile, Step, loss
 from mfpde.features.features import Features
 from mfpde.features.modes import hermite_modes
+from mfpde.moments.linear import LinearFlow
 from mfpde.problem.problem import Problem
+from mfpde.problem.sections import Discretization
 from mfpde.problem.stages import stage_times
 from mfpde.progress import Heartbeat
-from mfpde.training.training import train
+from mfpde.training.training import AnyFlow, train
 
 Array = NDArray[np.float64]
 
@@ -37,7 +36,7 @@ class Curve:
 
     loss: Array
     tail: Array
-    profiles: dict[str, tuple[Rule, list[Array]]] = field(default_factory=dict)
+    profiles: dict[str, Profile] = field(default_factory=dict)
 
     @property
     def corrected(self) -> Array:
@@ -52,42 +51,43 @@ class _Collector:
         self.problem, self.resolution = problem, resolution
         self.loss: list[float] = []
         self.tail: list[float] = []
-        self.profiles: dict[str, tuple[Rule, list[Array]]] = {}
+        self.profiles: dict[str, Profile] = {}
         self._with_tail = with_tail
         spaced = np.linspace(0, records - 1, min(PROFILES, records)).round().astype(int)[1:]
         self._wanted = set(spaced.tolist()) if with_profiles else set()
         self._wide: Features | None = None
 
-    def enter(self, flow: StageFlow) -> None:
+    def enter(self, flow: AnyFlow) -> None:
         self._wide = None
-        if self._with_tail and isinstance(flow, FollowingFlow):
+        if self._with_tail and not isinstance(flow, LinearFlow):
             K, J = self.resolution.hermite_degree + BEYOND, self.resolution.radial_degree + 1
             if (known := self.problem.target.known_degree) is not None:
                 K = min(K, known)
             modes = hermite_modes(self.problem.p, K, J, self.problem.d)
             self._wide = Features.of_problem(flow.comm, modes, self.problem, flow.stage.activation)
 
-    def record(self, flow: StageFlow, step: Step, vector: Array) -> None:
+    def record(self, flow: AnyFlow, step: Step, vector: Array) -> None:
         moments = flow.moments(vector, step.time)
         self.loss.append(float(loss(moments, flow.target, flow.beyond)))
         tail = 0.0
-        if self._wide is not None and isinstance(flow, FollowingFlow):
+        if self._wide is not None and not isinstance(flow, LinearFlow):
             wide = self._wide.moments(flow.nodes(vector).cloud, np.ones(1)).all
             tail = 0.5 * float(wide @ wide - moments @ moments)
             if self.problem.target.energy is not None:
                 tail -= float(wide @ self._wide.modes.target_coefficients(self.problem.target) - moments @ flow.target)
         self.tail.append(tail)
-        if len(self.loss) - 1 in self._wanted and isinstance(flow, FollowingFlow):
-            for name, (rule, values) in profiles(flow, vector).items():
+        if len(self.loss) - 1 in self._wanted and not isinstance(flow, LinearFlow):
+            for name, (rule, values) in flow.profiles(vector).items():
                 self.profiles.setdefault(name, (rule, []))[1].append(values)
 
-    def stepped(self, flow: StageFlow, step: Step, inside: Interpolant | None) -> None:
+    def stepped(self, flow: AnyFlow, step: Step, inside: Interpolant | None) -> None:
         nodes = self.resolution.nodes
         Heartbeat.beat(lambda: f"a study of {nodes} nodes is at t = {step.time:.4g}, step {step.steps}")
 
 
 def run(
     problem: Problem,
+    options: Discretization,
     resolution: Resolution,
     times: list[float],
     *,
@@ -99,7 +99,8 @@ def run(
 
     Args:
         problem: What to solve.
-        resolution: How.
+        options: The discretisation.
+        resolution: How finely.
         times: Record times over all stages, ascending.
         tail: Whether to sum the energy beyond the truncation.
         with_profiles: Whether to keep the moments as functions of each direction; on one rank only.
@@ -108,37 +109,8 @@ def run(
     Raises:
         RunError: If the run cannot go on.
     """
-    flow = following_flow(comm, problem, resolution)
+    flow = discretisation_of(problem, options).start(comm, problem, options, resolution)
     records = sum(len(own) for own in stage_times(problem.stages, times))
     collector = _Collector(problem, resolution, records, tail, with_profiles)
     train(problem, flow, times, resolution.tolerance, collector)
     return Curve(np.array(collector.loss), np.array(collector.tail), collector.profiles)
-
-
-def profiles(flow: FollowingFlow, vector: Array) -> dict[str, tuple[Rule, Array]]:
-    """The moments as functions of each direction, the others integrated out, shape (nodes of the direction, modes).
-
-    For a flow on one rank, which holds all nodes.
-    """
-    nodes, elements = flow.nodes(vector), flow.elements
-    terms = contributions(flow.features, nodes)
-    cells = elements.cells
-    ordered = np.empty((*elements.shape, terms.shape[1]))
-    ordered[:, cells.natural] = terms.reshape(ordered.shape)
-    rules = elements.labels.rules | {f"y{q + 1}": rule for q, rule in enumerate(cells.rules)}
-    tensor = in_directions(ordered, tuple(rules.values()), len(cells.rules))
-    found = {}
-    for axis, (name, rule) in enumerate(rules.items()):
-        values = np.moveaxis(tensor, axis, 0)
-        for other in reversed([r for k, r in enumerate(rules.values()) if k != axis]):
-            values = np.tensordot(values, other.weights, axes=(values.ndim - 2, 0))
-        found[name] = (rule, values)
-    return found
-
-
-def with_direction(resolution: Resolution, name: str, panels: Panels) -> Resolution:
-    """The resolution with other panels of one direction."""
-    if name in resolution.labels:
-        return replace(resolution, **{name: panels})  # type: ignore[arg-type]
-    q = int(name[1:]) - 1
-    return replace(resolution, y=(*resolution.y[:q], panels, *resolution.y[q + 1 :]))

@@ -23,7 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mfpde.features.modes import Modes, hermite_modes
-from mfpde.training.averaging import EXTENDED, Index, Moments, extended
+from mfpde.moments.averaging import EXTENDED, Index, Moments, extended
 
 Array = NDArray[np.float64]
 Polynomial = Mapping[Index, Fraction]

@@ -5,9 +5,9 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from mfpde.elements.resolution import Panels
-from mfpde.elements.rules import Rule
 from mfpde.problem.laws import Law
+from mfpde.quadrature.panels import Panels
+from mfpde.quadrature.rules import Rule
 
 Array = NDArray[np.float64]
 

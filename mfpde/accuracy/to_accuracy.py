@@ -1,0 +1,218 @@
+"""A training to a wanted accuracy: studies, the main run, the run that checks it, and more of them if that was not enough."""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import numpy as np
+from mpi4py import MPI
+from numpy.typing import NDArray
+
+from mfpde.accuracy.estimate import Estimate, at_places, estimate
+from mfpde.accuracy.plan import Plan, make_plan
+from mfpde.accuracy.study_run import run
+from mfpde.discretisation.grid import checked_mesh_ranks
+from mfpde.discretisation.resolution import Resolution
+from mfpde.discretisations import discretisation_of
+from mfpde.errors import InputError
+from mfpde.evolution.flow import DensityFlow
+from mfpde.problem.problem import Problem
+from mfpde.problem.sections import Discretization
+from mfpde.problem.stages import Stage, stage_times
+from mfpde.progress import LOG
+from mfpde.training.training import End, Keeper, Kept, Witness, train
+
+Array = NDArray[np.float64]
+
+# Records of a study, passes, nodes of a main run, and its seconds if the user says nothing.
+STUDIED, PASSES, LARGEST, BUDGET = 41, 3, 3_000_000, 3600.0
+
+
+@dataclass(frozen=True)
+class Pass:
+    """One main run: its resolution, seconds of its studies, of itself and of its check, and the accuracy that it reached."""
+
+    resolution: Resolution
+    study_seconds: float
+    main_seconds: float
+    check_seconds: float
+    reached: float
+
+
+@dataclass(frozen=True)
+class Answer:
+    """How a training to an accuracy ended.
+
+    Attributes:
+        end: Of the main run.
+        estimate: At all its records.
+        passes: All main runs, the last one is the answer.
+    """
+
+    end: End
+    estimate: Estimate
+    passes: tuple[Pass, ...]
+
+
+@dataclass(frozen=True)
+class Course:
+    """How the resolution of a main run came about: with it, a run that goes on later ends as one that was not interrupted.
+
+    Attributes:
+        plan: Of the main run.
+        wanted: The accuracy for which it was made.
+        passes: Before it.
+        kept: Whether the resolution is that of a run that has been made longer, and no finer run may follow.
+    """
+
+    plan: Plan
+    wanted: float
+    passes: tuple[Pass, ...] = ()
+    kept: bool = False
+
+
+@dataclass(frozen=True)
+class Main:
+    """A main run that is about to begin: its flow, what is to be added to E at its records, shape (n,), and its course."""
+
+    flow: DensityFlow
+    resolution: Resolution
+    correction: Array
+    course: Course
+
+
+@dataclass(frozen=True)
+class Begun:
+    """Who is told of a main run, a list that holds E of the modes of the run, without the correction, at all records when it is
+    done, and who keeps its state, if anybody does."""
+
+    witness: Witness
+    losses: list[float]
+    keeper: Keeper | None = None
+
+
+class AccurateTraining:
+    """Trains until the estimated error of E over the whole run is below an accuracy.
+
+    Args:
+        comm: All ranks.
+        problem: What to solve.
+        options: The discretisation, with the accuracy; numbers that the user gave are kept.
+        times: Record times over all stages, ascending.
+        begin: Called on all ranks before each main run.
+        budget: Seconds after which no further pass begins.
+        mesh_ranks: How many ranks share one mesh, 0 for automatic.
+
+    Raises:
+        InputError: On all ranks, if so many ranks cannot share a mesh.
+    """
+
+    def __init__(
+        self,
+        comm: MPI.Intracomm,
+        problem: Problem,
+        options: Discretization,
+        times: list[float],
+        begin: Callable[[Main], Begun],
+        *,
+        budget: float = BUDGET,
+        mesh_ranks: int = 0,
+    ) -> None:
+        assert options.accuracy is not False
+        checked_mesh_ranks(comm.size, mesh_ranks)  # now, not after the studies
+        self.comm, self.problem, self.options, self.times, self.begin = comm, problem, options, times, begin
+        self.budget, self.mesh_ranks, self.accuracy = budget, mesh_ranks, float(options.accuracy)
+        self.started = time.monotonic()
+        self.studied, self.wanted = study_times(times), self.accuracy
+        self.passes: list[Pass] = []
+
+    def run(self, kept: Kept | None = None, course: Course | None = None) -> Answer:
+        """Collective. Runs one pass after another; the last one is the answer.
+
+        Args:
+            kept: Where an earlier main run is to go on, with its `course`. If the records are others than it was planned for,
+                all sources are studied again over the whole time, at its resolution.
+            course: Of that run.
+
+        Raises:
+            InputError: On all ranks, if that resolution does not hold the modes of a stage.
+            RunError: On all ranks, if a run cannot go on.
+        """
+        began = self.started
+        if course is not None:
+            course = self._continued(course)
+        while True:
+            if course is None:
+                course = Course(self._plan().within(LARGEST), self.wanted, tuple(self.passes))
+            end, found = self._pass(course, kept, began)
+            spent = self.comm.bcast(time.monotonic() - self.started)
+            enough = found.reached <= self.accuracy or len(self.passes) == PASSES
+            if enough or course.kept or not found.settled or 3 * spent > self.budget:
+                return Answer(end, found, tuple(self.passes))
+            self.wanted *= 0.5 * self.accuracy / found.reached
+            course = kept = None
+            began = time.monotonic()
+
+    def _continued(self, course: Course) -> Course:
+        """Collective. The course of a run that goes on, for the records of this one."""
+        if _same(course.plan.times, self.studied):
+            self.studied, self.wanted, self.passes = course.plan.times, course.wanted, list(course.passes)
+            return course
+        LOG.info("the records are others than those that the resolution was chosen for: its error is estimated anew")
+        _check_modes(self.problem, course.plan.resolution)
+        return Course(self._plan(course.plan.resolution), self.wanted, kept=True)
+
+    def _plan(self, kept: Resolution | None = None) -> Plan:
+        """Collective. The plan for what is wanted, or that of a resolution which is there already."""
+        wanted = self.wanted * self.problem.target.unit
+        return make_plan(self.comm, self.problem, self.options, self.studied, wanted, kept)
+
+    def _pass(self, course: Course, kept: Kept | None, began: float) -> tuple[End, Estimate]:
+        """Collective. One main run, its check and its estimated error; its studies began at `began`."""
+        problem, plan = self.problem, course.plan
+        planned = time.monotonic()
+        discretisation = discretisation_of(problem, self.options)
+        flow = discretisation.start(self.comm, problem, self.options, plan.resolution, self.mesh_ranks)
+        places = record_places(problem.stages, self.studied, self.times)
+        begun = self.begin(Main(flow, plan.resolution, at_places(plan.truncation.correction, places), course))
+        end = train(problem, flow, self.times, plan.resolution.tolerance, begun.witness, keeper=begun.keeper, kept=kept)
+        trained = time.monotonic()
+        at_studied = np.interp(np.arange(len(plan.truncation.correction)), places, begun.losses)
+        check = run(problem, self.options, plan.coarser, plan.times, comm=self.comm).loss
+        found = estimate(plan, at_studied, check, problem.target.unit, self.wanted)
+        found = replace(found, wanted=self.accuracy).at(places)
+        seconds = planned - began, trained - planned, time.monotonic() - trained
+        self.passes.append(Pass(plan.resolution, *seconds, found.reached))
+        return end, found
+
+
+def _same(one: list[float], other: list[float]) -> bool:
+    """Whether times agree but for rounding."""
+    return len(one) == len(other) and np.allclose(one, other, rtol=1e-12, atol=0.0)
+
+
+def _check_modes(problem: Problem, kept: Resolution) -> None:
+    """A polynomial activation has finitely many modes, and all of them must be there."""
+    most = max((stage.degree for stage in problem.stages if stage.linear), default=0)
+    known = kept.hermite_degree if problem.w.is_point else min(kept.hermite_degree, 2 * kept.radial_degree + 1)
+    if most > known:
+        raise InputError(
+            f"training.stages: an activation of degree {most}, and the run that goes on has K = {kept.hermite_degree}, J = "
+            f"{kept.radial_degree}; allowed: up to degree {known}"
+        )
+
+
+def study_times(times: list[float]) -> list[float]:
+    """At most `STUDIED` of the record times, spread evenly over their numbers."""
+    chosen = np.unique(np.linspace(0, len(times) - 1, min(STUDIED, len(times))).round().astype(int))
+    return [times[k] for k in chosen]
+
+
+def record_places(stages: tuple[Stage, ...], studied: list[float], times: list[float]) -> Array:
+    """Where the records of `times` lie among those of `studied`: whole numbers at common ones, fractions between them."""
+    places: list[Array] = []
+    before = 0
+    for few, all_of_them in zip(stage_times(stages, studied), stage_times(stages, times), strict=True):
+        places.append(before + np.interp(all_of_them, few, np.arange(len(few))))
+        before += len(few)
+    return np.concatenate(places)

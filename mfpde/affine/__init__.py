@@ -1,0 +1,1 @@
+"""A fixed mesh in an affine frame for each slice, with transport, `discretization.frame = "affine"`."""

@@ -1,0 +1,53 @@
+"""The discretisations of the density, and the one place that chooses: by the configuration, from the table."""
+
+from mpi4py import MPI
+
+from mfpde.affine.discretisation import AffineFrame
+from mfpde.discretisation.protocol import Discretisation
+from mfpde.discretisation.resolution import given_resolution
+from mfpde.errors import InputError
+from mfpde.evolution.flow import DensityFlow
+from mfpde.moving.discretisation import MovingElements
+from mfpde.problem.problem import Problem, problem_of
+from mfpde.problem.sections import Config, Discretization
+
+# By the value of discretization.frame.
+DISCRETISATIONS: dict[str, Discretisation] = {each.name: each for each in (MovingElements(), AffineFrame())}
+
+
+def discretisation_of(problem: Problem, options: Discretization) -> Discretisation:
+    """The discretisation that solves a problem.
+
+    A point start has no density to mesh, whatever the configuration says: nodes that follow the flow are all there is.
+    """
+    return DISCRETISATIONS["flow" if problem.w.is_point else options.frame]
+
+
+def estimates_error(problem: Problem, options: Discretization) -> bool:
+    """Whether the resolution is chosen, and the error estimated, to reach an accuracy."""
+    return options.accuracy is not False and DISCRETISATIONS[options.frame].estimates
+
+
+def build_problem(config: Config) -> Problem:
+    """The problem that a configuration describes, which its discretisation can solve.
+
+    Raises:
+        InputError: For the first thing that is wrong, naming its key and what is allowed.
+    """
+    problem = problem_of(config)
+    if refusal := DISCRETISATIONS[config.discretization.frame].refusal(problem, config.discretization):
+        raise InputError(refusal)
+    return problem
+
+
+def start_flow(comm: MPI.Intracomm, problem: Problem, options: Discretization, mesh_ranks: int = 0) -> DensityFlow:
+    """Collective. The first stage of a problem from its initial law, at the resolution that is given or by default.
+
+    Args:
+        comm: All ranks.
+        problem: The same on all ranks.
+        options: The discretisation; likewise.
+        mesh_ranks: How many ranks share one mesh, 0 for automatic.
+    """
+    resolution = given_resolution(problem, options)
+    return discretisation_of(problem, options).start(comm, problem, options, resolution, mesh_ranks)
