@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 
 from mfpde.errors import InputError, RunError, quoted
-from mfpde.problem.expressions import namespace, parse, source
-from mfpde.problem.reading import balanced
+from mfpde.expressions.code import evaluate_scalar
+from mfpde.expressions.expression import parse
+from mfpde.expressions.reading import balanced
 from mfpde.problem.target import parse_target
 
 
@@ -24,8 +25,8 @@ def test_messages_are_one_line_of_ascii_and_quote_the_ends_of_long_texts() -> No
 
 def test_loading_what_reads_an_expression_is_no_part_of_its_time() -> None:
     """In a fresh interpreter, with a limit below what loading SymPy takes."""
-    code = "import sys; from mfpde.problem import reading, target; reading.SECONDS = 0.3; assert 'sympy' not in sys.modules\n"
-    code += "target.parse_target('z1 + z1*z2')"
+    code = "import sys; from mfpde.expressions import reading; from mfpde.problem import target; reading.SECONDS = 0.3\n"
+    code += "assert 'sympy' not in sys.modules; target.parse_target('z1 + z1*z2')"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode == 0, done.stderr
 
@@ -55,7 +56,7 @@ def test_roots_cancel_exactly() -> None:
 
 
 def test_balanced_sums_are_the_same_sums(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("mfpde.problem.reading.CHUNK", 2)
+    monkeypatch.setattr("mfpde.expressions.reading.CHUNK", 2)
     text = "u-2+3-2*(u-u+1-(4-1-2-u))-max(u-2-3-4-u,u-1-2-1)-1e-5-where(u-1-2-3<2-1-u,u-1,-1-1-u-3)"
     again = balanced(text)
     assert again.count("(") > text.count("(") + 5
@@ -73,8 +74,8 @@ def test_where_chooses_by_comparisons_and_chains_of_them() -> None:
         ("where(1 < 2, u, 3)", u),
     ):
         expression = parse(text, ["u"], "key")
-        assert np.array_equal(eval(source(expression, "numpy"), namespace(), {"u": u}), expected)
-        assert [eval(source(expression, "math"), {"u": x}) for x in u] == list(expected)
+        assert np.array_equal(expression(u), expected)
+        assert [evaluate_scalar(expression.scalar_source, "u", x) for x in u] == list(expected)
 
 
 @pytest.mark.parametrize(

@@ -12,9 +12,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from mfpde.errors import LONGEST_LINE, InputError
+from mfpde.expressions.reading import FUNCTIONS
 from mfpde.problem.config import load
 from mfpde.problem.problem import Problem, build_problem
-from mfpde.problem.reading import FUNCTIONS
 from mfpde.problem.sections import Config
 
 # Seconds for each of the tests here, and for one example: a text may cost a few, more on a busy machine.
