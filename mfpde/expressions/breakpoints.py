@@ -135,10 +135,10 @@ def undefined_point(f: Function, edges: Sequence[float]) -> float | None:
         here = float(centre[i])
         if abs(here) > farthest:
             break
-        if not _defined(f.extended, float(start[i]), float(end[i])):
-            if found is None:
-                farthest = abs(here) + 4 * POLE * max(1.0, abs(here))
-            found = here if found is None else max(found, here)
+        if (found is None or here > 0) and not _defined(f.extended, float(start[i]), float(end[i])):
+            if here > 0:
+                return here
+            found, farthest = here, abs(here) + 4 * POLE * max(1.0, abs(here))
     return found
 
 

@@ -190,18 +190,18 @@ def _logarithm(x: Any) -> Any:
 
 
 def _quotient(left: Any, right: Any) -> Any:
-    """left / right; e^f / (a e^g + b e^h) = 1 / (a e^(g-f) + b e^(h-f)), which is not infinity by infinity."""
+    """left / right; e^f / (a e^f + b e^g + ..) = 1 / (a + b e^(g-f) + ..), which is not infinity by infinity."""
     import sympy
 
     above, below = _exponentials(left), _exponentials(right)
-    if above is None or below is None or len(above) > 1 or len(below) == 1 or not above[0][1].free_symbols:
+    if above is None or below is None or len(above) > 1 or len(below) == 1 or above[0][1] not in [g for _, g in below]:
         return left / right
     (c, f), *_ = above
     return c / sum(a * sympy.exp(g - f) for a, g in below)
 
 
 def _exponentials(x: Any) -> list[tuple[Any, Any]] | None:
-    """The a > 0 and f of a sum of a e^f, f not the same constant in all; None for anything else."""
+    """The a > 0 and f of a sum of terms a e^f that is no constant; None for anything else."""
     import sympy
 
     found = []
