@@ -11,7 +11,7 @@ from mfpde.expressions.reading import TooCostly
 
 Array = NDArray[np.float64]
 
-# Expressions of which the sign is followed.
+# Switching functions of one expression.
 MOST_SWITCHES = 300
 # Widths of the boxes around roots, the finest that is affordable (multiple roots need the last ones), and around poles.
 WIDTHS, POLE = (1e-10, 1e-6, 1e-4), 1e-8
@@ -25,20 +25,24 @@ class Function(Protocol):
     """What is asked of a function of one variable."""
 
     def __call__(self, x: Array, /) -> Array:
-        """Its values; nan where it is not real or not defined."""
+        """The values; nan where it is not real or not defined."""
         ...
 
     def enclosure(self, low: Array, high: Array) -> Range:
-        """Its ranges on boxes; raises NotImplementedError if they are not known."""
+        """The ranges on boxes; raises NotImplementedError if they are not known."""
         ...
 
     def extended(self, x: Any) -> Any:
-        """Its value in the arithmetic of `mpmath`."""
+        """The value in the arithmetic of `mpmath`; raises as that does where there is none."""
         ...
 
 
-def switches(expression: Any) -> list[Any]:
-    """The SymPy expressions at whose zeros abs, sign, heaviside, max, min or a condition of where() switches."""
+def switching_functions(expression: Any) -> list[Any]:
+    """The SymPy expressions at whose zeros abs, sign, heaviside, max, min or a condition of where() switches.
+
+    Raises:
+        TooCostly: If there are more than `MOST_SWITCHES`.
+    """
     import sympy
 
     found: list[Any] = []

@@ -32,8 +32,8 @@ class Expression:
 
     Attributes:
         text: As the user wrote it.
-        variables: The names that it may have, ascending in its arguments.
-        symbolic: It as SymPy's, in the real symbols of those names.
+        variables: The names that it may have, in the order of its arguments.
+        symbolic: The same in SymPy, in the real symbols of those names.
     """
 
     text: str
@@ -76,7 +76,7 @@ class Expression:
 
     @cached_property
     def expanded(self) -> "Expression":
-        """It with products and powers multiplied out, and softplus as log(1 + e^x)."""
+        """The same with products and powers multiplied out, and softplus as log(1 + e^x)."""
         import sympy
 
         return self.of(sympy.expand(elementary(self.symbolic)))
@@ -164,12 +164,12 @@ class Expression:
                 return None
 
     @cached_property
-    def switches(self) -> "tuple[Expression, ...]":
-        """The expressions at whose zeros it switches; raises TooCostly if there are too many."""
-        return tuple(map(self.of, breakpoints.switches(self.symbolic)))
+    def switching_functions(self) -> "tuple[Expression, ...]":
+        """The expressions at whose zeros it may jump or have a kink; raises TooCostly if there are too many."""
+        return tuple(map(self.of, breakpoints.switching_functions(self.symbolic)))
 
     def roots(self, low: float, high: float, most: int) -> list[float]:
-        """The zeros in [low, high]: of polynomials from their exact roots, by bisection of ranges otherwise.
+        """The zeros in [low, high]: exact ones of polynomials, by bisection of ranges otherwise.
 
         Raises:
             TooCostly: If there are more than `most`, or bisection does not come to an end.
@@ -183,7 +183,7 @@ class Expression:
 
     def kinks(self, low: float, high: float, most: int) -> list[float]:
         """The points in [low, high] at which it may jump or have a kink, ascending; raises as `roots` does."""
-        return sorted({root for part in self.switches for root in part.roots(low, high, most)})
+        return sorted({root for part in self.switching_functions for root in part.roots(low, high, most)})
 
     def undefined_point(self, edges: Sequence[float]) -> float | None:
         """A point where it is not finite or not real, see `breakpoints.undefined_point`."""

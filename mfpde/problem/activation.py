@@ -55,7 +55,7 @@ class Activation:
 
     Attributes:
         text: As the user wrote it.
-        source: Python source in u, over the names of numpy and scipy.special.
+        source: The code in u, over the names of numpy and scipy.special, see `expressions.code.evaluate`.
         kinks: Points where sigma is not smooth, ascending.
         taylor: sigma^(n)(0) / sqrt(n!) for n = 0..TAYLOR, or None when a kink lies within 1/2 of 0.
         polynomial: Its coefficients, ascending and exact, if sigma is a polynomial; else None.

@@ -330,7 +330,7 @@ class _Roots:
 
 def _levels(expression: Expression) -> list[list[Any]]:
     """For each variable the functions of it and those before at whose roots integrals over the others are not smooth."""
-    pending, levels, symbols = [part.symbolic for part in expression.switches], list[list[Any]](), expression.symbols
+    pending, levels, symbols = [part.symbolic for part in expression.switching_functions], list[list[Any]](), expression.symbols
     for k in range(len(symbols) - 1, -1, -1):
         own = [part for part in pending if part.has(symbols[k])]
         pending = [part for part in pending if not part.has(symbols[k])]

@@ -36,7 +36,7 @@ class Schedule:
 
     Attributes:
         text: As the user wrote it.
-        source: Python source of the expression in t, over the names of `math`.
+        source: The code in t, over the names of `math`, see `expressions.code.evaluate_scalar`.
         constant: Its value if it does not depend on t.
         final_time: T.
         edges: Times in [0, T] at which it may jump or have a kink, ascending.

@@ -39,7 +39,7 @@ class Target:
         exact: q_alpha = h_alpha / sqrt(alpha!), the coefficients of the monic He_alpha, n rational numbers.
         rational: Whether the coefficients given were rational, so that `exact` is exact.
         energy: E h*^2 of a function that is no polynomial, whose coefficients end at some degree; None for a polynomial.
-        source: Of that function, as Python over the names of numpy.
+        source: The code of that function, see `expressions.code.evaluate`; empty for a polynomial.
     """
 
     polynomial: str
