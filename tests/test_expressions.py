@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from fractions import Fraction
 from math import log
 
+import mpmath
 import numpy as np
 import pytest
 from scipy import special
@@ -174,6 +175,33 @@ def test_an_overflow_inside_an_expression_is_not_one_of_the_expression(text: str
     rate = parse_schedule(text.replace("u", "t"), "training.xi_a", 3.0)
     assert max(abs(rate(t) - sigma(np.array(t))) for t in u[u >= 0]) < 1e-14
     assert np.isfinite(parse_function(text.replace("u", "z1"))(u[None])).all()
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "gelu(u) - tanh(u + 0.5)*softplus(u/2)",
+        "sin(u) + cos(2*u - 1)*tan(u/2 + 0.1)",
+        "tan(u/2 + pi/2 + 1)",
+        "sinh(u)*cosh(u - 1) + asinh(2*u + 1)",
+        "asin(u/3) - acos(u/5 + 0.1) + atan(u - 1)/pi",
+        "log(2 + u^2)*sqrt(1 + u^2)/(2 + u)^3",
+        "(2 + sin(u))^u + he5(u) + (1 + u)^e",
+        "max(u, 2, exp(u))*min(u, 3) + abs(u - 1)*sign(u - 2)*heaviside(u + 1)",
+        "where(1 < u < 2, 3, where(u <= 1, erf(u - 2), 0))",
+    ],
+)
+def test_a_series_is_that_of_numerical_differentiation(text: str) -> None:
+    f = parse(text, ["u"], "key")
+    with mpmath.workdps(60):
+        expected = mpmath.taylor(f.extended, 0, 12)
+        found = f.taylor(12, 60)
+        assert found is not None and max(abs(a - b) / (1 + abs(b)) for a, b in zip(found, expected, strict=True)) < 1e-30
+
+
+@pytest.mark.parametrize("text", ["abs(u)", "max(u, 0)", "where(u < 0, 1, 2)", "(1 - cos(u))^(3/2)", "1/u", "log(u)"])
+def test_what_is_not_analytic_at_0_has_no_series(text: str) -> None:
+    assert parse(text, ["u"], "key").taylor(4, 30) is None
 
 
 @pytest.mark.parametrize("gap,nearest", [(1e-9, 2.0), (1e-3, -1.999)])

@@ -19,6 +19,7 @@ from mfpde.expressions.building import build, elementary, rational_number, symbo
 from mfpde.expressions.code import array_source, evaluate, scalar_source
 from mfpde.expressions.enclosures import Range, enclose
 from mfpde.expressions.reading import TooCostly, allowed, limited, read
+from mfpde.expressions.series import power_series
 
 Array = NDArray[np.float64]
 
@@ -154,13 +155,13 @@ class Expression:
         return self._extended(x)
 
     def taylor(self, order: int, digits: int) -> list[Any] | None:
-        """f^(n)(0) / n! for n <= order, numbers of `mpmath` with so many digits; None where it cannot be differentiated."""
+        """f^(n)(0) / n! for n <= order, numbers of `mpmath` with so many digits; None where it is not seen to be analytic."""
         import mpmath
 
         with mpmath.workdps(digits):
             try:
-                return [mpmath.re(c) for c in mpmath.taylor(self._extended, 0, order)]
-            except (ZeroDivisionError, ValueError, TypeError, NotImplementedError):
+                return power_series(self.symbolic, self.symbols[0], order)
+            except (ZeroDivisionError, ValueError, NotImplementedError):
                 return None
 
     @cached_property
