@@ -134,8 +134,8 @@ def test_what_travels_has_no_sympy_in_it() -> None:
 )
 def test_an_expression_knows_its_values_slope_and_range(text: str, value: Array, slope: Array | None) -> None:
     f = parse(text, ["u"], "key")
-    assert np.abs(f(U) - value).max() < 1e-14
-    assert np.abs([evaluate_scalar(f.scalar_source, "u", float(u)) for u in U] - value).max() < 1e-14
+    assert np.allclose(f(U), value, rtol=1e-14, atol=1e-14)
+    assert np.allclose([evaluate_scalar(f.scalar_source, "u", float(u)) for u in U], value, rtol=1e-14, atol=1e-14)
     assert slope is None or np.abs(f.derivative(U) - slope).max() < 1e-13
     for g in (f, f.derivative):
         bounds = g.enclosure(U[:-1], U[1:])

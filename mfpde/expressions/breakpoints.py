@@ -198,7 +198,7 @@ def pulse_edges(f: Function, edges: Sequence[float], width: float) -> set[float]
 
 
 def least_value(f: Function, edges: Sequence[float]) -> tuple[float, float]:
-    """A point and a value, the least that bisection finds between the edges if the function is negative somewhere.
+    """The least value that bisection finds between the edges, if the function is negative somewhere.
 
     Returns:
         The point and the value there; (first edge, 0) if it is nowhere negative.

@@ -31,7 +31,7 @@ class Range:
     """Bounds on boxes, arrays of one shape.
 
     Attributes:
-        low, high: The expression is within, wherever it is defined.
+        low, high: The least and the largest value that the expression may have, where it is defined.
         doubtful: Whether the box may have points at which it is not defined.
         void: Whether it is defined nowhere in the box.
     """

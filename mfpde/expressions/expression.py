@@ -195,7 +195,7 @@ class Expression:
         return breakpoints.pulse_edges(self, edges, width)
 
     def least_value(self, edges: Sequence[float]) -> tuple[float, float]:
-        """A point and its value, the least if it is negative somewhere, see `breakpoints.least_value`."""
+        """A point and the value there, the least if it is negative somewhere, see `breakpoints.least_value`."""
         return breakpoints.least_value(self, edges)
 
 

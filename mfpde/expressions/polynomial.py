@@ -27,7 +27,9 @@ class _NotPolynomial(Exception):
 
 
 def parse_polynomial(text: str, variables: Sequence[str], key: str, largest_degree: int) -> Parts:
-    """A polynomial in the variables as sum_c c P_c, {c: P_c}: c irrational SymPy numbers, or 1, and P_c rational.
+    """A polynomial in the variables as a sum of terms c P_c, {c: P_c}.
+
+    Each c is 1 or an irrational SymPy number, and each P_c has rational coefficients.
 
     Args:
         text: Sums, products and powers, He3(z1) = z1^3 - 3 z1 and he3(z1) = He3(z1) / sqrt(3!), with real numbers.
