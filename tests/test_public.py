@@ -24,6 +24,7 @@ ROWS: tuple[tuple[str, ...], ...] = (
     ("progress", "interrupts", "petsc"),
     ("parallel",),
     ("compile",),
+    ("expressions",),
     ("problem",),
     ("features",),
     ("elements",),

@@ -5,11 +5,13 @@ from dataclasses import dataclass
 from fractions import Fraction
 from functools import cache
 from itertools import pairwise
+from math import factorial
 from typing import Any
 
+from mfpde.expressions.building import elementary, rational_number
+from mfpde.expressions.expression import Expression
+from mfpde.expressions.reading import limited
 from mfpde.problem.activation import KEY, Activation, activation_expression
-from mfpde.problem.expressions import elementary, rational_number
-from mfpde.problem.reading import limited
 
 GENERIC = "almost all smooth sigma, w = 0"
 # Working digits of derivatives that are not rational.
@@ -50,46 +52,37 @@ def derivatives_at_zero(activation: Activation, count: int) -> Derivatives | Non
     Exact for polynomials, and for sigma'' = mu sigma with rational sigma(0), sigma'(0) and mu; rounded otherwise.
     """
     import mpmath
-    import sympy
 
     label = f"{activation.text}, w = 0"
     if 0.0 in activation.kinks:
         return None
-    u = sympy.Symbol("u", real=True)
-    expression = elementary(activation_expression(activation.text))
+    expression = activation_expression(activation.text)
     with limited(KEY, activation.text):
-        plain = sympy.expand(expression)
-    if plain.is_polynomial(u):
-        terms = sympy.Poly(plain, u).terms()
-        by_power = {k: c * sympy.factorial(k) for (k,), c in terms}
-        exact = all(c.is_Rational for c in by_power.values())
-        return Derivatives(
-            label, tuple(rational_number(by_power.get(n, sympy.Integer(0))) for n in range(count)), exact, terminates=True
-        )
+        plain, polynomial = expression.expanded, expression.expanded.polynomial
+    if polynomial is not None:
+        c = [*polynomial, *[Fraction(0)] * count][:count]
+        return Derivatives(label, tuple(x * factorial(n) for n, x in enumerate(c)), plain.rational, terminates=True)
     with limited(KEY, activation.text):
-        recurrence = _second_order(expression, u)
+        recurrence = _second_order(expression)
     if recurrence is not None:
         first, second, mu = recurrence
         values = [first, second]
         while len(values) < count:
             values.append(mu * values[-2])
         return Derivatives(label, tuple(values[:count]), True, ratio=mu)
+    series = expression.taylor(count - 1, DIGITS)
+    if series is None:
+        return None
     with mpmath.workdps(DIGITS):
-        try:
-            series = mpmath.taylor(sympy.lambdify(u, expression, "mpmath"), 0, count - 1)
-        except (ZeroDivisionError, ValueError, TypeError, NotImplementedError):
-            return None
-        return Derivatives(label, tuple(mpmath.re(c) * mpmath.factorial(n) for n, c in enumerate(series)), False)
+        return Derivatives(label, tuple(c * mpmath.factorial(n) for n, c in enumerate(series)), False)
 
 
 def hermite_derivatives(activation: Activation, count: int) -> Derivatives:
     """kappa_n(0, 1) = E[sigma(G) He_n(G)] for n < count: for any sigma, rounded."""
     import mpmath
-    import sympy
 
-    u = sympy.Symbol("u", real=True)
+    f = activation_expression(activation.text).extended
     with mpmath.workdps(DIGITS):
-        f = sympy.lambdify(u, elementary(activation_expression(activation.text)), "mpmath")
         panels = sorted({*range(-REACH, REACH + 1), *(mpmath.mpf(k) for k in activation.kinks if abs(k) < REACH)})
         rule = _gauss_legendre(mpmath.mp.prec)
         total = [mpmath.mpf(0)] * count
@@ -112,10 +105,11 @@ def _gauss_legendre(bits: int) -> list[tuple[Any, Any]]:
     return list(mpmath.calculus.quadrature.GaussLegendre(mpmath.mp).calc_nodes(5, bits))
 
 
-def _second_order(expression: Any, u: Any) -> tuple[Fraction, Fraction, Fraction] | None:
+def _second_order(sigma: Expression) -> tuple[Fraction, Fraction, Fraction] | None:
     """sigma(0), sigma'(0) and mu, if sigma'' = mu sigma and all three are rational."""
     import sympy
 
+    expression, (u,) = elementary(sigma.symbolic), sigma.symbols
     if not expression.has(sympy.exp, sympy.sin, sympy.cos, sympy.sinh) or expression.has(sympy.tanh, sympy.erf, sympy.Max):
         return None
     slope = sympy.diff(expression, u)

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from mfpde.errors import InputError
+from mfpde.expressions.expression import parse
 from mfpde.learnability.certificate import InvariantIdeal, invariant_ideal
 from mfpde.learnability.derivatives import Derivatives, derivatives_at_zero, generic_derivatives, hermite_derivatives
 from mfpde.learnability.polynomials import heat_transform, raw_monomials, substitute
@@ -18,7 +19,6 @@ from mfpde.learnability.taylor_flow import TaylorFlow, taylor_flow
 from mfpde.learnability.violation import QuadratureCheck, quadrature_check
 from mfpde.learnability.visibility import Visibility, visibility
 from mfpde.problem.activation import Activation, parse_activation
-from mfpde.problem.expressions import rational_number
 from mfpde.problem.laws import Law, violated
 from mfpde.problem.target import Target, hermite_target, parse_target
 
@@ -163,13 +163,11 @@ def parse_directions(text: str) -> tuple[list[list[Fraction]], bool]:
     Raises:
         InputError: If it is no matrix of real numbers.
     """
-    from mfpde.problem.expressions import parse
-
     rows = [row.split(",") for row in text.strip().strip("[]").replace("],", ";").replace("[", "").replace("]", "").split(";")]
     if len({len(row) for row in rows}) != 1:
         raise InputError(f"--directions: the rows of {text!r} differ in length; allowed: entries by commas, rows by semicolons")
     values = [[parse(entry, [], "--directions") for entry in row] for row in rows]
-    return [[rational_number(x) for x in row] for row in values], all(x.is_Rational for row in values for x in row)
+    return [[x.number for x in row] for row in values], all(x.rational for row in values for x in row)
 
 
 def parse_subspace(text: str, target: Target, name: str = "z") -> Span:
@@ -178,25 +176,15 @@ def parse_subspace(text: str, target: Target, name: str = "z") -> Span:
     Raises:
         InputError: If they are not linear forms, or do not lie in V.
     """
-    import sympy
-
-    from mfpde.problem.expressions import parse
-
     key, names = "--subspace", [f"{name}{i + 1}" for i in range(target.p)]
-    symbols = [sympy.Symbol(n, real=True) for n in names]
     threshold = threshold_of(target)
     space = Span(target.p, threshold)
     v = span_of_gradient(heat_transform(target), target.p, threshold)
     for part in text.split(","):
-        expression = sympy.expand(parse(part, names, key))
-        row = [sympy.diff(expression, symbol) for symbol in symbols]
-        if (
-            not expression.is_polynomial(*symbols)
-            or any(x.free_symbols for x in row)
-            or expression.subs(dict.fromkeys(symbols, 0))
-        ):
+        form = parse(part, names, key).linear_form
+        if form is None:
             raise InputError(f"{key}: {part.strip()!r} is no linear form; allowed: combinations of {', '.join(names)}, by commas")
-        vector = [rational_number(x) for x in row]
+        vector = list(form)
         if not any(vector):
             raise InputError(f"{key}: {part.strip()!r} is 0; allowed: non-zero combinations of {', '.join(names)}")
         if not v.contains(vector):

@@ -15,8 +15,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from mfpde.expressions.reading import limited
 from mfpde.problem.activation import KEY, Activation, activation_expression
-from mfpde.problem.reading import limited
 
 # c_n(s) is computed to about 1e-14 of the norm of sigma; an analytic sigma's coefficients decay, but not to this.
 INVISIBLE = 1e-11
@@ -78,13 +78,10 @@ def _powers(activation: Activation) -> tuple[list[int], float, float] | None:
 
     Exact where the expression is one; max(u, 0) + min(u, 0) is found by a fit that also holds far outside its interval.
     """
-    import sympy
-
-    u = sympy.Symbol("u", real=True)
     with limited(KEY, activation.text):
-        expression = sympy.expand(activation_expression(activation.text))
-    if expression.is_polynomial(u):
-        return [k for (k,), c in sympy.Poly(expression, u).terms() if c], np.inf, 0.0
+        polynomial = activation_expression(activation.text).expanded.polynomial
+    if polynomial is not None:
+        return [k for k, c in enumerate(polynomial) if c], np.inf, 0.0
     near, far = np.linspace(-2.0, 2.0, 201), np.linspace(-12.0, 12.0, 201)
     fit = np.polynomial.Chebyshev.fit(near, activation(near), HIGHEST, domain=[-2.0, 2.0])
     # A degree beyond the data's rounding error would spoil the extrapolation: cut it off first.

@@ -9,14 +9,16 @@ within one octave share their panels, so that sigma is evaluated once for all of
 
 from dataclasses import dataclass, replace
 from fractions import Fraction
-from typing import Any
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
 
 from mfpde.errors import InputError, did_you_mean, quoted
-from mfpde.problem.expressions import compiled, elementary, namespace, rational_number
-from mfpde.problem.reading import FUNCTIONS, TooCostly, limited
+from mfpde.expressions.code import evaluate
+from mfpde.expressions.enclosures import TooManyBoxes
+from mfpde.expressions.expression import Expression, parse
+from mfpde.expressions.reading import FUNCTIONS, TooCostly, limited
 
 Array = NDArray[np.float64]
 
@@ -41,7 +43,10 @@ PULSE = 1e-3
 # The Gaussian's tail beyond this is 1e-32: nothing that grows like exp(u) shows.
 REACH = 12.0
 POINTS = 20
-TAYLOR = 40
+# Order of the series at 0, and the digits with which it is computed.
+TAYLOR, DIGITS = 40, 60
+# Activations that are kept: the same factors stand in many terms of a target.
+MOST_KEPT = 256
 
 
 @dataclass(frozen=True)
@@ -50,7 +55,7 @@ class Activation:
 
     Attributes:
         text: As the user wrote it.
-        source: Python source in u, over the names of numpy and scipy.special.
+        source: The code in u, over the names of numpy and scipy.special, see `expressions.code.evaluate`.
         kinks: Points where sigma is not smooth, ascending.
         taylor: sigma^(n)(0) / sqrt(n!) for n = 0..TAYLOR, or None when a kink lies within 1/2 of 0.
         polynomial: Its coefficients, ascending and exact, if sigma is a polynomial; else None.
@@ -66,9 +71,7 @@ class Activation:
 
     def __call__(self, u: Array) -> Array:
         """sigma(u), the shape of u."""
-        with np.errstate(all="ignore"):  # in branches of where() that are not taken
-            value = eval(compiled(self.source), namespace(), {"u": u})
-        return np.broadcast_to(np.asarray(value, dtype=np.float64), np.shape(u))
+        return evaluate(self.source, {"u": u})
 
     def hermite(self, s: Array, k_max: int) -> Array:
         """c_k(s) for k = 0..k_max, shape (len(s), k_max + 1), to 1e-14 of the norm of sigma(s G).
@@ -157,43 +160,37 @@ def parse_activation(text: str, key: str = KEY) -> Activation:
         return activation_of(activation_expression(text, key), text, key)
 
 
-def activation_of(expression: Any, text: str, key: str) -> Activation:
-    """The function of the real symbol u that an expression is; arguments otherwise as for `parse_activation`.
+@lru_cache(MOST_KEPT)
+def activation_of(expression: Expression, text: str, key: str) -> Activation:
+    """The function of u that an expression is; `text` and `key` as for `parse_activation`.
 
     Raises:
         InputError: If it is not real and finite, or grows so fast that E sigma(s G)^2 is infinite at s = 2.
     """
-    from mfpde.problem.expressions import source
-
     with limited(key, text):
-        u = _variable()
-        activation = Activation(str(text), source(expression, "numpy"), (), None)
+        activation = Activation(str(text), expression.source, (), None)
         _check_finite(activation, key)
         try:
-            activation = replace(activation, kinks=_kinks(expression, u))
+            # As rounded, roots that two switches have in common are one.
+            kinks = sorted({round(kink, 15) for kink in expression.kinks(-FAR, FAR, MOST_KINKS)})
+            if len(kinks) > MOST_KINKS:
+                raise TooCostly(f"has {len(kinks)} kinks; allowed: at most {MOST_KINKS} in [{-FAR:g}, {FAR:g}]")
+            activation = replace(activation, kinks=tuple(kinks))
             _check_defined(expression, activation, key)
             activation = replace(activation, pulses=_pulses(expression, activation.kinks))
             activation.panels(LARGEST_REACH, MOST_PANELS)
-            taylor = None if any(abs(k) < 0.5 for k in activation.kinks) else _taylor(expression, u)
-            return replace(activation, taylor=taylor, polynomial=_polynomial(expression, u))
+            taylor = None if any(abs(k) < 0.5 for k in activation.kinks) else _taylor(expression)
+            return replace(activation, taylor=taylor, polynomial=_polynomial(expression))
         except TooCostly as error:
             raise InputError(f"{key}: {quoted(text)} {error}") from None
 
 
-def _variable() -> Any:
-    import sympy
-
-    return sympy.Symbol("u", real=True)
-
-
-def activation_expression(text: str, key: str = KEY) -> Any:
-    """sigma as a SymPy expression in the real symbol u.
+def activation_expression(text: str, key: str = KEY) -> Expression:
+    """sigma as an expression in u.
 
     Raises:
         InputError: If it is neither a known name nor an expression in u.
     """
-    from mfpde.problem.expressions import parse
-
     name = str(text).strip()
     if len(name) <= 40 and name.isidentifier() and name not in NAMES and name not in ("u", "pi", "e"):
         hint = did_you_mean(name, NAMES)
@@ -207,19 +204,10 @@ def derivative(activation: Activation) -> Activation:
     Raises:
         InputError: If sigma jumps, so that its derivative is no function.
     """
-    import sympy
-
-    from mfpde.problem.expressions import source
-
-    class Softplus(sympy.Function):  # type: ignore[misc]
-        def fdiff(self, argindex: int = 1) -> Any:
-            return (1 + sympy.tanh(self.args[0] / 2)) / 2
-
-    plain, u = sympy.Function("softplus"), sympy.Symbol("u", real=True)
-    slope = activation_expression(activation.text).replace(plain, Softplus).diff(u).replace(Softplus, plain)
-    if slope.has(sympy.DiracDelta) or _jumps(activation):
+    slope = activation_expression(activation.text).derivative
+    if slope.infinite or _jumps(activation):
         raise InputError(f"{KEY}: {quoted(activation.text)} jumps, so it has no gradient in x; allowed with SGD: continuous ones")
-    return Activation(f"derivative of {activation.text}", source(slope, "numpy"), activation.kinks, None)
+    return Activation(f"derivative of {activation.text}", slope.source, activation.kinks, None)
 
 
 def _jumps(activation: Activation) -> bool:
@@ -250,62 +238,30 @@ def _check_finite(activation: Activation, key: str) -> None:
         )
 
 
-def _polynomial(expression: Any, u: Any) -> tuple[Fraction, ...] | None:
-    import sympy
-
-    if not expression.is_polynomial(u):
-        return None
-    if _degree(expression) > LARGEST_DEGREE:
-        raise TooCostly(f"has degree {_degree(expression)}; allowed: degrees up to {LARGEST_DEGREE}")
-    ascending = reversed(sympy.Poly(expression, u).all_coeffs())
-    return tuple(rational_number(value) for value in ascending)
+def _polynomial(expression: Expression) -> tuple[Fraction, ...] | None:
+    if expression.is_polynomial and expression.degree > LARGEST_DEGREE:
+        raise TooCostly(f"has degree {expression.degree}; allowed: degrees up to {LARGEST_DEGREE}")
+    return expression.polynomial
 
 
-def _degree(expression: Any) -> int:
-    """A bound of the degree of a polynomial, without expanding it."""
-    if expression.is_Add or expression.is_Mul:
-        return int((max if expression.is_Add else sum)(map(_degree, expression.args)))
-    return (
-        int(expression.exp) * _degree(expression.base)
-        if expression.is_Pow and expression.free_symbols
-        else len(expression.free_symbols)
-    )
-
-
-def _kinks(expression: Any, u: Any) -> tuple[float, ...]:
-    """Real roots of the arguments at which abs, max, min, sign, heaviside and where switch."""
-    from mfpde.problem.switches import real_roots, switches
-
-    roots = (x for part in switches(expression) for x in real_roots(part, u, -FAR, FAR, MOST_KINKS))
-    points = {round(float(x), 15) for x in roots}
-    if len(points) > MOST_KINKS:
-        raise TooCostly(f"has {len(points)} kinks; allowed: at most {MOST_KINKS} in [{-FAR:g}, {FAR:g}]")
-    return tuple(sorted(points))
-
-
-def _pulses(expression: Any, kinks: tuple[float, ...]) -> tuple[float, ...]:
-    from mfpde.problem.switches import pulse_edges
-
-    if not expression.free_symbols:
+def _pulses(expression: Expression, kinks: tuple[float, ...]) -> tuple[float, ...]:
+    if expression.constant:
         return ()
     edges = sorted({-LARGEST_REACH, LARGEST_REACH, *(k for k in kinks if abs(k) < LARGEST_REACH)})
-    found = pulse_edges(expression, edges, PULSE)
+    found = expression.pulse_edges(edges, PULSE)
     if len(found) > MOST_PANELS:
         raise TooCostly(f"changes too quickly; allowed: at most {MOST_PANELS} panels narrower than {PULSE:g}")
     return tuple(sorted(found))
 
 
-def _check_defined(expression: Any, activation: Activation, key: str) -> None:
+def _check_defined(expression: Expression, activation: Activation, key: str) -> None:
     """Refuses poles, also between sampled points."""
-    from mfpde.problem.intervals import TooManyBoxes
-    from mfpde.problem.switches import undefined_point
-
-    if not expression.free_symbols:
+    if expression.constant:
         return
     for far in (FAR, NEAR):
         try:
             edges = sorted({-far, 0.0, far, *(k for k in activation.kinks if abs(k) < far)})
-            pole = undefined_point(expression, _variable(), edges)
+            pole = expression.undefined_point(edges)
         except TooManyBoxes:
             continue
         except NotImplementedError:
@@ -319,15 +275,12 @@ def _check_defined(expression: Any, activation: Activation, key: str) -> None:
     raise TooCostly(f"cannot be shown to be finite on [-{NEAR:g}, {NEAR:g}] at a bearable cost; allowed: simpler expressions")
 
 
-def _taylor(expression: Any, u: Any) -> tuple[float, ...] | None:
-    """sigma^(n)(0) / sqrt(n!) from a discrete Cauchy integral in extended precision."""
+def _taylor(expression: Expression) -> tuple[float, ...] | None:
+    """sigma^(n)(0) / sqrt(n!) for n = 0..TAYLOR."""
     import mpmath
-    import sympy
 
-    f = sympy.lambdify(u, elementary(expression), "mpmath")
-    with mpmath.workdps(60):
-        try:
-            series = mpmath.taylor(f, 0, TAYLOR)
-            return tuple(float(mpmath.re(c) * mpmath.sqrt(mpmath.factorial(n))) for n, c in enumerate(series))
-        except (ZeroDivisionError, ValueError, TypeError, NotImplementedError):
-            return None
+    series = expression.taylor(TAYLOR, DIGITS)
+    if series is None:
+        return None
+    with mpmath.workdps(DIGITS):
+        return tuple(float(c * mpmath.sqrt(mpmath.factorial(n))) for n, c in enumerate(series))

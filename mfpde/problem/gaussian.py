@@ -15,7 +15,6 @@ changes.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from itertools import combinations
 from math import factorial, sqrt
 from typing import Any
@@ -23,10 +22,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from mfpde.expressions.building import symbol
+from mfpde.expressions.code import array_source, evaluate
+from mfpde.expressions.expression import Expression
+from mfpde.expressions.reading import TooCostly, limited
 from mfpde.problem.activation import activation_of
-from mfpde.problem.expressions import compiled, namespace, source
-from mfpde.problem.reading import TooCostly, limited
-from mfpde.problem.switches import switches
 
 Array = NDArray[np.float64]
 
@@ -43,30 +43,33 @@ class Factor:
     """A factor of a term that shares no variable with the others.
 
     Attributes:
-        expression: In the symbols of `variables`, or of u alone if it is a function of one linear form.
-        variables: Numbers of its variables.
+        expression: In its own z, or in u alone if it is a function of one linear form.
+        variables: The numbers of its z.
         form: b over those variables, if it is such a function.
     """
 
-    expression: Any
+    expression: Expression
     variables: tuple[int, ...]
     form: tuple[float, ...] | None
 
 
+def _expression(symbolic: Any, *variables: str) -> Expression:
+    return Expression(str(symbolic), variables, symbolic)
+
+
 def _symbol() -> Any:
-    import sympy
-
-    return sympy.Symbol("u", real=True)
+    return symbol("u")
 
 
-def terms_of(expression: Any, symbols: Sequence[Any]) -> list[tuple[float, list[Factor]]]:
+def terms_of(expression: Expression) -> list[tuple[float, list[Factor]]]:
     """An expression as a sum of constants times products of factors without common variables."""
     import sympy
 
-    expanded = expression.expand(deep=False, power_exp=False, power_base=False, log=False, basic=False)
+    whole, symbols = expression.symbolic, expression.symbols
+    expanded = whole.expand(deep=False, power_exp=False, power_base=False, log=False, basic=False)
     parts = sympy.Add.make_args(expanded)
     if len(parts) > MOST_TERMS:
-        parts = (expression,)
+        parts = (whole,)
     return [_factors(part, symbols) for part in parts]
 
 
@@ -91,7 +94,7 @@ def _factors(term: Any, symbols: Sequence[Any]) -> tuple[float, list[Factor]]:
 def _factor(value: Any, variables: list[int], symbols: Sequence[Any]) -> Factor:
     own, u = [symbols[q] for q in variables], _symbol()
     if len(own) == 1:
-        return Factor(value.subs(own[0], u), tuple(variables), (1.0,))
+        return Factor(_expression(value.subs(own[0], u), "u"), tuple(variables), (1.0,))
     form = _linear_form(value, own)
     if form is not None:
         first = next(i for i, b in enumerate(form) if b)
@@ -99,8 +102,8 @@ def _factor(value: Any, variables: list[int], symbols: Sequence[Any]) -> Factor:
         reduced = value.subs(own[first], (u - rest) / form[first])
         reduced = reduced if reduced.free_symbols == {u} else reduced.expand()
         if reduced.free_symbols == {u}:
-            return Factor(reduced, tuple(variables), tuple(map(float, form)))
-    return Factor(value, tuple(variables), None)
+            return Factor(_expression(reduced, "u"), tuple(variables), tuple(map(float, form)))
+    return Factor(_expression(value, *map(str, own)), tuple(variables), None)
 
 
 def _linear_form(value: Any, own: list[Any]) -> list[Any] | None:
@@ -115,26 +118,27 @@ def _linear_form(value: Any, own: list[Any]) -> list[Any] | None:
     return None
 
 
-def hermite_tensor(expression: Any, symbols: Sequence[Any], degree: int, key: str) -> Array:
+def hermite_tensor(expression: Expression, degree: int, key: str) -> Array:
     """h_alpha for all alpha_q <= degree, shape (degree + 1,) * p; right where |alpha| <= degree.
 
     Raises:
         InputError, TooCostly: If a part is not finite, or its integrals do not converge.
     """
-    total = np.zeros((degree + 1,) * len(symbols))
-    for constant, factors in terms_of(expression, symbols):
+    p = len(expression.variables)
+    total = np.zeros((degree + 1,) * p)
+    for constant, factors in terms_of(expression):
         value, order = np.array(constant), list[int]()
         for factor in factors:
-            value = np.multiply.outer(value, _factor_tensor(factor, symbols, degree, key))
+            value = np.multiply.outer(value, _factor_tensor(factor, degree, key))
             order += factor.variables
-        place = tuple(slice(None) if q in order else 0 for q in range(len(symbols)))
+        place = tuple(slice(None) if q in order else 0 for q in range(p))
         total[place] += value.transpose(np.argsort(order)) if order else value
     return total
 
 
-def _factor_tensor(factor: Factor, symbols: Sequence[Any], degree: int, key: str) -> Array:
+def _factor_tensor(factor: Factor, degree: int, key: str) -> Array:
     if factor.form is None:
-        return integral(factor.expression, [symbols[q] for q in factor.variables], degree, key)
+        return integral(factor.expression, degree, key)
     b = np.array(factor.form)
     s = float(np.sqrt(b @ b))
     c = _hermite(factor.expression, s, degree, key)
@@ -149,19 +153,15 @@ def _factor_tensor(factor: Factor, symbols: Sequence[Any], degree: int, key: str
     return np.where(inside, value * (c * root)[np.where(inside, total, 0)], 0.0)
 
 
-def _hermite(expression: Any, s: float, degree: int, key: str) -> Array:
+def _hermite(expression: Expression, s: float, degree: int, key: str) -> Array:
     """E[g(s G) he_k(G)] for k <= degree, of an expression g in one variable."""
-    c: Array = _function(expression, str(expression), key).hermite(np.array([s]), degree)[0]
+    c: Array = activation_of(expression, expression.text, key).hermite(np.array([s]), degree)[0]
     return c
 
 
-# The same functions stand in many pairs of terms.
-_function = lru_cache(256)(activation_of)
-
-
-def mean_square(expression: Any, symbols: Sequence[Any], key: str) -> float:
+def mean_square(expression: Expression, key: str) -> float:
     """E f(z)^2; raises as `hermite_tensor` does."""
-    terms = terms_of(expression, symbols)
+    terms, symbols = terms_of(expression), expression.symbols
     total = 0.0
     for i, one in enumerate(terms):
         for j, other in enumerate(terms[: i + 1]):
@@ -184,7 +184,7 @@ def _mean_product(one: list[Factor], other: list[Factor], symbols: Sequence[Any]
             scale = float(np.linalg.norm(factor.form))
             constant *= float(_hermite(factor.expression, scale, 0, key)[0])
         else:
-            constant *= float(integral(factor.expression, [symbols[q] for q in factor.variables], 0, key).item())
+            constant *= float(integral(factor.expression, 0, key).item())
     return constant
 
 
@@ -193,14 +193,13 @@ def _whole(factor: Factor, symbols: Sequence[Any]) -> Any:
     import sympy
 
     if factor.form is None:
-        return factor.expression
+        return factor.expression.symbolic
     inside = sum(sympy.nsimplify(b, rational=True) * symbols[q] for b, q in zip(factor.form, factor.variables, strict=True))
-    return factor.expression.subs(_symbol(), inside)
+    return factor.expression.symbolic.subs(_symbol(), inside)
 
 
 def _mean_of_forms(one: Factor, other: Factor, p: int, key: str) -> float:
     """E g(b.z) g'(b'.z), in the plane of b and b'."""
-    import sympy
 
     b, c = np.zeros((2, p))
     assert one.form is not None and other.form is not None
@@ -208,29 +207,29 @@ def _mean_of_forms(one: Factor, other: Factor, p: int, key: str) -> float:
     s = float(np.linalg.norm(b))
     along = float(b @ c) / s
     across = float(np.linalg.norm(c - along * b / s))
-    u, x, y = _symbol(), sympy.Symbol("x", real=True), sympy.Symbol("y", real=True)
+    u, x, y = _symbol(), symbol("x"), symbol("y")
+    g, h = one.expression.symbolic, other.expression.symbolic
     if across < 1e-12 * np.linalg.norm(c):
-        product = one.expression.subs(u, s * u) * other.expression.subs(u, along * u)
-        return float(_hermite(product, 1.0, 0, key)[0])
+        return float(_hermite(_expression(g.subs(u, s * u) * h.subs(u, along * u), "u"), 1.0, 0, key)[0])
     if abs(along) < 1e-12 * np.linalg.norm(c):
         scales = (one, s), (other, float(np.linalg.norm(c)))
-        means = [_hermite(g.expression, n, 0, key)[0] for g, n in scales]
+        means = [_hermite(factor.expression, n, 0, key)[0] for factor, n in scales]
         return float(means[0] * means[1])
-    product = one.expression.subs(u, s * x) * other.expression.subs(u, along * x + across * y)
-    return float(integral(product, [x, y], 0, key).item())
+    product = g.subs(u, s * x) * h.subs(u, along * x + across * y)
+    return float(integral(_expression(product, "x", "y"), 0, key).item())
 
 
-def integral(expression: Any, symbols: Sequence[Any], degree: int, key: str) -> Array:
+def integral(expression: Expression, degree: int, key: str) -> Array:
     """E[f he_alpha] for all alpha_q <= degree, by nested quadrature with halved panels until it stands still.
 
     Raises:
         TooCostly: If it does not, or f is not finite.
     """
-    with limited(key, str(expression)):
-        levels = _levels(expression, symbols)
+    with limited(key, expression.text):
+        levels = _levels(expression)
     found, size = list[Array](), 1.0
-    for width in WIDTHS[len(symbols)]:
-        nested = _Nested(expression, symbols, levels, degree, width)
+    for width in WIDTHS[len(expression.variables)]:
+        nested = _Nested(expression, levels, degree, width)
         found.append(nested.inside(0, np.zeros((0, 1)))[0])
         size = max(size, float(np.abs(found[-1]).max()))
         if not np.isfinite(found[-1]).all():
@@ -243,12 +242,13 @@ def integral(expression: Any, symbols: Sequence[Any], degree: int, key: str) -> 
 class _Nested:
     """One quadrature of an expression, with panels of a given width that end at the roots of `levels`."""
 
-    def __init__(self, expression: Any, symbols: Sequence[Any], levels: list[list[Any]], degree: int, width: float) -> None:
-        self.symbols, self.degree = symbols, degree
-        self.code = compiled(source(expression, "numpy"))
+    def __init__(self, expression: Expression, levels: list[list[Any]], degree: int, width: float) -> None:
+        self.expression, self.degree = expression, degree
         count = round(2 * REACH / width)
         self.edges = np.linspace(-REACH, REACH, count + 1)
-        self.roots = [[_Roots(part, symbols[: k + 1]) for part in level] for k, level in enumerate(levels)]
+        self.roots = [
+            [_Roots(_expression(part, *expression.variables[: k + 1])) for part in level] for k, level in enumerate(levels)
+        ]
 
     def inside(self, level: int, points: Array) -> Array:
         """The integral over the variables from `level` on at points of those before, (level, N) to (N, degree + 1, ..)."""
@@ -261,21 +261,15 @@ class _Nested:
         x, weight = self._rule(level, points)
         n, q = x.shape
         above = np.concatenate((np.repeat(points, q, axis=1), x.reshape(1, -1)))
-        last = level + 1 == len(self.symbols)
-        value = self._value(above).reshape(n, q) if last else self.inside(level + 1, above)
+        last = level + 1 == len(self.expression.variables)
+        value = self.expression(*above).reshape(n, q) if last else self.inside(level + 1, above)
         value = value.reshape(n, q, -1)
         out = np.empty((n, self.degree + 1, value.shape[2]))
         before, now = np.zeros_like(x), weight
         for k in range(self.degree + 1):
             out[:, k] = (now[:, None, :] @ value)[:, 0]
             before, now = now, (x * now - sqrt(k) * before) / sqrt(k + 1)
-        return out.reshape(n, *(self.degree + 1,) * (len(self.symbols) - level))
-
-    def _value(self, points: Array) -> Array:
-        names = {str(symbol): row for symbol, row in zip(self.symbols, points, strict=True)}
-        with np.errstate(all="ignore"):
-            value = eval(self.code, namespace(), names)
-        return np.broadcast_to(np.asarray(value, dtype=np.float64), points.shape[1:])
+        return out.reshape(n, *(self.degree + 1,) * (len(self.expression.variables) - level))
 
     def _rule(self, level: int, points: Array) -> tuple[Array, Array]:
         """Points of the variable and their weights, shapes (N, Q)."""
@@ -284,7 +278,7 @@ class _Nested:
         edges = np.sort(np.concatenate(split, axis=1), axis=1)
         s, w = np.polynomial.legendre.leggauss(POINTS)
         s, w = (s + 1) / 2, w / 2
-        if level + 1 < len(self.symbols):
+        if level + 1 < len(self.expression.variables):
             s, w = np.sin(np.pi / 2 * s) ** 2, np.pi / 2 * np.sin(np.pi * s) * w
         width = np.diff(edges, axis=1)[:, :, None]
         x = (edges[:, :-1, None] + width * s).reshape(n, -1)
@@ -294,32 +288,30 @@ class _Nested:
 class _Roots:
     """The roots of a switching function in the last of some variables, as functions of the others; padded with the end."""
 
-    def __init__(self, expression: Any, symbols: Sequence[Any]) -> None:
-        self.symbols, last = symbols, symbols[-1]
-        self.linear = None
-        if expression.is_polynomial(last):
+    def __init__(self, expression: Expression) -> None:
+        self.expression, last = expression, expression.symbols[-1]
+        self.linear: list[str] | None = None
+        if expression.symbolic.is_polynomial(last):
             import sympy
 
-            polynomial = sympy.Poly(expression, last)
+            polynomial = sympy.Poly(expression.symbolic, last)
             if polynomial.degree() == 1:
-                self.linear = [compiled(source(polynomial.nth(k), "numpy")) for k in (0, 1)]
-        self.code = compiled(source(expression, "numpy"))
+                self.linear = [array_source(polynomial.nth(k)) for k in (0, 1)]
 
     def __call__(self, points: Array) -> Array:
         n = points.shape[1]
-        names: dict[str, Any] = {str(symbol): row[:, None] for symbol, row in zip(self.symbols[:-1], points, strict=True)}
+        values = [row[:, None] for row in points]
+        if self.linear is None:
+            return self._searched(values, n)
+        names = dict(zip(self.expression.variables, [*values, np.zeros((n, 1))], strict=True))
+        constant, slope = (evaluate(source, names) for source in self.linear)
         with np.errstate(all="ignore"):
-            if self.linear is not None:
-                constant, slope = (np.broadcast_to(eval(code, namespace(), names), (n, 1)) for code in self.linear)
-                root = -constant / slope
-                return np.clip(np.where(np.isfinite(root), root, REACH), -REACH, REACH)
-            return self._searched(names, n)
+            root = -constant / slope
+        return np.clip(np.where(np.isfinite(root), root, REACH), -REACH, REACH)
 
-    def _searched(self, names: dict[str, Any], n: int) -> Array:
-        last = str(self.symbols[-1])
-
+    def _searched(self, values: list[Array], n: int) -> Array:
         def value(x: Array) -> Array:
-            return np.broadcast_to(np.asarray(eval(self.code, namespace(), names | {last: x}), dtype=np.float64), (n, x.shape[1]))
+            return self.expression(*values, x)
 
         grid = np.linspace(-REACH, REACH, GRID) + 1e-3 / 7
         sign = np.sign(value(np.broadcast_to(grid, (n, GRID))))
@@ -336,9 +328,9 @@ class _Roots:
         return np.where(found, np.clip(high, -REACH, REACH), REACH)
 
 
-def _levels(expression: Any, symbols: Sequence[Any]) -> list[list[Any]]:
+def _levels(expression: Expression) -> list[list[Any]]:
     """For each variable the functions of it and those before at whose roots integrals over the others are not smooth."""
-    pending, levels = switches(expression), list[list[Any]]()
+    pending, levels, symbols = [part.symbolic for part in expression.switching_functions], list[list[Any]](), expression.symbols
     for k in range(len(symbols) - 1, -1, -1):
         own = [part for part in pending if part.has(symbols[k])]
         pending = [part for part in pending if not part.has(symbols[k])]

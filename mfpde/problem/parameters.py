@@ -19,10 +19,10 @@ from typing import Any, get_args
 import msgspec
 
 from mfpde.errors import InputError, quoted
+from mfpde.expressions.expression import parse
+from mfpde.expressions.reading import CONSTANTS, FUNCTIONS, HERMITE
 from mfpde.problem.activation import NAMES
-from mfpde.problem.expressions import parse
 from mfpde.problem.laws import Law
-from mfpde.problem.reading import CONSTANTS, FUNCTIONS, HERMITE
 from mfpde.problem.sections import Config
 
 SECTIONS = ("target", "network", "initial", "training")

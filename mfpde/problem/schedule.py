@@ -10,22 +10,23 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from mfpde.errors import InputError, quoted
-from mfpde.problem.expressions import compiled, softplus
-from mfpde.problem.reading import TooCostly, limited
+from mfpde.expressions.code import evaluate_scalar
+from mfpde.expressions.enclosures import TooManyBoxes
+from mfpde.expressions.expression import Expression, parse
+from mfpde.expressions.reading import TooCostly, limited
 
 Array = NDArray[np.float64]
 Text = float | str | Sequence[Sequence[float]]
 
 MOST_BREAKS = 10_000
-# Of the duration: a rate that varies within less is a pulse that a time step might leap over.
+# A part of the duration: a rate that varies within less is a pulse that a time step might leap over.
 PULSE = 1 / 512
-# Of the duration: breaks that are nearer to each other count as one, and limits are taken this far from them.
+# Parts of the duration: breaks that are nearer to each other count as one, and limits are taken this far from them.
 NEAR, BESIDE = 1e-12, 1e-14
 
 
@@ -35,7 +36,7 @@ class Schedule:
 
     Attributes:
         text: As the user wrote it.
-        source: Python source of the expression in t, over the names of `math`.
+        source: The code in t, over the names of `math`, see `expressions.code.evaluate_scalar`.
         constant: Its value if it does not depend on t.
         final_time: T.
         edges: Times in [0, T] at which it may jump or have a kink, ascending.
@@ -62,7 +63,7 @@ class Schedule:
         """xi(t); at a jump the value that is written there, e.g. heaviside(0) = 1/2."""
         if self.constant is not None:
             return self.constant
-        return float(eval(compiled(self.source), _NAMES, {"t": t}))
+        return evaluate_scalar(self.source, "t", t)
 
     def on(self, start: float, end: float) -> Callable[[float], float]:
         """xi on [start, end], an interval without breaks inside, with the limits from inside at its ends.
@@ -106,17 +107,6 @@ def joint_breaks(schedules: Iterable[Schedule], further: Iterable[float] = ()) -
     return tuple(joint)
 
 
-_NAMES = {
-    "__builtins__": {},
-    "abs": abs,
-    "max": max,
-    "min": min,
-    "softplus": softplus,
-    "bisect_right": bisect_right,
-    **vars(math),
-}
-
-
 def parse_schedule(text: Text, key: str, final_time: float) -> Schedule:
     """The learning rate given by a number, an expression in t, or a table.
 
@@ -128,16 +118,14 @@ def parse_schedule(text: Text, key: str, final_time: float) -> Schedule:
     Raises:
         InputError: If it is none of them, or negative or not finite at a time in [0, T], or has too many breaks.
     """
-    from mfpde.problem.expressions import parse, source
-
     if not isinstance(text, str | int | float):
         return _table(text, key, final_time)
     expression = parse(text, ["t"], key)
-    if not expression.free_symbols:
-        constant = Schedule(str(text), source(expression, "math"), float(expression), final_time)
+    if expression.constant:
+        constant = Schedule(str(text), expression.scalar_source, float(expression), final_time)
         _check_value(constant, 0.0, key)
         return constant
-    schedule = Schedule(str(text), source(expression, "math"), None, final_time)
+    schedule = Schedule(str(text), expression.scalar_source, None, final_time)
     for t in np.linspace(0.0, final_time, 1001):
         _check_value(schedule, float(t), key)
     try:
@@ -172,31 +160,23 @@ def _value(rate: Callable[[float], float], t: float) -> float:
         return math.nan
 
 
-def _edges(expression: Any, final_time: float) -> tuple[float, ...]:
+def _edges(expression: Expression, final_time: float) -> tuple[float, ...]:
     """`Schedule.edges`, and the ends of narrow pulses' parts, which a time step must not leap over."""
-    from mfpde.problem.switches import pulse_edges, real_roots, switches
-
-    (t,) = expression.free_symbols
-    roots = {float(x) for part in switches(expression) for x in real_roots(part, t, 0.0, final_time, MOST_BREAKS)}
     edges: list[float] = []
-    for x in sorted(roots):
+    for x in expression.kinks(0.0, final_time, MOST_BREAKS):
         gap = (x - edges[-1]) / final_time if edges else 1.0
         if BESIDE < gap <= NEAR:
             raise TooCostly(f"jumps at t = {edges[-1]:.17g} and {x:.17g}; allowed: jumps {NEAR:g} of the duration apart")
         if gap > NEAR:
             edges.append(x)
-    edges = sorted({*edges, *pulse_edges(expression, sorted({0.0, *edges, final_time}), PULSE * final_time)})
+    edges = sorted({*edges, *expression.pulse_edges(sorted({0.0, *edges, final_time}), PULSE * final_time)})
     if len(edges) > MOST_BREAKS:
         raise TooCostly(f"has {len(edges)} jumps, kinks or parts of narrow pulses; allowed: at most {MOST_BREAKS}")
     return tuple(edges)
 
 
-def _wrong_value(expression: Any, schedule: Schedule) -> tuple[float, float] | None:
+def _wrong_value(expression: Expression, schedule: Schedule) -> tuple[float, float] | None:
     """A time in [0, T] and the value there, negative or not finite or (nan) not real; None if there is none."""
-    from mfpde.problem.intervals import TooManyBoxes
-    from mfpde.problem.switches import least_value, undefined_point
-
-    (t,) = expression.free_symbols
     edges = sorted({0.0, *schedule.edges, schedule.final_time})
     for a, b in pairwise(edges):
         rate = schedule.on(a, b)
@@ -205,12 +185,12 @@ def _wrong_value(expression: Any, schedule: Schedule) -> tuple[float, float] | N
             if not -SLACK <= value < math.inf:
                 return time, value
     try:
-        pole = undefined_point(expression, t, edges)
+        pole = expression.undefined_point(edges)
         if pole is not None:
             return pole, math.nan
     except (TooManyBoxes, NotImplementedError):
         pass  # the samples must do
-    time, value = least_value(expression, edges)
+    time, value = expression.least_value(edges)
     return (time, value) if value < -SLACK * max(1.0, *(schedule(x) for x in edges)) else None
 
 

@@ -14,9 +14,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mfpde.errors import InputError, quoted
-from mfpde.problem.expressions import compiled, namespace, parse, rational_number, source
-from mfpde.problem.polynomial import parse_polynomial
-from mfpde.problem.reading import LONGEST, TooCostly, limited
+from mfpde.expressions.building import rational_number
+from mfpde.expressions.code import evaluate
+from mfpde.expressions.expression import parse
+from mfpde.expressions.polynomial import parse_polynomial
+from mfpde.expressions.reading import LONGEST, TooCostly, limited
 
 LARGEST_P, LARGEST_DEGREE = 3, 20
 # Degrees up to which a function's coefficients are computed, by p, and digits of a truncation's.
@@ -37,7 +39,7 @@ class Target:
         exact: q_alpha = h_alpha / sqrt(alpha!), the coefficients of the monic He_alpha, n rational numbers.
         rational: Whether the coefficients given were rational, so that `exact` is exact.
         energy: E h*^2 of a function that is no polynomial, whose coefficients end at some degree; None for a polynomial.
-        source: Of that function, as Python over the names of numpy.
+        source: The code of that function, see `expressions.code.evaluate`; empty for a polynomial.
     """
 
     polynomial: str
@@ -93,9 +95,7 @@ class Target:
     def __call__(self, z: NDArray[np.float64]) -> NDArray[np.float64]:
         """h*(z) at z of shape (p, n), shape (n,)."""
         if self.source:
-            names = {f"z{q + 1}": row for q, row in enumerate(z)}
-            value = eval(compiled(self.source), namespace(), names)
-            return np.array(np.broadcast_to(np.asarray(value, dtype=np.float64), z.shape[1:]))
+            return np.array(evaluate(self.source, {f"z{q + 1}": row for q, row in enumerate(z)}))
         norm = np.sqrt([factorial(k) for k in range(self.degree + 1)])
         he = np.polynomial.hermite_e.hermevander(z, self.degree) / norm
         terms = [
@@ -151,21 +151,18 @@ def parse_function(text: str, subspace_dimension: int | None = None) -> Target:
     p = max(used, 1) if subspace_dimension is None else subspace_dimension
     if used > LARGEST_P or not max(used, 1) <= p <= LARGEST_P:
         raise InputError(f"{key}: p = {max(p, used)} for {quoted(text)}; allowed: {max(min(used, LARGEST_P), 1)} to {LARGEST_P}")
-    import sympy
-
-    names = [f"z{q + 1}" for q in range(p)]
-    expression, symbols = parse(text, names, key), [sympy.Symbol(name, real=True) for name in names]
+    expression = parse(text, [f"z{q + 1}" for q in range(p)], key)
     with limited(key, text):
-        terms_of(expression, symbols)
-    if expression.is_polynomial(*symbols):
+        terms_of(expression)
+    if expression.is_polynomial:
         try:
             return parse_target(text, subspace_dimension)
         except InputError as error:
             raise InputError(str(error).replace("target.polynomial", key)) from None
     degree = FUNCTION_DEGREE[p]
     try:
-        tensor = hermite_tensor(expression, symbols, degree, key)
-        energy = mean_square(expression, symbols, key)
+        tensor = hermite_tensor(expression, degree, key)
+        energy = mean_square(expression, key)
     except TooCostly as error:
         raise InputError(f"{key}: {quoted(text)} {error}") from None
     except InputError as error:
@@ -174,7 +171,7 @@ def parse_function(text: str, subspace_dimension: int | None = None) -> Target:
     alpha = np.argwhere(np.abs(tensor) > NOISE * sqrt(max(energy, 1e-300)))
     alpha = alpha[alpha.sum(axis=1) <= degree]
     coefficients = tensor[tuple(alpha.T)]
-    return Target(str(text), p, alpha, coefficients, (), False, energy, source(expression, "numpy"))
+    return Target(str(text), p, alpha, coefficients, (), False, energy, expression.source)
 
 
 # Coefficients smaller than this part of the whole are rounding errors of 0.

@@ -1,8 +1,8 @@
-"""Interval arithmetic for expressions of one variable: ranges on many boxes at once, and what bisection finds with them.
+"""Enclosures of expressions of one variable: ranges on many boxes at once, and what bisection finds with them.
 
-`enclose` bounds a SymPy expression on boxes [low, high] of its variable, and says on which of them it may leave its
-domain (a division by 0, the logarithm or the root of a negative number).  Bounds are widened by some rounding errors of
-double precision; they serve to find poles, signs and roots, not to prove theorems.
+`enclose` bounds a SymPy expression on boxes [low, high] of its variable by interval arithmetic.  It also says on which of
+them the expression may leave its domain (a division by 0, the logarithm or the root of a negative number).  Bounds are
+widened by some rounding errors of double precision: they serve to find poles, signs and roots, not to prove theorems.
 """
 
 from collections.abc import Callable, Sequence
@@ -31,7 +31,7 @@ class Range:
     """Bounds on boxes, arrays of one shape.
 
     Attributes:
-        low, high: The expression is within, wherever it is defined.
+        low, high: The least and the largest value that the expression may have, where it is defined.
         doubtful: Whether the box may have points at which it is not defined.
         void: Whether it is defined nowhere in the box.
     """
@@ -238,11 +238,19 @@ def _power(part: Any, arguments: list[Range]) -> tuple[Array, Array, Bools, Bool
     return np.exp(product[0]), np.exp(product[1]), low <= 0, high <= 0
 
 
-def bisect(expression: Any, low: Array, high: Array, open_: Callable[[Range], Bools], narrowest: float) -> tuple[Array, Array]:
-    """The boxes at the end of a bisection that halves those for which `open_` holds, from the boxes [low, high] on.
+def bisect(
+    enclosure: Callable[[Array, Array], Range], low: Array, high: Array, open_: Callable[[Range], Bools], narrowest: float
+) -> tuple[Array, Array]:
+    """The boxes at the end of a bisection that halves those for which `open_` holds.
+
+    Args:
+        enclosure: The ranges on boxes [low, high] of what is looked at, as `enclose` gives them.
+        low, high: The boxes to begin with.
+        open_: Which boxes may hold what is looked for, from their ranges.
+        narrowest: The width, relative to max(1, |u|), of boxes that are not halved again.
 
     Returns:
-        The ends of the boxes that are still open when their width is `narrowest` max(1, |u|), ascending.
+        The ends of the boxes of that width that are still open, ascending.
 
     Raises:
         TooManyBoxes: If there are more than `MOST_BOXES` of them on the way.
@@ -250,7 +258,7 @@ def bisect(expression: Any, low: Array, high: Array, open_: Callable[[Range], Bo
     """
     done: list[tuple[Array, Array]] = []
     while len(low):
-        keep = open_(enclose(expression, low, high))
+        keep = open_(enclosure(low, high))
         low, high = low[keep], high[keep]
         narrow = high - low <= narrowest * np.maximum(1.0, np.abs(low))
         done.append((low[narrow], high[narrow]))

@@ -1,41 +1,27 @@
-"""Expressions that a user writes: checked by `reading` before anything is evaluated, then given to SymPy.
+"""From the checked syntax tree of an expression to SymPy.
 
 Every number in an expression is evaluated in floating point first (`_shadow`), so that exact arithmetic meets no number
-that it could not hold; what still takes long is ended by the clock (`limited`).
+that it could not hold.  What still takes long is ended by the clock (`limited`).
 """
 
 import ast
 import math
-import re
 from collections.abc import Callable, Sequence
 from fractions import Fraction
-from functools import cache, reduce
+from functools import cache
 from operator import ge, gt, le, lt
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
 from mfpde.errors import InputError, quoted
-from mfpde.problem.reading import FUNCTIONS, LARGEST, LARGEST_POWER, MOST_BITS, SMOOTH, TooCostly, allowed, limited, read
+from mfpde.expressions.code import softplus
+from mfpde.expressions.reading import FUNCTIONS, LARGEST, LARGEST_POWER, MOST_BITS, SMOOTH, TooCostly, allowed
 
-Array = NDArray[np.float64]
 
-
-def parse(text: str | float, variables: Sequence[str], key: str) -> Any:
-    """The SymPy expression of `text` in the named real variables; decimal numbers become exact rationals.
-
-    Raises:
-        InputError: For anything but arithmetic with the variables, `FUNCTIONS` and `CONSTANTS`, within the limits above.
-    """
+def symbol(name: str) -> Any:
+    """The real symbol that a variable is."""
     import sympy
 
-    tree = read(text, variables, key)
-    with limited(key, text):
-        expression = build(tree, text, variables, key)
-    if expression.has(sympy.zoo, sympy.nan, sympy.oo, sympy.I):
-        raise InputError(f"{key}: {quoted(text)} is not a finite real expression; {allowed(variables)}")
-    return expression
+    return sympy.Symbol(name, real=True)
 
 
 def build(tree: ast.expr, text: object, variables: Sequence[str], key: str) -> Any:
@@ -46,7 +32,7 @@ def build(tree: ast.expr, text: object, variables: Sequence[str], key: str) -> A
     """
     import sympy
 
-    names = {**{name: sympy.Symbol(name, real=True) for name in variables}, "pi": sympy.pi, "e": sympy.E}
+    names = {**{name: symbol(name) for name in variables}, "pi": sympy.pi, "e": sympy.E}
     functions = _functions()
     # Breadth first and backwards: children before their parents, without recursion.
     built: dict[int, Any] = {}
@@ -96,7 +82,9 @@ def _build(node: ast.expr, built: dict[int, Any], names: dict[str, Any], functio
     left, right = built[id(node.left)], built[id(node.right)]
     if isinstance(node.op, ast.Pow):
         return _power(left, right)
-    operations = {ast.Add: left.__add__, ast.Sub: left.__sub__, ast.Mult: left.__mul__, ast.Div: left.__truediv__}
+    if isinstance(node.op, ast.Div):
+        return _quotient(left, right)
+    operations = {ast.Add: left.__add__, ast.Sub: left.__sub__, ast.Mult: left.__mul__}
     return operations[type(node.op)](right)
 
 
@@ -150,7 +138,7 @@ def hermite_polynomial(name: str, x: Any) -> Any:
 
 
 def hermite_coefficients(n: int) -> list[int]:
-    """Those of He_n at z^n, z^{n-2}, ...: (-1)^m n! / (2^m m! (n - 2m)!)."""
+    """The coefficients of He_n at z^n, z^{n-2}, ...: (-1)^m n! / (2^m m! (n - 2m)!)."""
     return [(-1) ** m * math.factorial(n) // (2**m * math.factorial(m) * math.factorial(n - 2 * m)) for m in range(n // 2 + 1)]
 
 
@@ -167,14 +155,62 @@ def _functions() -> dict[str, Any]:
         "relu": lambda x: sympy.Max(0, x),
         "sigmoid": lambda x: (1 + sympy.tanh(x / 2)) / 2,
         "gelu": lambda x: x * (1 + sympy.erf(x / sympy.sqrt(2))) / 2,
-        # No overflow for large x: log(1 + e^x) = max(x, 0) + log(1 + e^-|x|), and smooth for all that.
-        "softplus": lambda x: sympy.log(1 + sympy.exp(x)) if x.is_number else sympy.Function("softplus")(x),
+        "log": _logarithm,
+        "softplus": lambda x: sympy.log(1 + sympy.exp(x)) if x.is_number else symbolic_softplus()(x),
     }
 
 
-def softplus(x: float) -> float:
-    """log(1 + e^x), without overflow."""
-    return max(x, 0.0) + math.log1p(math.exp(-abs(x)))
+@cache
+def symbolic_softplus() -> Any:
+    """softplus(x) = log(1 + e^x) as a function of its own, whose code does not overflow; its derivative is sigmoid(x)."""
+    import sympy
+
+    def sigmoid(function: Any, argindex: int = 1) -> Any:
+        return (1 + sympy.tanh(function.args[0] / 2)) / 2
+
+    return type("softplus", (sympy.Function,), {"nargs": 1, "fdiff": sigmoid})
+
+
+def elementary(expression: Any) -> Any:
+    """The expression with softplus as log(1 + e^x): for other arithmetic than floating point, where that overflows."""
+    import sympy
+
+    return expression.replace(symbolic_softplus(), lambda x: sympy.log(1 + sympy.exp(x)))
+
+
+def _logarithm(x: Any) -> Any:
+    """log x; log(a e^f + b e^g) = log a + f + softplus(g - f + log(b/a)), which does not overflow where e^f or e^g does."""
+    import sympy
+
+    terms = _exponentials(x.rewrite(sympy.exp) if isinstance(x, sympy.cosh) else x)
+    if terms is None or len(terms) != 2:
+        return sympy.log(x)
+    (a, f), (b, g) = terms
+    return sympy.log(a) + f + symbolic_softplus()(g - f + sympy.log(b / a))
+
+
+def _quotient(left: Any, right: Any) -> Any:
+    """left / right; e^f / (a e^f + b e^g + ..) = 1 / (a + b e^(g-f) + ..), which is not infinity by infinity."""
+    import sympy
+
+    above, below = _exponentials(left), _exponentials(right)
+    if above is None or below is None or len(above) > 1 or len(below) == 1 or above[0][1] not in [g for _, g in below]:
+        return left / right
+    (c, f), *_ = above
+    return c / sum(a * sympy.exp(g - f) for a, g in below)
+
+
+def _exponentials(x: Any) -> list[tuple[Any, Any]] | None:
+    """The a > 0 and f of a sum of terms a e^f that is no constant; None for anything else."""
+    import sympy
+
+    found = []
+    for term in sympy.Add.make_args(x):
+        a, rest = term.as_independent(*x.free_symbols, as_Add=False)
+        if not (rest == 1 or isinstance(rest, sympy.exp)) or not a.is_positive:
+            return None
+        found.append((a, rest.args[0] if rest != 1 else sympy.Integer(0)))
+    return found if x.free_symbols else None
 
 
 _FLOATING: dict[str, Callable[..., float]] = {
@@ -235,52 +271,6 @@ def _shadow(node: ast.expr, shadow: dict[int, float | None]) -> float | None:
     return left * right if isinstance(node.op, ast.Mult) else left + right if isinstance(node.op, ast.Add) else left - right
 
 
-def source(expression: Any, module: str) -> str:
-    """Python source of an expression: over the names of `math` ("math"), or numpy and scipy.special ("numpy")."""
-    import sympy
-    from sympy.printing.numpy import SciPyPrinter
-    from sympy.printing.pycode import PythonCodePrinter
-
-    if module == "numpy":
-        # The printer's max of a list does not broadcast numbers against arrays, nor does its select.
-        pair = {sympy.Max: sympy.Function("maximum"), sympy.Min: sympy.Function("minimum")}
-        for extreme, ufunc in pair.items():
-            expression = expression.replace(extreme, lambda *args, f=ufunc: reduce(f, args))
-        where = sympy.Function("where")
-        expression = expression.replace(
-            sympy.Piecewise, lambda *pairs: reduce(lambda rest, pair: where(pair[1], pair[0], rest), pairs[-2::-1], pairs[-1][0])
-        )
-    settings = {"fully_qualified_modules": False, "allow_unknown_functions": True}
-    printer = SciPyPrinter(settings) if module == "numpy" else PythonCodePrinter(settings)
-    return re.sub(r"\s+", " ", printer.doprint(expression))
-
-
-def vectorised(expression: Any) -> Callable[[Array], Array]:
-    """An expression of one variable as a function of arrays; nan where it is not real or not defined."""
-    (variable,) = expression.free_symbols
-    code, name = compiled(source(expression, "numpy")), str(variable)
-
-    def function(x: Array) -> Array:
-        with np.errstate(all="ignore"):
-            return np.broadcast_to(np.asarray(eval(code, namespace(), {name: x}), dtype=np.float64), np.shape(x))
-
-    return function
-
-
-@cache
-def compiled(source: str) -> Any:
-    """The code of a source in the sense of `source`."""
-    return compile(source, "<expression>", "eval")
-
-
-@cache
-def namespace() -> dict[str, Any]:
-    """The names of a "numpy" source."""
-    from scipy import special
-
-    return {**vars(special), **vars(np), "__builtins__": {}, "softplus": lambda x: np.logaddexp(0.0, x)}
-
-
 def rational_number(value: Any) -> Fraction:
     """A SymPy number as a fraction: exact for rationals; an irrational one is rounded to 40 digits first.
 
@@ -291,10 +281,3 @@ def rational_number(value: Any) -> Fraction:
 
     exact = value if value.is_Rational else sympy.Rational(sympy.N(value, 40))
     return Fraction(int(exact.p), int(exact.q))
-
-
-def elementary(expression: Any) -> Any:
-    """The expression with softplus as log(1 + e^x): for other arithmetic than floating point, where that overflows."""
-    import sympy
-
-    return expression.replace(sympy.Function("softplus"), lambda x: sympy.log(1 + sympy.exp(x)))

@@ -1,18 +1,17 @@
-"""Where an expression of one variable is not smooth or not defined: kinks, jumps, poles, narrow pulses, and signs."""
+"""Breakpoints of a function of one variable: where it is not smooth, not defined, negative, or has narrow pulses."""
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from mfpde.problem.expressions import elementary, vectorised
-from mfpde.problem.intervals import Range, TooManyBoxes, bisect, boxes, enclose, merged
-from mfpde.problem.reading import TooCostly
+from mfpde.expressions.enclosures import Range, TooManyBoxes, bisect, boxes, merged
+from mfpde.expressions.reading import TooCostly
 
 Array = NDArray[np.float64]
 
-# Expressions whose sign is followed.
+# Switching functions of one expression.
 MOST_SWITCHES = 300
 # Widths of the boxes around roots, the finest that is affordable (multiple roots need the last ones), and around poles.
 WIDTHS, POLE = (1e-10, 1e-6, 1e-4), 1e-8
@@ -22,8 +21,28 @@ MOST_DOUBTS = 64
 POINTS, MOST_PANELS, NARROWEST_PULSE = 20, 50_000, 1e-12
 
 
-def switches(expression: Any) -> list[Any]:
-    """The expressions at whose zeros abs, sign, heaviside, max, min or a condition of where() switches."""
+class Function(Protocol):
+    """What is asked of a function of one variable."""
+
+    def __call__(self, x: Array, /) -> Array:
+        """The values; nan where it is not real or not defined."""
+        ...
+
+    def enclosure(self, low: Array, high: Array) -> Range:
+        """The ranges on boxes; raises NotImplementedError if they are not known."""
+        ...
+
+    def extended(self, x: Any) -> Any:
+        """The value in the arithmetic of `mpmath`; raises as that does where there is none."""
+        ...
+
+
+def switching_functions(expression: Any) -> list[Any]:
+    """The SymPy expressions at whose zeros abs, sign, heaviside, max, min or a condition of where() switches.
+
+    Raises:
+        TooCostly: If there are more than `MOST_SWITCHES`.
+    """
     import sympy
 
     found: list[Any] = []
@@ -40,41 +59,33 @@ def switches(expression: Any) -> list[Any]:
     return distinct
 
 
-def real_roots(expression: Any, variable: Any, low: float, high: float, most: int) -> list[Any]:
-    """The zeros of an expression in [low, high]: exact ones of polynomials, by bisection of intervals otherwise.
+def exact_roots(expression: Any, variable: Any) -> list[Any] | None:
+    """The real zeros of a SymPy polynomial, linear or with rational coefficients; None if it is another expression."""
+    import sympy
+
+    if not expression.is_polynomial(variable):
+        return None
+    try:
+        polynomial = sympy.Poly(expression, variable)
+        if polynomial.degree() == 1:
+            return [-polynomial.nth(0) / polynomial.nth(1)]
+        if all(c.is_Rational for c in polynomial.all_coeffs()):
+            return sorted(set(polynomial.real_roots())) if polynomial.degree() > 0 else []
+    except (sympy.PolynomialError, NotImplementedError):
+        pass
+    return None
+
+
+def numerical_roots(f: Function, low: float, high: float, most: int) -> list[float]:
+    """The zeros of a function in [low, high], by bisection of its ranges.
 
     Raises:
         TooCostly: If there are more than `most`, or bisection does not come to an end.
     """
-    import sympy
-
-    roots: list[Any] | None = None
-    if expression.is_polynomial(variable):
-        try:
-            polynomial = sympy.Poly(expression, variable)
-            if polynomial.degree() == 1:
-                roots = [-polynomial.nth(0) / polynomial.nth(1)]
-            elif all(c.is_Rational for c in polynomial.all_coeffs()):
-                roots = sorted(set(polynomial.real_roots())) if polynomial.degree() > 0 else []
-        except (sympy.PolynomialError, NotImplementedError):
-            roots = None
-    if roots is None:
-        roots = _numerical_roots(expression, variable, low, high, most)
-    inside = [root for root in roots if low <= float(root) <= high]
-    if len(inside) > most:
-        raise TooCostly(f"has {len(inside)} jumps or kinks in [{low:g}, {high:g}]; allowed: at most {most}")
-    return inside
-
-
-def _numerical_roots(expression: Any, variable: Any, low: float, high: float, most: int) -> list[float]:
-    import sympy
     from scipy.optimize import brentq
 
-    f = sympy.lambdify(variable, elementary(expression), "numpy")
-
     def value(x: float) -> float:
-        with np.errstate(all="ignore"):
-            return float(f(x))
+        return float(f(np.array(x)))
 
     def open_(found: Range) -> NDArray[np.bool_]:
         return np.asarray(found.contains(0.0) & ~((found.low == 0) & (found.high == 0)) & ~found.void)
@@ -82,20 +93,20 @@ def _numerical_roots(expression: Any, variable: Any, low: float, high: float, mo
     ends = None
     for width in WIDTHS:
         try:
-            ends = merged(*bisect(expression, *boxes([low, high]), open_, width))
+            ends = merged(*bisect(f.enclosure, *boxes([low, high]), open_, width))
             break
         except TooManyBoxes:
             continue
         except NotImplementedError:
             grid = np.linspace(low, high, 80001)
-            sign = np.sign(np.broadcast_to(f(grid), grid.shape))
+            sign = np.sign(f(grid))
             ends = [(float(grid[i]), float(grid[i + 1])) for i in np.flatnonzero(sign[1:] != sign[:-1])]
             break
     if ends is None or len(ends) > most:
         raise TooCostly(f"has too many jumps or kinks in [{low:g}, {high:g}]; allowed: at most {most}")
     roots = []
     for start, end in ends:
-        sign = np.sign(np.broadcast_to(f(np.linspace(start, end, 101)), 101))
+        sign = np.sign(f(np.linspace(start, end, 101)))
         if (sign[1:] * sign[:-1] < 0).sum() > 1:  # roots that the boxes could not tell apart
             raise TooCostly(f"has too many jumps or kinks in [{low:g}, {high:g}]; allowed: at most {most}")
         wide = max(start - WIDTHS[0], low), min(end + WIDTHS[0], high)
@@ -106,28 +117,33 @@ def _numerical_roots(expression: Any, variable: Any, low: float, high: float, mo
     return roots
 
 
-def undefined_point(expression: Any, variable: Any, edges: Sequence[float]) -> float | None:
-    """A point where an expression is not finite or not real, one of the nearest to 0; None if there is none.
+def undefined_point(f: Function, edges: Sequence[float]) -> float | None:
+    """A point where a function is not finite or not real, one of the nearest to 0; None if there is none.
+
+    Of two that are equally near it is the positive one.
 
     Args:
-        expression, variable: What, and its variable.
+        f: The function.
         edges: The ends of the interval where, and points between at which it switches; ascending.
 
     Raises:
         TooManyBoxes: If bisection does not come to an end.
         NotImplementedError: If it has a function without interval arithmetic.
     """
-    import sympy
-
-    f = sympy.lambdify(variable, elementary(expression), "mpmath")
-    start, end = bisect(expression, *boxes(edges), lambda found: found.doubtful | found.void, POLE)
-    size = np.nan_to_num(np.abs(vectorised(expression)((start + end) / 2)), nan=np.inf)
-    worst = np.argsort(-size)[:MOST_DOUBTS]
-    order = worst[np.argsort(np.abs(start + end)[worst])]
-    for a, b in zip(start[order], end[order], strict=True):
-        if not _defined(f, float(a), float(b)):
-            return float((a + b) / 2)
-    return None
+    start, end = bisect(f.enclosure, *boxes(edges), lambda found: found.doubtful | found.void, POLE)
+    centre = (start + end) / 2
+    size = np.nan_to_num(np.abs(f(centre)), nan=np.inf)
+    worst = np.argsort(-size, kind="stable")[:MOST_DOUBTS]
+    found, farthest = None, np.inf
+    for i in worst[np.argsort(np.abs(centre)[worst], kind="stable")]:
+        here = float(centre[i])
+        if abs(here) > farthest:
+            break
+        if (found is None or here > 0) and not _defined(f.extended, float(start[i]), float(end[i])):
+            if here > 0:
+                return here
+            found, farthest = here, abs(here) + 4 * POLE * max(1.0, abs(here))
+    return found
 
 
 def _defined(f: Callable[[Any], Any], low: float, high: float) -> bool:
@@ -148,17 +164,16 @@ def _defined(f: Callable[[Any], Any], low: float, high: float) -> bool:
         return bool(max(values) - min(values) <= 1e-3 * (1 + max(abs(v) for v in values)))
 
 
-def pulse_edges(expression: Any, edges: Sequence[float], width: float) -> set[float]:
-    """The ends of boxes narrower than `width` on which an expression varies much, found by bisection of its range.
+def pulse_edges(f: Function, edges: Sequence[float], width: float) -> set[float]:
+    """The ends of boxes narrower than `width` on which a function varies much, found by bisection of its range.
 
     What such a pulse contributes to an integral is seen if it is more than 1e-6, or more than 1e-6 of the whole.
 
     Args:
-        expression: Of one variable, finite.
+        f: The function, finite.
         edges: The ends of the interval, and points between at which it switches; ascending.
         width: What is narrow.
     """
-    f = vectorised(expression)
     x, w = np.polynomial.legendre.leggauss(POINTS)
     top = np.polynomial.legendre.legvander(x, POINTS - 1)[:, -2:] * w[:, None] * (POINTS - np.array([1.5, 0.5]))
     found: set[float] = set()
@@ -171,7 +186,7 @@ def pulse_edges(expression: Any, edges: Sequence[float], width: float) -> set[fl
         scale = max(scale, float(np.abs(value).max()))
         rough = np.abs(value @ top).max(axis=1) > 1e-3 * scale
         try:
-            bounds = enclose(expression, low, high)
+            bounds = f.enclosure(low, high)
             unseen = np.maximum(bounds.high - value.max(axis=1), value.min(axis=1) - bounds.low) * (high - low)
         except NotImplementedError:
             unseen = np.zeros_like(low)
@@ -182,15 +197,14 @@ def pulse_edges(expression: Any, edges: Sequence[float], width: float) -> set[fl
     return found
 
 
-def least_value(expression: Any, edges: Sequence[float]) -> tuple[float, float]:
-    """A point and a value, the least that bisection finds between the edges if the expression is negative somewhere.
+def least_value(f: Function, edges: Sequence[float]) -> tuple[float, float]:
+    """The least value that bisection finds between the edges, if the function is negative somewhere.
 
     Returns:
         The point and the value there; (first edge, 0) if it is nowhere negative.
     """
-    f = vectorised(expression)
     try:
-        low, high = bisect(expression, *boxes(edges, 8), lambda found: found.low < 0, NARROWEST_PULSE)
+        low, high = bisect(f.enclosure, *boxes(edges, 8), lambda found: found.low < 0, NARROWEST_PULSE)
     except (TooManyBoxes, NotImplementedError):
         low, high = boxes(edges, max(8, 200_000 // len(edges)))
     centre = (low + high) / 2

@@ -95,7 +95,7 @@ def read(text: str | float, variables: Sequence[str], key: str, most_terms: int 
 
 
 def balanced(text: str) -> str:
-    """The same sums, with brackets around every `CHUNK` summands: Python's parser nests a + b + c to the left, not deeply."""
+    """The same text, with brackets around every `CHUNK` summands of a sum: Python's parser nests long ones too deeply."""
     out: list[str] = []
     levels = [[0, 0, 0]]  # of each open bracket: where its sum begins in `out`, its summands, its brackets opened here
     operand = False  # whether the last token ended one, so that + and - are binary

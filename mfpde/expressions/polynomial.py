@@ -10,8 +10,8 @@ from fractions import Fraction
 from typing import Any
 
 from mfpde.errors import InputError, quoted
-from mfpde.problem.expressions import build, hermite_coefficients, rational_number
-from mfpde.problem.reading import HERMITE, MOST_BITS, TooCostly, limited, read
+from mfpde.expressions.building import build, hermite_coefficients, rational_number
+from mfpde.expressions.reading import HERMITE, MOST_BITS, TooCostly, limited, read
 
 # Names and numbers of a text: all 1,771 terms of degree 20 in three variables have room.
 MOST_TERMS = 20_000
@@ -27,13 +27,15 @@ class _NotPolynomial(Exception):
 
 
 def parse_polynomial(text: str, variables: Sequence[str], key: str, largest_degree: int) -> Parts:
-    """A polynomial in the variables as sum_c c P_c, {c: P_c}: c irrational SymPy numbers, or 1, and P_c rational.
+    """A polynomial in the variables as a sum of terms c P_c, {c: P_c}.
+
+    Each c is 1 or an irrational SymPy number, and each P_c has rational coefficients.
 
     Args:
         text: Sums, products and powers, He3(z1) = z1^3 - 3 z1 and he3(z1) = He3(z1) / sqrt(3!), with real numbers.
         variables: The names; a monomial is the tuple of their exponents.
         key: Where, for messages.
-        largest_degree: Of all subexpressions.
+        largest_degree: The largest that a subexpression may have.
 
     Raises:
         InputError: If it is not a polynomial, or its degree or cost is beyond the limits.
@@ -74,7 +76,7 @@ class _Expansion:
     """The evaluation of one syntax tree in the ring.
 
     Args:
-        nodes: Of the tree, parents before children.
+        nodes: All of the tree, parents before children.
         numbers: SymPy numbers of its largest constant subtrees, by the id of their nodes.
         variables, largest_degree: As in `parse_polynomial`.
     """
@@ -92,12 +94,12 @@ class _Expansion:
         self.generator = dict(zip([*variables, *self.irrational], generators, strict=True))
 
     def _normalised(self) -> set[int]:
-        """Degrees n of he_n of something with a variable."""
+        """The degrees n of all he_n of something with a variable."""
         called = [node.func.id for node in self.nodes if isinstance(node, ast.Call) and isinstance(node.func, ast.Name)]
         return {self._bounded(int(match[2])) for match in map(HERMITE.fullmatch, called) if match and match[1] == "he"}
 
     def coefficients(self) -> Parts:
-        """Those of the whole tree."""
+        """The coefficients of the whole tree."""
         import sympy
 
         value: dict[int, Any] = {}
