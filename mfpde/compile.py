@@ -24,7 +24,9 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+import numpy as np
 from mpi4py import MPI
+from numpy.typing import NDArray
 
 from mfpde.errors import InputError
 from mfpde.parallel import on_first
@@ -53,6 +55,16 @@ def load_compiled(comm: MPI.Intracomm, source: Path, declarations: str, macros: 
     """
     found = on_first(comm, lambda: _library(source, declarations, macros), share=False)
     return _import(*(found or _library(source, declarations, macros)))  # a cache hit, unless the disk is not shared
+
+
+def aligned(size: int) -> NDArray[np.float64]:
+    """Memory for `size` doubles in vectors of compiled code, not set."""
+    memory = np.empty(size + ALIGNMENT // 8)
+    return memory[-(memory.ctypes.data // 8) % (ALIGNMENT // 8) :][:size]
+
+
+# Bytes to which the widest vectors (lanes.h) are aligned.
+ALIGNMENT = 64
 
 
 def _library(source: Path, declarations: str, macros: Mapping[str, int]) -> tuple[Path, str]:
