@@ -14,6 +14,7 @@ from mfpde.evolution.lagrangian import contributions
 from mfpde.evolution.start import following_flow
 from mfpde.features.features import Features
 from mfpde.features.modes import hermite_modes
+from mfpde.problem.defaults import largest_degree
 from mfpde.problem.problem import Problem
 from mfpde.problem.stages import stage_times
 from mfpde.progress import Heartbeat
@@ -64,6 +65,8 @@ class _Collector:
             K, J = self.resolution.hermite_degree + BEYOND, self.resolution.radial_degree + 1
             if (known := self.problem.target.known_degree) is not None:
                 K = min(K, known)
+            most = largest_degree(self.problem.p, self.problem.d, J)
+            K = max(min(K, most), self.resolution.hermite_degree)
             modes = hermite_modes(self.problem.p, K, J, self.problem.d)
             self._wide = Features.of_problem(flow.comm, modes, self.problem, flow.stage.activation)
 

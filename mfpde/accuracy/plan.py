@@ -23,7 +23,7 @@ from mfpde.accuracy.studies import (
 )
 from mfpde.elements.resolution import Panels, Resolution, equal_panels, given_resolution, is_given
 from mfpde.errors import InputError, RunError
-from mfpde.features.modes import modes_of
+from mfpde.problem.defaults import mode_count
 from mfpde.problem.problem import Problem
 from mfpde.problem.sections import Discretization
 
@@ -152,10 +152,9 @@ def _base(
     )
     # Where late neurons are depends on the truncation, and so do the labels that they need: more modes, where that costs nothing.
     for more in range(K + 1, min(STUDIED_K, options.hermite_degree or STUDIED_K) + 1):
-        finer = replace(base, hermite_degree=more)
-        if base.nodes * len(modes_of(problem, finer)) > FREE:
+        if base.nodes * mode_count(problem.p, problem.d, more, base.radial_degree) > FREE:
             break
-        base = finer
+        base = replace(base, hermite_degree=more)
     (curve,) = _divided(comm, {"base": lambda: run(problem, base, times, with_profiles=True)}).values()
     return base, curve
 

@@ -1,6 +1,6 @@
 """A run for ParaView: the density on a regular grid as a series in time, and as an option the elements that move.
 
-    NAME_density.pvd    the density of (v1, a), (v1, v2) or (v1, v2, v3) for p = 1, 2, 3 at all snapshots, on one grid
+    NAME_density.pvd    the density of (v1, a), (v1, v2) or (v1, v2, v3) for p = 1, 2, and from 3 on, at all snapshots, on one grid
     NAME_mesh.pvd       the elements where they are, one cell a node: its mass over its volume is `density`; a, r and the
                         label are others of its fields; cells that overlap are folds
 
@@ -27,7 +27,7 @@ from mfpde.parallel import on_first
 
 Array = NDArray[np.float64]
 
-# Cells of the image in each direction, and the L1 error that is good enough for it, by p.
+# Cells of the image in each direction, and the L1 error that is good enough for it, by p; the last is for all larger ones.
 BINS, ACCURACY = {1: 300, 2: 300, 3: 64}, {1: 0.03, 2: 0.03, 3: 0.15}
 AXES: dict[int, tuple[str, ...]] = {1: ("v1", "a"), 2: ("v1", "v2"), 3: ("v1", "v2", "v3")}
 
@@ -44,12 +44,13 @@ def write_series(comm: MPI.Intracomm, result: Path, mesh: bool = False) -> dict[
         InputError: On all ranks, if the file has no snapshot of a density, or the files cannot be written.
     """
     p, times, run = on_first(comm, lambda: _read(result))
-    axes = AXES[p]
-    bins: int | Sequence[int | Array] = BINS[p] if run is None else _box(run, times, axes)
+    known = min(p, 3)
+    axes = AXES[known]
+    bins: int | Sequence[int | Array] = BINS[known] if run is None else _box(run, times, axes)
     members = []
     for number, time in enumerate(times):
         path = result.with_name(f"{result.stem}_density_{number:04d}.vti")
-        wanted = (axes, time, bins, ACCURACY[p], comm, 3)
+        wanted = (axes, time, bins, ACCURACY[known], comm, 3)
         found = density(result, *wanted) if run is None else run_density(run, *wanted)
         on_first(comm, lambda found=found, path=path: _image(found, path))  # type: ignore[misc]
         members.append((time, path))

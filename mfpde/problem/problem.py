@@ -3,13 +3,16 @@
 from dataclasses import dataclass
 
 from mfpde.errors import InputError
-from mfpde.problem.defaults import Numbers, filled
+from mfpde.problem.defaults import LARGEST_MODES, Numbers, filled, largest_degree, mode_count
 from mfpde.problem.inner import InnerLaw
 from mfpde.problem.laws import Law, parse_law, violated
 from mfpde.problem.laws.normal import Normal
 from mfpde.problem.sections import Config, Discretization
 from mfpde.problem.stages import Stage, parse_stages
 from mfpde.problem.target import Target, parse_function, parse_target
+
+# Largest p of a density of v, which needs a mesh of R^p.
+ELEMENTS_P = 3
 
 
 @dataclass(frozen=True)
@@ -79,6 +82,12 @@ def build_problem(config: Config) -> Problem:
     numbers = filled(config.discretization, target.p, d, target.least_degree)
     if d < target.p + 1:
         raise InputError(f"input.dimension: {d:g} is too small; allowed for p = {target.p}: at least {target.p + 1}, or inf")
+    w = InnerLaw(config.initial.w, d, target.p)
+    if target.p > ELEMENTS_P and not w.is_point:
+        raise InputError(
+            f"input.dimension: {d:g} with p = {target.p}, and finite elements in v exist for p = 1 to {ELEMENTS_P}; allowed with "
+            'this target: inf, or initial.w = "zero"'
+        )
     if numbers.hermite_degree < target.least_degree:
         raise InputError(
             f"discretization.hermite_degree: {numbers.hermite_degree} is less than the degree of target.polynomial; "
@@ -88,6 +97,11 @@ def build_problem(config: Config) -> Problem:
         raise InputError(
             f"discretization.hermite_degree: {numbers.hermite_degree}; allowed with target.function and p = {target.p}: "
             f"up to {most}"
+        )
+    if (modes := mode_count(target.p, d, numbers.hermite_degree, numbers.radial_degree)) > LARGEST_MODES:
+        raise InputError(
+            f"discretization.hermite_degree: {numbers.hermite_degree} with p = {target.p} makes {modes:,} modes; allowed: up to "
+            f"{LARGEST_MODES:,}, as with hermite_degree = {largest_degree(target.p, d, numbers.radial_degree)}"
         )
     law = parse_law(config.initial.a)
     if config.training.constraint == "sphere" and config.initial.w != "sphere":
@@ -106,4 +120,4 @@ def build_problem(config: Config) -> Problem:
             f'initial.w: "zero" needs an activation that is differentiable {"everywhere" if biases else "at 0"}, and '
             f'{kinked[0].text!r} is not; allowed here: "gaussian"'
         )
-    return Problem(target, d, law, InnerLaw(config.initial.w, d, target.p), stages, biases)
+    return Problem(target, d, law, w, stages, biases)
