@@ -122,7 +122,7 @@ def test_every_example_is_valid(example: Path) -> None:
         ("target.polynomial=x1", ["target.polynomial", "'x1'", "z1"]),
         ("target.polynomial=exp(z1)", ["target.polynomial", "polynomial"]),
         ("target.polynomial=z1^31", ["target.polynomial", "31", "20"]),
-        ("target.subspace_dimension=4", ["subspace_dimension", "3"]),
+        ("target.subspace_dimension=9", ["subspace_dimension", "8"]),
         ("input.dimension=2", ["input.dimension", "3"]),
         ("input.dimension=10.5", ["input.dimension", "integer"]),
         ("initial.a=uniform(1, 0)", ["initial.a", "no positive width"]),

@@ -77,7 +77,7 @@ def _box(run: Run, times: Sequence[float], axes: Sequence[str]) -> list[Array]:
     """Edges of one grid that holds the density at all times."""
     index = list(coordinates(axes, run.problem.p, 3, run.problem.b is not None))
     points = np.concatenate([follow_trial(run, time).values[index] for time in times], axis=1)
-    return list(make_edges([BINS[run.problem.p]] * len(axes), points))
+    return list(make_edges([BINS[min(run.problem.p, 3)]] * len(axes), points))
 
 
 def _image(found: Density, path: Path) -> None:

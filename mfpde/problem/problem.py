@@ -1,6 +1,7 @@
 """The mathematical problem of one run, parsed and checked: plain data that can be sent to every rank."""
 
 from dataclasses import dataclass
+from math import inf
 
 from mfpde.errors import InputError
 from mfpde.problem.defaults import LARGEST_MODES, Numbers, filled, largest_degree, mode_count
@@ -13,6 +14,8 @@ from mfpde.problem.target import Target, parse_function, parse_target
 
 # Largest p of a density of v, which needs a mesh of R^p.
 ELEMENTS_P = 3
+# Rows of a kernel matrix for p > 3: 70 of them, p = 4 and degree 4, take 3 seconds, with the cube of their number.
+LARGEST_KERNEL = 130
 
 
 @dataclass(frozen=True)
@@ -113,6 +116,12 @@ def build_problem(config: Config) -> Problem:
     if config.training.constraint and config.training.strategy:
         raise InputError("training.constraint: averages leave the sphere; allowed: without training.strategy")
     stages = parse_stages(config, target, numbers)
+    degree = max((stage.degree for stage in stages if stage.linear), default=0)
+    if target.p > ELEMENTS_P and (rows := mode_count(target.p, inf, degree, 0)) > LARGEST_KERNEL:
+        raise InputError(
+            f"training: a kernel matrix of degree {degree} with p = {target.p} has {rows} rows, and its eigenvalues in extended "
+            f"precision take hours; allowed for p > {ELEMENTS_P}: up to {LARGEST_KERNEL} rows"
+        )
     biases = None if config.initial.b is None else parse_law(config.initial.b, "initial.b")
     kinked = [stage.activation for stage in stages if (stage.activation.kinks if biases else 0.0 in stage.activation.kinks)]
     if config.initial.w == "zero" and kinked:
