@@ -1,6 +1,6 @@
 """A run for ParaView: the density on a regular grid as a series in time, and as an option the elements that move.
 
-    NAME_density.pvd    the density of (v1, a), (v1, v2) or (v1, v2, v3) for p = 1, 2, and from 3 on, at all snapshots, on one grid
+    NAME_density.pvd    the density of (v1, a), (v1, v2) or (v1, v2, v3) for p = 1, 2 or more, at all snapshots, on one grid
     NAME_mesh.pvd       the elements where they are, one cell a node: its mass over its volume is `density`; a, r and the
                         label are others of its fields; cells that overlap are folds
 
