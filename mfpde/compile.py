@@ -1,6 +1,7 @@
 """C code compiled on first use, specialised to small sizes, and kept in a cache.
 
-The sizes that inner loops run over (p, the nodes of a cell) are macros, so that the compiler sees their trip counts.  The
+The sizes that inner loops run over (p, the nodes of a cell) are macros, so that the compiler sees their trip counts.  Vectors
+are as wide as the processor's registers; ``MFPDE_LANES=4`` or ``8`` in the environment says otherwise, see lanes.h.  The
 cache lies in ``$XDG_CACHE_HOME/mfpde`` (``~/.cache/mfpde``); its key is the source, the macros, the flags, the
 interpreter and the processor.  A shared library appears under its final name by one rename, so ranks and jobs that
 compile the same code at the same time cannot see half of one.  What is loaded runs with the user's rights: the
@@ -24,7 +25,9 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+import numpy as np
 from mpi4py import MPI
+from numpy.typing import NDArray
 
 from mfpde.errors import InputError
 from mfpde.parallel import on_first
@@ -51,8 +54,27 @@ def load_compiled(comm: MPI.Intracomm, source: Path, declarations: str, macros: 
     Raises:
         InputError: On all ranks, when there is no working C compiler.
     """
+    macros = {**macros, **_lanes()}
     found = on_first(comm, lambda: _library(source, declarations, macros), share=False)
     return _import(*(found or _library(source, declarations, macros)))  # a cache hit, unless the disk is not shared
+
+
+def aligned(size: int) -> NDArray[np.float64]:
+    """Memory for `size` doubles in vectors of compiled code, not set."""
+    memory = np.empty(size + ALIGNMENT // 8)
+    return memory[-(memory.ctypes.data // 8) % (ALIGNMENT // 8) :][:size]
+
+
+# Bytes to which the widest vectors (lanes.h) are aligned.
+ALIGNMENT = 64
+
+
+def _lanes() -> dict[str, int]:
+    """The width of vectors that the environment asks for, as a macro."""
+    width = os.environ.get("MFPDE_LANES")
+    if width not in (None, "", "4", "8"):
+        raise InputError(f"MFPDE_LANES: {width!r}; allowed: 4, 8, or not set")
+    return {"LANES": int(width)} if width else {}
 
 
 def _library(source: Path, declarations: str, macros: Mapping[str, int]) -> tuple[Path, str]:

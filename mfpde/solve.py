@@ -25,7 +25,7 @@ class Summary:
 
     Attributes:
         time, loss: At the last record; `first_loss` at the first.
-        answer: Its estimated error, if one was asked for (`mfpde.accuracy.passes.Answer`), else None.
+        answer: Its estimated error, if one was asked for (`mfpde.accuracy.to_accuracy.Answer`), else None.
         mass_error: Largest |mass - 1| of a slice over all records.
         steps, rejected: Time steps.
         unknowns: Numbers that evolve, over all ranks.

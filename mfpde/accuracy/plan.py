@@ -25,7 +25,7 @@ from mfpde.discretisation.protocol import Direction
 from mfpde.discretisation.resolution import Resolution, given_resolution, is_given
 from mfpde.discretisations import discretisation_of
 from mfpde.errors import InputError, RunError
-from mfpde.features.modes import modes_of
+from mfpde.problem.defaults import mode_count
 from mfpde.problem.problem import Problem
 from mfpde.problem.sections import Discretization
 from mfpde.quadrature.panels import Panels
@@ -151,10 +151,9 @@ def _base(comm: MPI.Intracomm, setting: Setting, directions: dict[str, Direction
     )
     # Where late neurons are depends on the truncation, and so do the labels that they need: more modes, where that costs nothing.
     for more in range(K + 1, min(STUDIED_K, options.hermite_degree or STUDIED_K) + 1):
-        finer = replace(base, hermite_degree=more)
-        if base.nodes * len(modes_of(problem, finer)) > FREE:
+        if base.nodes * mode_count(problem.p, problem.d, more, base.radial_degree) > FREE:
             break
-        base = finer
+        base = replace(base, hermite_degree=more)
     (curve,) = _divided(comm, {"base": lambda: setting.run(base, with_profiles=True)}).values()
     return base, curve
 

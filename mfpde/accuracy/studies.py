@@ -14,6 +14,7 @@ from mfpde.accuracy.study_run import Curve, run
 from mfpde.discretisation.protocol import Direction
 from mfpde.discretisation.resolution import Resolution
 from mfpde.errors import RunError
+from mfpde.problem.defaults import mode_count
 from mfpde.problem.problem import Problem
 from mfpde.problem.sections import Discretization
 from mfpde.quadrature.panels import Panels
@@ -180,6 +181,9 @@ def kept_study(setting: Setting, base: Resolution, name: str, kept: Panels, stud
 Degrees = tuple[int, int]
 # Hermite degrees of the study, by factors of about 4/3.
 DEGREES = (4, 6, 8, 10, 13, 17, 22, 28, 36, 46)
+# Modes of its runs at the most, but for those that the problem or the user asks for: a run of 30 nodes then takes some seconds,
+# and the study ends at K = 28 for p = 4, 17 for p = 5 and 10 for p = 8.
+MOST_MODES = 50_000
 # The correction for the modes that the main run leaves out belongs to coarse elements.  On fine ones it was found to differ
 # by 1 to 8% of itself; a twentieth of it is not counted on, and may be the truncation's share.
 UNCERTAIN = 0.05
@@ -218,10 +222,13 @@ def truncation_study(setting: Setting, base: Resolution, given: tuple[int | None
     corrected: list[Array] = []
     keys: list[Degrees] = []
     most = problem.target.degree if problem.target.energy is not None else DEGREES[-1]
-    for degree in sorted({least, *(n for n in DEGREES if least < n <= most), *([] if K is None else [K])}):
-        keys.append(
-            (degree, max(base.radial_degree, radial_degree(problem, degree, share) if J is None else min(J, degree // 2)))
-        )
+
+    def radial_of(degree: int) -> int:
+        return max(base.radial_degree, radial_degree(problem, degree, share) if J is None else min(J, degree // 2))
+
+    affordable = [n for n in DEGREES if least < n <= most and mode_count(problem.p, problem.d, n, radial_of(n)) <= MOST_MODES]
+    for degree in sorted({least, *affordable, *([] if K is None else [K])}):
+        keys.append((degree, radial_of(degree)))
         try:
             curve = setting.run(_truncated(base, keys[-1]), tail=True)
         except RunError:

@@ -12,6 +12,7 @@ from mfpde.evolution.flow import Interpolant, Profile, Step, loss
 from mfpde.features.features import Features
 from mfpde.features.modes import hermite_modes
 from mfpde.moments.linear import LinearFlow
+from mfpde.problem.defaults import largest_degree
 from mfpde.problem.problem import Problem
 from mfpde.problem.sections import Discretization
 from mfpde.problem.stages import stage_times
@@ -63,6 +64,8 @@ class _Collector:
             K, J = self.resolution.hermite_degree + BEYOND, self.resolution.radial_degree + 1
             if (known := self.problem.target.known_degree) is not None:
                 K = min(K, known)
+            most = largest_degree(self.problem.p, self.problem.d, J)
+            K = max(min(K, most), self.resolution.hermite_degree)
             modes = hermite_modes(self.problem.p, K, J, self.problem.d)
             self._wide = Features.of_problem(flow.comm, modes, self.problem, flow.stage.activation)
 

@@ -10,6 +10,7 @@ from mpi4py import MPI
 from mfpde.affine.flow import AffineFlow, State
 from mfpde.affine.recorded import FrameSnapshots
 from mfpde.affine.slices import affine_slices
+from mfpde.discretisation.mesh import mesh_refusal
 from mfpde.discretisation.protocol import Direction
 from mfpde.discretisation.resolution import Resolution, make_labels
 from mfpde.errors import InputError
@@ -37,7 +38,7 @@ class AffineFrame:
         least, most = DEGREES
         if options.degree is not None and not least <= options.degree <= most:
             return f'discretization.degree: {options.degree}; allowed in the "affine" frame: {least} to {most}'
-        return None
+        return mesh_refusal(problem)
 
     def directions(self, problem: Problem) -> dict[str, Direction]:
         return {}

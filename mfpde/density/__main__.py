@@ -12,10 +12,10 @@ def main() -> int:
     """Collective over all ranks. Runs the command line and returns the exit status."""
     parser = argparse.ArgumentParser(
         prog="python -m mfpde.density",
-        description="The density of the neurons in one or two of a, v1, v2, v3, r, b, at any time of a run, with its L1 error.",
+        description="The density of the neurons in one or two of a, v1, v2, ..., r, b, at any time of a run, with its L1 error.",
     )
     parser.add_argument("file", type=Path, help="result of mfpde.solve")
-    parser.add_argument("--axes", default="v1,v2", metavar="X[,Y]", help="coordinates: a, v1, v2, v3, r, b (default: v1,v2)")
+    parser.add_argument("--axes", default="v1,v2", metavar="X[,Y]", help="coordinates: a, v1, v2, ..., r, b (default: v1,v2)")
     parser.add_argument("--time", type=float, help="of the training; by default the end")
     parser.add_argument("--bins", default="200", metavar="N[,N]", help="bins of each axis (default: 200)")
     parser.add_argument("--accuracy", type=float, help="wanted L1 error (default: 2e-2)")

@@ -1,6 +1,6 @@
 """A run for ParaView: the density on a regular grid as a series in time, and as an option the elements that move.
 
-    NAME_density.pvd    the density of (v1, a), (v1, v2) or (v1, v2, v3) for p = 1, 2, 3 at all snapshots, on one grid
+    NAME_density.pvd    the density of (v1, a), (v1, v2) or (v1, v2, v3) for p = 1, 2 or more, at all snapshots, on one grid
     NAME_mesh.pvd       the elements where they are, one cell a node: its mass over its volume is `density`; a, r and the
                         label are others of its fields; cells that overlap are folds
 
@@ -28,7 +28,7 @@ from mfpde.quadrature.rules import Rule, outer
 
 Array = NDArray[np.float64]
 
-# Cells of the image in each direction, and the L1 error that is good enough for it, by p.
+# Cells of the image in each direction, and the L1 error that is good enough for it, by p; the last is for all larger ones.
 BINS, ACCURACY = {1: 300, 2: 300, 3: 64}, {1: 0.03, 2: 0.03, 3: 0.15}
 AXES: dict[int, tuple[str, ...]] = {1: ("v1", "a"), 2: ("v1", "v2"), 3: ("v1", "v2", "v3")}
 
@@ -45,13 +45,13 @@ def write_series(comm: MPI.Intracomm, result: Path, mesh: bool = False) -> dict[
         InputError: On all ranks, if the file has no snapshot of a density, or the files cannot be written.
     """
     run = on_first(comm, lambda: _read(result))
-    p, times = run.p, run.times
-    axes = AXES[p]
-    bins: int | Sequence[int | Array] = _box(run, times, axes) if isinstance(run, PushForward) else BINS[p]
+    known, times = min(run.p, 3), run.times
+    axes = AXES[known]
+    bins: int | Sequence[int | Array] = _box(run, times, axes) if isinstance(run, PushForward) else BINS[known]
     members = []
     for number, time in enumerate(times):
         path = result.with_name(f"{result.stem}_density_{number:04d}.vti")
-        found = recorded_density(run, axes, time, bins, ACCURACY[p], comm, 3)
+        found = recorded_density(run, axes, time, bins, ACCURACY[known], comm, 3)
         on_first(comm, lambda found=found, path=path: _image(found, path))  # type: ignore[misc]
         members.append((time, path))
     files = {"density": result.with_name(f"{result.stem}_density.pvd")}
@@ -75,7 +75,7 @@ def _box(run: PushForward, times: Sequence[float], axes: Sequence[str]) -> list[
     """Edges of one grid that holds the density at all times."""
     index = list(coordinates(axes, run.problem.p, 3, run.problem.b is not None))
     points = np.concatenate([follow_trial(run, time).values[index] for time in times], axis=1)
-    return list(make_edges([BINS[run.problem.p]] * len(axes), points))
+    return list(make_edges([BINS[min(run.problem.p, 3)]] * len(axes), points))
 
 
 def _image(found: Density, path: Path) -> None:

@@ -6,6 +6,10 @@ from typing import Any
 import numpy as np
 from mpi4py import MPI
 
+from mfpde.problem.problem import Problem
+
+# Dimensions of a mesh.
+LARGEST_P = 3
 # A dolfinx.mesh.Mesh; DOLFINx is loaded where it is needed.
 type Mesh = Any
 
@@ -26,3 +30,13 @@ def tensor_mesh(comm: MPI.Intracomm, edges: Sequence[Sequence[float]]) -> Mesh:
     for q, places in enumerate(edges):  # the vertices were made at whole numbers
         x[:, q] = np.asarray(places)[np.rint(x[:, q]).astype(int)]
     return domain
+
+
+def mesh_refusal(problem: Problem) -> str | None:
+    """Why no mesh of R^p carries the density of a problem; None if one does, or if v starts in a point."""
+    if problem.p <= LARGEST_P or problem.w.is_point:
+        return None
+    return (
+        f"input.dimension: {problem.d:g} with p = {problem.p}, and finite elements in v exist for p = 1 to {LARGEST_P}; allowed "
+        'with this target: inf, or initial.w = "zero"'
+    )

@@ -133,6 +133,26 @@ typedef struct {
 #include "tiles.h"
 #endif
 
+/* What is computed of a group of neurons, in memory of the caller's: the stack would hold some thousand modes. */
+typedef struct {
+    lanes (*mu)[WIDE]; /* (count): monomials */
+    lanes *total;      /* (count): sums over neurons */
+    lanes *G;          /* (WIDE, stride): the table's values */
+    lanes (*g)[WIDE];  /* (K + 1): those times w_n A_n */
+} room_t;
+
+/* Doubles that `work` must have, aligned as `lanes`. */
+int64_t work_size(int64_t count, int64_t degree, int64_t stride)
+{
+    return LANES * ((WIDE + 1) * count + WIDE * (stride + degree + 1));
+}
+
+static inline room_t room_in(double *work, int64_t count, int64_t stride)
+{
+    lanes *mu = (lanes *)work, *total = mu + WIDE * count, *G = total + count, *g = G + WIDE * stride;
+    return (room_t){(lanes(*)[WIDE])mu, total, G, (lanes(*)[WIDE])g};
+}
+
 static inline int64_t groups(const cloud_t *cloud)
 {
     return (cloud->nodes + GROUP - 1) / GROUP;
@@ -169,7 +189,7 @@ static inline void functions_at(const table_t *table, const cloud_t *cloud, cons
 }
 
 /* mu[i] = v^alpha r^{2j}; the factor p is r^2. */
-static inline void monomials(const modes_t *modes, const place_t *at, lanes (*mu)[WIDE])
+static inline void monomials(const modes_t *modes, const place_t *at, lanes (*restrict mu)[WIDE])
 {
     lanes x[P + 1][WIDE];
     EACH {
@@ -185,17 +205,18 @@ static inline void monomials(const modes_t *modes, const place_t *at, lanes (*mu
 }
 
 /* by_slice[s][i] = sum_n w_n A_n phi_i of each slice; returns the largest S.  kept (slices, groups, WIDE, stride) keeps the
- * table's values for `velocities`, if it is not null. */
-double moments(const table_t *table, const modes_t *modes, const cloud_t *cloud, double *by_slice, double *kept)
+ * table's values for `velocities`, if it is not null.  work: room, see work_size. */
+double moments(const table_t *table, const modes_t *modes, const cloud_t *cloud, double *by_slice, double *kept, double *work)
 {
     lanes largest = {0};
     const int count = modes->count, K = modes->degree, stride = table->stride;
-    lanes total[count], mu[count][WIDE], local[WIDE * stride], g[K + 1][WIDE];
+    const room_t room = room_in(work, count, stride);
+    lanes (*restrict mu)[WIDE] = room.mu, *restrict total = room.total, (*restrict g)[WIDE] = room.g;
     for (int64_t s = 0; s < cloud->slices; s++) {
-        memset(total, 0, sizeof total);
+        memset(total, 0, count * sizeof *total);
         for (int64_t n = 0; n < cloud->nodes; n += GROUP) {
             const place_t at = position(cloud, s, n);
-            lanes *G = kept ? (lanes *)kept + (s * groups(cloud) + n / GROUP) * WIDE * stride : local;
+            lanes *G = kept ? (lanes *)kept + (s * groups(cloud) + n / GROUP) * WIDE * stride : room.G;
             EACH {
                 const int64_t begin = n + h * LANES, rest = cloud->nodes - begin;
                 const lanes w = load(cloud->weight + s * cloud->stride + begin, rest, 0)
@@ -229,22 +250,23 @@ double moments(const table_t *table, const modes_t *modes, const cloud_t *cloud,
  * `moments` kept, or null. */
 void velocities(const table_t *table, const modes_t *modes, const cloud_t *cloud, const double *field, const double *curvature,
                 double xi_a, double xi_w, double xi_b, double *da, double *dv, int64_t dv_stride, double *dr, double *db,
-                const double *kept)
+                const double *kept, double *work)
 {
     const int64_t nodes = cloud->nodes;
     const int K = modes->degree, stride = table->stride;
+    const room_t room = room_in(work, modes->count, stride);
+    lanes (*restrict mu)[WIDE] = room.mu;
 #if BIASES
-    double root[K + 1];
+    double *restrict root = (double *)room.g;
     for (int k = 0; k <= K; k++)
         root[k] = sqrt(k + 1);
 #endif
-    lanes mu[modes->count][WIDE], local[WIDE * stride];
     for (int64_t s = 0; s < cloud->slices; s++) {
         for (int64_t n = 0; n < nodes; n += GROUP) {
             const place_t at = position(cloud, s, n);
-            const lanes *G = kept ? (const lanes *)kept + (s * groups(cloud) + n / GROUP) * WIDE * stride : local;
+            const lanes *G = kept ? (const lanes *)kept + (s * groups(cloud) + n / GROUP) * WIDE * stride : room.G;
             if (!kept)
-                EACH functions_at(table, cloud, &at, s, n, h, local + h * stride);
+                EACH functions_at(table, cloud, &at, s, n, h, room.G + h * stride);
             monomials(modes, &at, mu);
 
             lanes psi[WIDE], T[WIDE], by_v[P][WIDE], by_r[WIDE], by_b[WIDE];
@@ -290,11 +312,12 @@ void velocities(const table_t *table, const modes_t *modes, const cloud_t *cloud
 /* The divergence of all neurons' velocity, to `out` (slices, nodes).  field is (modes, 3): the coefficients that belong to
  * G_{k+2} and to S G_{k+4}, and for b to G_{k+2}, see Modes.divergence_coefficients; the table must hold G_0..G_{K+4}. */
 void divergence(const table_t *table, const modes_t *modes, const cloud_t *cloud, const double *field, double xi_w, double xi_b,
-                double *out)
+                double *out, double *work)
 {
     const int64_t nodes = cloud->nodes;
     const int K = modes->degree, stride = table->stride;
-    lanes mu[modes->count][WIDE], G[WIDE * stride];
+    const room_t room = room_in(work, modes->count, stride);
+    lanes (*restrict mu)[WIDE] = room.mu, *restrict G = room.G;
     for (int64_t s = 0; s < cloud->slices; s++)
         for (int64_t n = 0; n < nodes; n += GROUP) {
             const place_t at = position(cloud, s, n);
@@ -329,10 +352,10 @@ void divergence(const table_t *table, const modes_t *modes, const cloud_t *cloud
 
 #if BIASES
 /* G_k at each neuron, to `out` (slices, nodes, n_k). */
-void functions(const table_t *table, const cloud_t *cloud, double *out)
+void functions(const table_t *table, const cloud_t *cloud, double *out, double *work)
 {
     const int64_t nodes = cloud->nodes;
-    lanes G[table->stride];
+    lanes *G = room_in(work, 0, table->stride).G;
     for (int64_t s = 0; s < cloud->slices; s++)
         for (int64_t n = 0; n < nodes; n += GROUP) {
             const place_t at = position(cloud, s, n);

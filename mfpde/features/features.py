@@ -9,7 +9,7 @@ import numpy as np
 from mpi4py import MPI
 from numpy.typing import NDArray
 
-from mfpde.compile import load_compiled
+from mfpde.compile import aligned, load_compiled
 from mfpde.errors import RunError
 from mfpde.features.modes import Modes
 from mfpde.features.table import Table, evaluate, table_of
@@ -28,22 +28,25 @@ typedef struct {
 } table_t;
 typedef struct { int32_t count, degree; const int32_t *parent, *factor, *first; const double *normalization; } modes_t;
 typedef struct { int64_t slices, nodes, stride; const double *weight, *a, *v, *r, *b; const int32_t *tile; } cloud_t;
-double moments(const table_t *, const modes_t *, const cloud_t *, double *by_slice, double *kept);
+double moments(const table_t *, const modes_t *, const cloud_t *, double *by_slice, double *kept, double *work);
 void velocities(const table_t *, const modes_t *, const cloud_t *, const double *field, const double *curvature,
-    double xi_a, double xi_w, double xi_b, double *da, double *dv, int64_t dv_stride, double *dr, double *db, const double *kept);
-void divergence(const table_t *, const modes_t *, const cloud_t *, const double *field, double xi_w, double xi_b, double *out);
+    double xi_a, double xi_w, double xi_b, double *da, double *dv, int64_t dv_stride, double *dr, double *db, const double *kept,
+    double *work);
+void divergence(const table_t *, const modes_t *, const cloud_t *, const double *field, double xi_w, double xi_b, double *out,
+    double *work);
+int64_t work_size(int64_t count, int64_t degree, int64_t stride);
 """
 TILE_DECLARATIONS = """
 typedef struct { const int32_t *slots; const int64_t *keys; int32_t bits, exponent; double least, most; } tiles_t;
 void enter(int32_t *slots, int32_t bits, const int64_t *keys, int64_t first, int64_t last);
 double locate(const tiles_t *, const cloud_t *, int32_t *tile, int64_t *missing, int64_t *count);
-void functions(const table_t *, const cloud_t *, double *out);
+void functions(const table_t *, const cloud_t *, double *out, double *work);
 """
 
 # Beyond this a neuron has |w| (or |b|) > 10^6: the run has blown up, and a larger table would not mend it.
 LARGEST_S = 2.0**40
-# Neurons in a group of features.c, or a multiple; bytes to which its vectors are aligned.
-GROUP, ALIGNMENT = 16, 64
+# Neurons in a group of features.c, or a multiple.
+GROUP = 16
 
 
 @dataclass(frozen=True)
@@ -104,6 +107,8 @@ class Features:
             table = table_of(activation, modes.hermite_degree + 4, largest) if comm.rank == 0 else None
             self.table: Table = comm.bcast(table)
             self._use_table()
+        self._work_memory = aligned(self._lib.work_size(len(modes), modes.hermite_degree, self.stride))
+        self._work = self._pointer(self._work_memory)
 
     @classmethod
     def of_problem(cls, comm: MPI.Intracomm, modes: Modes, problem: Problem, activation: Activation | None = None) -> "Features":
@@ -139,7 +144,7 @@ class Features:
         by_slice = np.empty((len(label_weight), len(self.modes)))
         neurons, size = self._cloud(cloud)
         while True:
-            arguments = (self._table, self._modes, neurons, self._pointer(by_slice), self._optional(kept))
+            arguments = (self._table, self._modes, neurons, self._pointer(by_slice), self._optional(kept), self._work)
             with event("moments"):
                 largest = max(self._lib.moments(*arguments), size)
             # One reduction: the moments, and in the last entry how many ranks need a larger table.
@@ -168,7 +173,7 @@ class Features:
             self._lib.velocities(
                 self._table, self._modes, neurons, self._pointer(field), self._pointer(self._curvature), *xi,
                 self._optional(out.a), self._pointer(out.v), out.v.shape[-1], self._optional(out.r), self._optional(out.b),
-                self._optional(kept),
+                self._optional(kept), self._work,
             )  # fmt: skip
 
     def divergence(self, cloud: Cloud, residual: Array, xi: LearningRates, out: Array) -> None:
@@ -182,7 +187,7 @@ class Features:
         """
         field = self._pointer(self.modes.divergence_coefficients(residual))
         neurons = self._cloud(cloud)[0]
-        self._lib.divergence(self._whole_table, self._modes, neurons, field, xi.w, xi.b, self._pointer(out))
+        self._lib.divergence(self._whole_table, self._modes, neurons, field, xi.w, xi.b, self._pointer(out), self._work)
 
     def functions(self, S: Array, b: Array | None = None) -> Array:
         """G_k(S), or G_k(S, b) with biases, of neurons S (n,) and b (n,) for k = 0..K + 2, shape (n, K + 3)."""
@@ -190,7 +195,7 @@ class Features:
             return evaluate(self.table, S)[:, : self.modes.hermite_degree + 3]
         cloud = Cloud.of(np.zeros_like(S), np.zeros((self.modes.p, len(S))), np.sqrt(S), np.zeros_like(S), b)
         neurons, out = self._cloud(cloud)[0], np.empty((len(S), self.modes.hermite_degree + 3))
-        self._lib.functions(self._table, neurons, self._pointer(out))
+        self._lib.functions(self._table, neurons, self._pointer(out), self._work)
         return out
 
     def cover(self, largest: float) -> bool:
@@ -207,9 +212,7 @@ class Features:
 
     def room(self, slices: int, nodes: int) -> Array:
         """Memory for the table's values at slices x nodes neurons: written by `moments`, read by `velocities`."""
-        size = slices * -(-nodes // GROUP) * GROUP * self.stride
-        memory = np.empty(size + ALIGNMENT // 8)
-        return memory[-(memory.ctypes.data // 8) % (ALIGNMENT // 8) :][:size]
+        return aligned(slices * -(-nodes // GROUP) * GROUP * self.stride)
 
     def _cloud(self, cloud: Cloud, located: bool = True) -> tuple[Any, float]:
         """The neurons for the compiled code; with biases, at tiles if `located`, and their largest S or b^2."""

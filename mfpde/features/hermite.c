@@ -7,18 +7,17 @@
 #include "lanes.h"
 #include <math.h>
 
-/* s and b (scales), u and value (points), u ascending; c is (scales, K + 1). */
+/* s and b (scales), u and value (points), u ascending; c is (scales, K + 1).  work: room for 3 (K + 1) vectors. */
 void hermite_sums(int64_t scales, const double *s, const double *b, int64_t points, const double *u, const double *value,
-                  int32_t K, double reach, double *c)
+                  int32_t K, double reach, double *c, double *work)
 {
-    double root[K + 2], inverse[K + 2];
-    for (int k = 0; k <= K + 1; k++) {
-        root[k] = sqrt(k);
-        inverse[k] = 1 / sqrt(k + 1);
+    lanes *restrict total = (lanes *)work, *restrict root = total + K + 1, *restrict inverse = root + K + 1;
+    for (int k = 0; k <= K; k++) {
+        root[k] = spread(sqrt(k));
+        inverse[k] = spread(1 / sqrt(k + 1));
     }
     for (int64_t i = 0; i < scales; i++) {
-        lanes total[K + 1];
-        memset(total, 0, sizeof total);
+        memset(total, 0, (K + 1) * sizeof *total);
         int64_t first = 0, last = points;
         while (first < points && u[first] < b[i] - reach * s[i])
             first++;

@@ -8,14 +8,14 @@ import numpy as np
 from mpi4py import MPI
 from numpy.typing import NDArray
 
-from mfpde.compile import load_compiled
+from mfpde.compile import ALIGNMENT, aligned, load_compiled
 from mfpde.problem.activation import REACH, Activation
 
 Array = NDArray[np.float64]
 
 DECLARATIONS = """
 void hermite_sums(int64_t scales, const double *s, const double *b, int64_t points, const double *u, const double *value,
-    int32_t K, double reach, double *c);
+    int32_t K, double reach, double *c, double *work);
 """
 # Biases within this many s of one another share their quadrature points.
 SHARED = 8
@@ -32,6 +32,7 @@ def hermite_coefficients(activation: Activation, s: Array, k_max: int, b: Array 
     """
     compiled = _compiled()
     pointer, out = compiled.ffi.from_buffer, np.empty((len(s), k_max + 1))
+    work = aligned(3 * (k_max + 1) * ALIGNMENT // 8)
     low = 2.0 ** np.floor(np.log2(s))
     shared, b = b is not None and b.any(), np.zeros_like(s) if b is None else b
     centre = np.round(b / (SHARED * low)) * (SHARED * low)
@@ -39,8 +40,8 @@ def hermite_coefficients(activation: Activation, s: Array, k_max: int, b: Array 
         here = np.flatnonzero((low == scale) & (centre == middle))
         u, value = _points(activation, scale, middle) if shared else activation.points(scale)
         scales, biases, sums = np.ascontiguousarray(s[here]), np.ascontiguousarray(b[here]), np.empty((len(here), k_max + 1))
-        arrays = [pointer("double[]", x) for x in (scales, biases, u, value, sums)]
-        compiled.lib.hermite_sums(len(scales), *arrays[:2], len(u), *arrays[2:4], k_max, REACH, arrays[4])
+        arrays = [pointer("double[]", x) for x in (scales, biases, u, value, sums, work)]
+        compiled.lib.hermite_sums(len(scales), *arrays[:2], len(u), *arrays[2:4], k_max, REACH, *arrays[4:])
         out[here] = sums
     return out
 

@@ -2,11 +2,13 @@
 #include <stdint.h>
 #include <string.h>
 
-/* As wide as the processor's registers: wider vectors would be taken apart through memory. */
+/* 4 or 8, by default as wide as the processor's registers: wider vectors would be taken apart through memory. */
+#ifndef LANES
 #ifdef __AVX512F__
 #define LANES 8
 #else
 #define LANES 4
+#endif
 #endif
 
 typedef double lanes __attribute__((vector_size(8 * LANES)));

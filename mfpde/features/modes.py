@@ -11,9 +11,9 @@ tables.  At d = inf only j = 0 survives.  A neuron with a bias b, sigma(w.x + b)
 with d/db G_k = sqrt(k+1) G_{k+1}.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import product
 from math import factorial, inf, prod, sqrt
 from typing import Protocol
 
@@ -128,37 +128,47 @@ def hermite_modes(p: int, hermite_degree: int, radial_degree: int, d: float) -> 
     largest = 0 if d == inf else radial_degree
     indices = [
         (alpha, j)
-        for j in range(largest + 1)
-        for alpha in product(range(hermite_degree + 1), repeat=p)
-        if sum(alpha) + 2 * j <= hermite_degree
+        for k in range(hermite_degree + 1)
+        for j in range(min(largest, k // 2) + 1)
+        for alpha in multi_indices(p, k - 2 * j)
     ]
-    indices.sort(key=lambda index: (sum(index[0]) + 2 * index[1], index[1], tuple(-a for a in index[0])))
-    position = {index: i for i, index in enumerate(indices)}
-    n = len(indices)
+    n, normalization = len(indices), np.array([_normalization(alpha, j, d - p) for alpha, j in indices])
+    index = np.array([(*alpha, j) for alpha, j in indices], dtype=np.int64)
+    # An index as one number, in which no digit overflows when it is raised by one: at most 62^(p + 1).
+    place = (hermite_degree + 2) ** np.arange(p + 1)
+    keys = index @ place
+    order = np.argsort(keys)
 
-    def shifted(alpha: tuple[int, ...], q: int, by: int) -> tuple[int, ...]:
-        return tuple(a + by * (i == q) for i, a in enumerate(alpha))
+    def position(wanted: NDArray[np.int64]) -> NDArray[np.int32]:
+        """The numbers of the modes with these keys; n where there is none."""
+        found = order[np.minimum(np.searchsorted(keys, wanted, sorter=order), n - 1)]
+        return np.where(keys[found] == wanted, found, n).astype(np.int32)
 
-    def predecessor(alpha: tuple[int, ...], j: int) -> tuple[int, int]:
-        if j:
-            return position[alpha, j - 1], p
-        q = next((q for q in range(p) if alpha[q]), 0)
-        return position.get((shifted(alpha, q, -1), 0), 0), q
-
-    steps = np.array([predecessor(*index) for index in indices], dtype=np.int32).reshape(n, 2)
-    up_v = [[position.get((shifted(alpha, q, 1), j), n) for q in range(p)] for alpha, j in indices]
+    factor = np.where(index[:, p] > 0, p, np.argmax(index[:, :p] > 0, axis=1)).astype(np.int32)
+    parent = position(keys - place[factor])
+    parent[0] = 0
     return Modes(
         p=p,
         hermite_degree=hermite_degree,
-        alpha=np.array([alpha for alpha, _ in indices], dtype=np.int32).reshape(n, p),
-        radial=np.array([j for _, j in indices], dtype=np.int32),
-        degree=np.array([sum(alpha) + 2 * j for alpha, j in indices], dtype=np.int32),
-        normalization=np.array([_normalization(alpha, j, d - p) for alpha, j in indices]),
-        parent=np.ascontiguousarray(steps[:, 0]),
-        factor=np.ascontiguousarray(steps[:, 1]),
-        up_v=np.array(up_v, dtype=np.int32).reshape(n, p),
-        up_r=np.array([position.get((alpha, j + 1), n) for alpha, j in indices], dtype=np.int32),
+        alpha=np.ascontiguousarray(index[:, :p], dtype=np.int32),
+        radial=np.ascontiguousarray(index[:, p], dtype=np.int32),
+        degree=(index @ (*[1] * p, 2)).astype(np.int32),
+        normalization=normalization,
+        parent=parent,
+        factor=factor,
+        up_v=position(keys[:, None] + place[:p]),
+        up_r=position(keys + place[p]),
     )
+
+
+def multi_indices(p: int, degree: int) -> Iterator[tuple[int, ...]]:
+    """The multi-indices of length p with a total degree, in descending order."""
+    if p == 1:
+        yield (degree,)
+        return
+    for first in range(degree, -1, -1):
+        for rest in multi_indices(p - 1, degree - first):
+            yield (first, *rest)
 
 
 def _normalization(alpha: tuple[int, ...], j: int, complement: float) -> float:

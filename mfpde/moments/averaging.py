@@ -24,7 +24,7 @@ from mpi4py import MPI
 from mpmath import MPContext
 from numpy.typing import NDArray
 
-from mfpde.compile import load_compiled
+from mfpde.compile import aligned, load_compiled
 from mfpde.features.modes import hermite_modes
 from mfpde.neurons import Nodes
 from mfpde.parallel import share
@@ -39,7 +39,8 @@ EXTENDED.dps = 60
 
 DECLARATIONS = """
 typedef struct { int64_t nodes; const double *weight, *v, *r; } law_t;
-void law_moments(const law_t *, const int32_t *parent, const int32_t *factor, double *high, double *low);
+void law_moments(const law_t *, int64_t count, const int32_t *parent, const int32_t *factor, double *high, double *low,
+    double *work);
 """
 
 
@@ -115,15 +116,15 @@ def law_moments(comm: MPI.Intracomm, nodes: Nodes, complement: float, degree: in
     """
     p = len(nodes.v)
     index = hermite_modes(p, degree, degree // 2, p + 2.0)  # for its monomials v^alpha r^{2j} alone
-    macros = {"P": p, "MOMENTS": len(index)}
-    compiled = load_compiled(comm, Path(__file__).with_name("averaging.c"), DECLARATIONS, macros)
+    compiled = load_compiled(comm, Path(__file__).with_name("averaging.c"), DECLARATIONS, {"P": p})
     law, pointer = compiled.ffi.new("law_t *"), compiled.ffi.from_buffer
     law.nodes = len(nodes.r)
     arrays = [np.ascontiguousarray(x) for x in (nodes.weight, nodes.v, nodes.r)]
     law.weight, law.v, law.r = (pointer("double[]", array) for array in arrays)
     parts = np.empty((2, len(index)))
     steps = [pointer("int32_t[]", x) for x in (index.parent, index.factor)]
-    compiled.lib.law_moments(law, *steps, *(pointer("double[]", part) for part in parts))
+    rooms = [pointer("double[]", x) for x in (*parts, aligned(4 * len(index)))]
+    compiled.lib.law_moments(law, len(index), *steps, *rooms)
     # A few hundred numbers a rank: summed in extended precision, where the result is needed.
     gathered = comm.gather(parts)
     if gathered is None:

@@ -7,6 +7,7 @@ import numpy as np
 from mpi4py import MPI
 from numpy.typing import NDArray
 
+from mfpde.discretisation.mesh import mesh_refusal
 from mfpde.discretisation.protocol import Direction
 from mfpde.discretisation.recorded import PushForward, Snapshot
 from mfpde.discretisation.resolution import Resolution, make_labels
@@ -42,7 +43,7 @@ class MovingElements:
     def refusal(self, problem: Problem, options: Discretization) -> str | None:
         if options.mesh is not None:
             return 'discretization.mesh: a mesh file is for the affine frame; allowed: with discretization.frame = "affine"'
-        return None
+        return mesh_refusal(problem)
 
     def directions(self, problem: Problem) -> dict[str, Direction]:
         found = {

@@ -1,7 +1,7 @@
 """Numbers of a discretisation that the configuration leaves out, where no run chooses them."""
 
 from dataclasses import dataclass
-from math import inf
+from math import comb, inf
 from typing import Any
 
 from mfpde.problem.sections import Discretization
@@ -36,6 +36,24 @@ def filled(options: Discretization, p: int, d: float, target_degree: int) -> Num
     chosen |= {"affine": _affine}.get(options.frame, _flow)(p, d)
     given = {name: getattr(options, name) for name in Numbers.__dataclass_fields__}
     return Numbers(**{name: chosen[name] if value is None else value for name, value in given.items()})
+
+
+# Modes of a run at the most: as many as p = 3, K = 60 with all j; their coefficients at 81 records fill 200 MB.
+LARGEST_MODES = 320_000
+
+
+def mode_count(p: int, d: float, hermite_degree: int, radial_degree: int) -> int:
+    """The number of modes (alpha, j) with |alpha| + 2j <= K = `hermite_degree` and j <= `radial_degree`, or j = 0 at d = inf."""
+    most = 0 if d == inf else min(radial_degree, hermite_degree // 2)
+    return sum(comb(hermite_degree - 2 * j + p, p) for j in range(most + 1))
+
+
+def largest_degree(p: int, d: float, radial_degree: int) -> int:
+    """The largest K that a run may have."""
+    K = 0
+    while mode_count(p, d, K + 1, radial_degree) <= LARGEST_MODES:
+        K += 1
+    return K
 
 
 def _affine(p: int, d: float) -> dict[str, Any]:

@@ -1,15 +1,20 @@
 """The mathematical problem of one run, parsed and checked: plain data that can be sent to every rank."""
 
 from dataclasses import dataclass
+from math import inf
 
 from mfpde.errors import InputError
-from mfpde.problem.defaults import Numbers, filled
+from mfpde.problem.defaults import LARGEST_MODES, Numbers, filled, largest_degree, mode_count
 from mfpde.problem.inner import InnerLaw
 from mfpde.problem.laws import Law, parse_law, violated
 from mfpde.problem.laws.normal import Normal
 from mfpde.problem.sections import Config, Discretization
 from mfpde.problem.stages import Stage, parse_stages
 from mfpde.problem.target import Target, parse_function, parse_target
+
+# Rows of a kernel matrix: 70 of them, p = 4 and degree 4, take 3 seconds, with the cube of their number; up to p = 3, whatever
+# they take.
+LARGEST_KERNEL, KERNEL_P = 130, 3
 
 
 @dataclass(frozen=True)
@@ -89,6 +94,7 @@ def problem_of(config: Config) -> Problem:
     numbers = filled(config.discretization, target.p, d, target.least_degree)
     if d < target.p + 1:
         raise InputError(f"input.dimension: {d:g} is too small; allowed for p = {target.p}: at least {target.p + 1}, or inf")
+    w = InnerLaw(config.initial.w, d, target.p)
     if numbers.hermite_degree < target.least_degree:
         raise InputError(
             f"discretization.hermite_degree: {numbers.hermite_degree} is less than the degree of target.polynomial; "
@@ -99,6 +105,11 @@ def problem_of(config: Config) -> Problem:
             f"discretization.hermite_degree: {numbers.hermite_degree}; allowed with target.function and p = {target.p}: "
             f"up to {most}"
         )
+    if (modes := mode_count(target.p, d, numbers.hermite_degree, numbers.radial_degree)) > LARGEST_MODES:
+        raise InputError(
+            f"discretization.hermite_degree: {numbers.hermite_degree} with p = {target.p} makes {modes:,} modes; allowed: up to "
+            f"{LARGEST_MODES:,}, as with hermite_degree = {largest_degree(target.p, d, numbers.radial_degree)}"
+        )
     law = parse_law(config.initial.a)
     if config.training.constraint == "sphere" and config.initial.w != "sphere":
         raise InputError(
@@ -107,6 +118,12 @@ def problem_of(config: Config) -> Problem:
     if config.training.constraint and config.training.strategy:
         raise InputError("training.constraint: averages leave the sphere; allowed: without training.strategy")
     stages = parse_stages(config, target, numbers)
+    degree = max((stage.degree for stage in stages if stage.linear), default=0)
+    if target.p > KERNEL_P and (rows := mode_count(target.p, inf, degree, 0)) > LARGEST_KERNEL:
+        raise InputError(
+            f"training: a kernel matrix of degree {degree} with p = {target.p} has {rows} rows, and its eigenvalues in extended "
+            f"precision take hours; allowed for p > {KERNEL_P}: up to {LARGEST_KERNEL} rows"
+        )
     biases = None if config.initial.b is None else parse_law(config.initial.b, "initial.b")
     kinked = [stage.activation for stage in stages if (stage.activation.kinks if biases else 0.0 in stage.activation.kinks)]
     if config.initial.w == "zero" and kinked:
@@ -114,4 +131,4 @@ def problem_of(config: Config) -> Problem:
             f'initial.w: "zero" needs an activation that is differentiable {"everywhere" if biases else "at 0"}, and '
             f'{kinked[0].text!r} is not; allowed here: "gaussian"'
         )
-    return Problem(target, d, law, InnerLaw(config.initial.w, d, target.p), stages, biases)
+    return Problem(target, d, law, w, stages, biases)

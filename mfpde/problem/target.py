@@ -20,9 +20,9 @@ from mfpde.expressions.expression import parse
 from mfpde.expressions.polynomial import parse_polynomial
 from mfpde.expressions.reading import LONGEST, TooCostly, limited
 
-LARGEST_P, LARGEST_DEGREE = 3, 20
-# Degrees up to which a function's coefficients are computed, by p, and digits of a truncation's.
-FUNCTION_DEGREE, DIGITS = {1: 68, 2: 68, 3: 24}, 13
+LARGEST_P, LARGEST_DEGREE = 8, 20
+# Of a function that is no polynomial: p, degrees up to which its coefficients are computed, by p, and digits of a truncation's.
+FUNCTION_P, FUNCTION_DEGREE, DIGITS = 3, {1: 68, 2: 68, 3: 24}, 13
 # Of he_alpha; the loss is its square. 50 z^20 has 5e12.
 LARGEST_COEFFICIENT = 1e30
 
@@ -159,6 +159,11 @@ def parse_function(text: str, subspace_dimension: int | None = None) -> Target:
             return parse_target(text, subspace_dimension)
         except InputError as error:
             raise InputError(str(error).replace("target.polynomial", key)) from None
+    if p > FUNCTION_P:
+        raise InputError(
+            f"{key}: p = {p} for {quoted(text)}, which is no polynomial; allowed: p = 1 to {FUNCTION_P}, or polynomials in z1 to "
+            f"z{LARGEST_P}"
+        )
     degree = FUNCTION_DEGREE[p]
     try:
         tensor = hermite_tensor(expression, degree, key)
