@@ -10,10 +10,10 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-import mfpde
 from mfpde.errors import InputError, RunError, one_line
 from mfpde.parallel import on_first
 from mfpde.progress import launched, speak
+from mfpde.version import __version__
 
 
 def run_command(parser: argparse.ArgumentParser, body: Callable[[Any, argparse.Namespace], None]) -> int:
@@ -121,7 +121,7 @@ def config_parser(module: str, description: str) -> argparse.ArgumentParser:
     )
     parser.add_argument("--quiet", action="store_true", help="say nothing but warnings and errors")
     parser.add_argument("--log", type=Path, metavar="FILE", help="append what is said, with its time, to a file")
-    parser.add_argument("--version", action="version", version=mfpde.__version__)
+    parser.add_argument("--version", action="version", version=__version__)
     return parser
 
 
@@ -152,7 +152,7 @@ def load_problem(
     Raises:
         InputError: On all ranks, for the first thing that is wrong.
     """
-    from mfpde.output.paths import check_output
+    from mfpde.paths import check_output
     from mfpde.problem.config import config_of, load
     from mfpde.problem.problem import build_problem
 

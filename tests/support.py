@@ -157,7 +157,7 @@ def follow(flow: StageFlow, times: Sequence[float], tolerance: float) -> np.ndar
 
     def record(step: Step, vector: np.ndarray) -> None:
         seen = flow.observe(step.time, vector)
-        rows.append((float(loss(seen.moments, flow.target)), seen.columns.get("/history/mass_error", 0.0)))
+        rows.append((float(loss(seen.moments, flow.target)), seen.mass_error))
 
     flow.follow(times, tolerance, Recording(record))
     return np.array(rows)

@@ -284,9 +284,9 @@ class AffineFlow(InStage):
         mass = (state.q * self.slices.weight).sum(axis=(1, 2))
         masses, M, L = self._by_label(mass, state)
         values = seen(self, state, moments)
-        columns = {f"/history/{name}": value for name, value in values.items()}
-        columns |= {"/history/mass": float(self.labels.weight @ masses), "/history/mass_error": float(np.abs(masses - 1).max())}
-        return Observation(moments.all, columns | {"/slices/M": M, "/slices/L": L})
+        columns: dict[str, float | Array] = {f"/history/{name}": value for name, value in values.items()}
+        columns |= {"/slices/M": M, "/slices/L": L}
+        return Observation(moments.all, columns, float(self.labels.weight @ masses), float(np.abs(masses - 1).max()))
 
     def _by_label(self, mass: Array, state: State) -> tuple[Array, Array, Array]:
         """Collective. Mass and frames of all slices: a few numbers each, on every rank."""

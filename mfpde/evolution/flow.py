@@ -138,11 +138,16 @@ class Observation:
 
     Attributes:
         moments: m_i over all ranks, shape (modes,).
-        columns: Further rows of datasets, by path; the same on all ranks. What is missing stays as it was recorded last.
+        columns: Further rows of datasets, by path; the same on all ranks. What other states of the run have, and this one does
+            not, is nan in its row.
+        mass: Of the density; 1 for neurons whose weights sum to 1.
+        mass_error: Largest |mass - 1| of a slice.
     """
 
     moments: Array
     columns: Mapping[str, float | Array] = field(default_factory=dict)
+    mass: float = 1.0
+    mass_error: float = 0.0
 
 
 class StageFlow(Flow, Protocol):
@@ -173,6 +178,9 @@ class StageFlow(Flow, Protocol):
 
     def observe(self, time: float, vector: Array) -> Observation:
         """Collective. What is recorded of a state."""
+
+    def penalty(self, vector: Array) -> float:
+        """Collective. What the regularised loss adds to E; 0 without weight decay."""
 
     def datasets(self) -> Mapping[str, Array | Field]:
         """Collective. What is written once, when the stage begins, by path."""

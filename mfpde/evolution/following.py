@@ -132,7 +132,7 @@ class FollowingFlow(LagrangianFlow):
         values = seen(self, nodes, moments)
         mass = float(self.labels.weight.sum() * self.elements.grid.mesh_comm.allreduce(float(self.elements.cells.mass.sum())))
         columns = {f"/history/{name}": value for name, value in values.items()}
-        return Observation(moments.all, columns | {"/history/mass": mass, "/history/mass_error": abs(mass - 1)})
+        return Observation(moments.all, columns, mass, abs(mass - 1))
 
     def folded(self, nodes: Nodes) -> float:
         """Collective. The mass where y -> X has turned over; of very many nodes, as every few slices show it."""

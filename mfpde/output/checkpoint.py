@@ -16,17 +16,17 @@ import numpy as np
 from mpi4py import MPI
 from numpy.typing import NDArray
 
-import mfpde
 from mfpde.errors import InputError
 from mfpde.evolution.entropy import Entropy
 from mfpde.evolution.flow import Standing, Step, loss
 from mfpde.evolution.integrate import NEAR
 from mfpde.output.history import open_result, probe
-from mfpde.output.paths import MARKS
 from mfpde.output.sink import Sink, append
+from mfpde.paths import MARKS
 from mfpde.problem.config import config_of
 from mfpde.problem.sections import Config
 from mfpde.training.training import DensityFlow, Kept, Mark
+from mfpde.version import __version__
 
 Array = NDArray[np.float64]
 
@@ -169,8 +169,8 @@ def _checked(path: Path, name: str) -> Checkpoint:
         if GROUP[1:] not in file:
             raise InputError(f"{name} holds no checkpoint; allowed: a result of mfpde.solve with output.checkpoint, not false")
         group = file[GROUP]
-        if file.attrs["version"] != mfpde.__version__:
-            raise InputError(f"{name} is of version {file.attrs['version']}; allowed: {mfpde.__version__}, which runs here")
+        if file.attrs["version"] != __version__:
+            raise InputError(f"{name} is of version {file.attrs['version']}; allowed: {__version__}, which runs here")
         if not group.attrs["whole"]:
             raise InputError(f"{name} was left while its checkpoint was written; allowed: one that is whole")
         return _read(path, file, {key: _plain(value) for key, value in group.attrs.items()})

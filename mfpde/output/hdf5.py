@@ -25,10 +25,10 @@ from numpy.typing import NDArray
 
 from mfpde.errors import InputError
 from mfpde.interrupts import GRACE, deferred, stop_together
-from mfpde.output.labels import label, provenance
-from mfpde.output.paths import Kind, check_output
+from mfpde.output.captions import label, provenance
 from mfpde.output.sink import CHUNK, append
 from mfpde.parallel import any_failed, on_first
+from mfpde.paths import Kind, check_output
 
 # Publishing may take this share of the run's time, but waits no longer than so many seconds: half of the second that may be
 # lost, as the records of the wait are lost as well if the run is killed while they are written.

@@ -10,7 +10,7 @@ import numpy as np
 from mpi4py import MPI
 from numpy.typing import NDArray
 
-from mfpde.output.labels import label
+from mfpde.output.captions import label
 from mfpde.parallel import on_first
 
 Array = NDArray[np.float64]

@@ -105,6 +105,10 @@ class LinearFlow(InStage):
     def observe(self, time: float, vector: Array) -> Observation:
         return Observation(self.moments(vector))
 
+    def penalty(self, vector: Array) -> float:
+        """0: such a stage has no weight decay."""
+        return 0.0
+
     def datasets(self) -> Mapping[str, Array | Field]:
         modes = self.spectrum.modes
         values = {name: getattr(self.spectrum, name) for name in ("matrix", "eigenvalues", "vectors", "uncertainty")}

@@ -18,7 +18,9 @@ from typing import Any
 import h5py
 import numpy as np
 
-import mfpde
+from mfpde.version import __version__
+
+PACKAGE = Path(__file__).parents[1]
 
 LOSS = "E = 1/2 sum_i (m_i - h_i)^2 = 1/2 E_x |f(x) - h*(x)|^2"
 MOMENTS = "m_i = E[f he_i] = int a phi_i(v, r) rho(da, dv, dr)"
@@ -137,7 +139,7 @@ def provenance(ranks: int) -> dict[str, Any]:
     when = datetime.now(UTC).isoformat(timespec="seconds")
     return {
         "program": "mfpde",
-        "version": mfpde.__version__,
+        "version": __version__,
         "date": when,
         "command": _command(sys.argv),
         "ranks": ranks,
@@ -150,8 +152,8 @@ def _command(words: Sequence[str]) -> str:
     """The command line, with the name of a module in the place of its file."""
     first, *others = words or ["python"]
     path = Path(first)
-    if path.is_relative_to(Path(mfpde.__file__).parent):
-        parts = path.relative_to(Path(mfpde.__file__).parent.parent).with_suffix("").parts
+    if path.is_relative_to(PACKAGE):
+        parts = path.relative_to(PACKAGE.parent).with_suffix("").parts
         first = "python -m " + ".".join(part for part in parts if part != "__main__")
     return " ".join([first or "python", *map(shlex.quote, others)])
 
@@ -167,7 +169,7 @@ def _version(name: str, package: str) -> str:
 @cache
 def _commit() -> str:
     """The commit of the sources, where they are a repository."""
-    root = Path(mfpde.__file__).parent.parent
+    root = PACKAGE.parent
     if not (root / ".git").exists():
         return ""
     try:

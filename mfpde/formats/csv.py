@@ -1,0 +1,31 @@
+"""The records as a table: t, E, its estimated error and every other scalar of /history, separated by commas."""
+
+from pathlib import Path
+
+from mfpde.output.history import loss_error, open_result, read_columns
+from mfpde.output.protocol import Output, Run, Summary
+from mfpde.parallel import on_first
+from mfpde.paths import check_place
+
+
+class Csv(Output):
+    """Writes NAME_history.csv beside the result NAME.h5, with the digits of a double."""
+
+    def begin(self, run: Run) -> None:
+        self.run, self.table = run, run.beside("_history.csv")
+        on_first(run.comm, lambda: check_place(self.table, "output.also"))
+
+    def finish(self, summary: Summary) -> Path:
+        on_first(self.run.comm, self._write)
+        return self.table
+
+    def _write(self) -> None:
+        assert self.run.path is not None  # `beside` has refused it
+        with open_result(self.run.path) as file:
+            found, error = read_columns(file), loss_error(file)
+        first = {"t": found.pop("time"), "loss": found.pop("loss"), **({} if error is None else {"error": error[0]})}
+        columns = {**first, **found}
+        with self.table.open("w") as file:
+            print(*columns, sep=",", file=file)
+            for row in zip(*(column.tolist() for column in columns.values()), strict=True):
+                print(*row, sep=",", file=file)
