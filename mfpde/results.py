@@ -336,6 +336,9 @@ def _config(source: str | Path | Mapping[str, Any] | None, keywords: Mapping[str
         if not isinstance(data.setdefault(section, {}), dict):
             raise InputError(f"{section}: expected a section, got {quoted(data[section])}; allowed: a dict of keys and values")
         data[section].update(_plain(dict(value)) if isinstance(value, Mapping) else {name: _plain(value)})
+    asked = keywords.get("output")
+    if save is None and (keywords.get("also") or (isinstance(asked, Mapping) and asked.get("also"))):
+        raise InputError("output.also: lies beside a result file, and the result is in memory alone; allowed: with save")
     output = data.setdefault("output", {})
     if isinstance(output, dict):
         if save is None:

@@ -6,14 +6,12 @@ is its name in a configuration.  A folder of one's own serves as well, once it i
 
 import importlib
 import pkgutil
-from functools import cache
 
 from mfpde.errors import InputError, did_you_mean
 from mfpde.output.protocol import Output
 from mfpde.problem.sections import Config
 
 
-@cache
 def formats() -> dict[str, type[Output]]:
     """The outputs by the names of their modules."""
     found = {}
