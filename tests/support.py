@@ -85,10 +85,10 @@ def alone[T](find: Callable[[], T]) -> T:
 
 
 def read(*overrides: str, comm: MPI.Intracomm = SELF) -> tuple[Config, Problem]:
-    """Collective. The default configuration with overrides, and its problem."""
+    """Collective. The default configuration with overrides, but without a plot, and its problem."""
 
     def both() -> tuple[Config, Problem]:
-        config = load(None, overrides)
+        config = load(None, ["output.plot=false", *overrides])
         return config, build_problem(config)
 
     return comm.bcast(both() if comm.rank == 0 else None)

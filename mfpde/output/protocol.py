@@ -145,24 +145,24 @@ class Outputs:
             if not isinstance(member, Output):
                 raise InputError(f"outputs: {type(member).__name__} is no output; allowed: classes derived from mfpde.Output")
         self.comm, self.members = comm, tuple(members)
-        # Those that do something between the records: steps are many.
-        self._stepping = [member for member in self.members if type(member).stepped is not Output.stepped]
-        self._keeping = [member for member in self.members if type(member).keep is not Output.keep]
+        # Steps and records are many: only those that do something then are told of them.
+        names = ("enter", "record", "stepped", "keep")
+        self._heard = {name: [m for m in members if getattr(type(m), name) is not getattr(Output, name)] for name in names}
 
     def begin(self, run: Run) -> None:
         self._tell(self.members, lambda member: member.begin(run))
 
     def enter(self, flow: StageFlow) -> None:
-        self._tell(self.members, lambda member: member.enter(flow))
+        self._tell(self._heard["enter"], lambda member: member.enter(flow))
 
     def record(self, flow: StageFlow, step: Step, vector: Array) -> None:
-        self._tell(self.members, lambda member: member.record(flow, step, vector))
+        self._tell(self._heard["record"], lambda member: member.record(flow, step, vector))
 
     def stepped(self, flow: StageFlow, step: Step, inside: Interpolant | None) -> None:
-        self._tell(self._stepping, lambda member: member.stepped(flow, step, inside))
+        self._tell(self._heard["stepped"], lambda member: member.stepped(flow, step, inside))
 
     def keep(self, flow: DensityFlow, mark: Mark, vector: Array, urgent: bool) -> None:
-        self._tell(self._keeping, lambda member: member.keep(flow, mark, vector, urgent))
+        self._tell(self._heard["keep"], lambda member: member.keep(flow, mark, vector, urgent))
 
     def abandon(self) -> None:
         self._tell(self.members, lambda member: member.abandon())
