@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, overload
 
 from mfpde.errors import InputError, RunError
 
@@ -12,7 +12,11 @@ if TYPE_CHECKING:
     from mpi4py import MPI
 
 
-def on_first(comm: Any, action: Callable[[], Any], share: bool = True) -> Any:
+@overload
+def on_first[T](comm: MPI.Intracomm, action: Callable[[], T]) -> T: ...
+@overload
+def on_first[T](comm: MPI.Intracomm, action: Callable[[], T], share: bool) -> T | None: ...
+def on_first(comm: MPI.Intracomm, action: Callable[[], object], share: bool = True) -> object:
     """Collective. The value of `action` on rank 0; what it raises is raised on all ranks.
 
     Args:
@@ -93,7 +97,7 @@ def _done(request: MPI.Request, seconds: float) -> bool:
     return True
 
 
-def any_failed(comm: Any, failed: bool, seconds: float) -> bool | None:
+def any_failed(comm: MPI.Intracomm, failed: bool, seconds: float) -> bool | None:
     """Collective where all is well. Whether any rank failed; None on one that did, if the others do not come here.
 
     Args:
@@ -117,6 +121,6 @@ def any_failed(comm: Any, failed: bool, seconds: float) -> bool | None:
 _apart = False
 
 
-def share(comm: Any, count: int) -> tuple[int, int]:
+def share(comm: MPI.Intracomm, count: int) -> tuple[int, int]:
     """The first and the last + 1 of this rank's part of `count` things, divided evenly and in order."""
     return count * comm.rank // comm.size, count * (comm.rank + 1) // comm.size

@@ -7,7 +7,7 @@ dimensionless: steps of stochastic gradient descent times the learning rate, wit
 import shlex
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cache
@@ -17,6 +17,7 @@ from typing import Any
 
 import h5py
 import numpy as np
+from numpy.typing import NDArray
 
 from mfpde.version import __version__
 
@@ -100,7 +101,7 @@ def _attach(file: h5py.File, path: str, names: Sequence[str]) -> None:
             file[path].dims[axis].attach_scale(scale)
 
 
-def _scale(file: h5py.File, group: str, dimension: str, size: int) -> Any:
+def _scale(file: h5py.File, group: str, dimension: str, size: int) -> h5py.Dataset | None:
     """The scale of a dimension, made if it is not there; None as long as it cannot be."""
     path = f"{group}/{dimension}" if group != "/error" else "/error/record_time"
     if path not in file:
@@ -115,7 +116,7 @@ def _scale(file: h5py.File, group: str, dimension: str, size: int) -> Any:
     return file[path]
 
 
-def _values(file: h5py.File, dimension: str, size: int) -> Any:
+def _values(file: h5py.File, dimension: str, size: int) -> NDArray[Any] | None:
     if dimension == "axis":
         return np.arange(1, size + 1)
     if dimension == "time":
@@ -126,12 +127,12 @@ def _values(file: h5py.File, dimension: str, size: int) -> Any:
     return np.array(names, dtype=object)
 
 
-def mode_names(alpha: Any, radial: Any) -> list[str]:
+def mode_names(alpha: Iterable[Iterable[int]], radial: Iterable[int]) -> list[str]:
     """Names of modes: "1,1" for he_1(z_1) he_1(z_2), with ";j" where j > 0."""
     return [",".join(map(str, powers)) + (f";{j}" if j else "") for powers, j in zip(alpha, radial, strict=True)]
 
 
-def provenance(ranks: int) -> dict[str, Any]:
+def provenance(ranks: int) -> dict[str, str | int]:
     """Attributes that say how a file came about."""
     names = {"dolfinx": "dolfinx-solver-real", "petsc4py": "petsc4py", "mpi4py": "mpi4py", "numpy": "numpy", "h5py": "h5py"}
     found = {f"version_{name}": _version(name, package) for name, package in names.items()}

@@ -88,7 +88,9 @@ class Checkpoint:
         return [t for t in times if t > last + NEAR * max(last, 1.0)]
 
 
-def keep(file: Sink, flow: DensityFlow, mark: Mark, vector: Array, entropy: Entropy | None, numbers: Mapping[str, Any]) -> None:
+def keep(
+    file: Sink, flow: DensityFlow, mark: Mark, vector: Array, entropy: Entropy | None, numbers: Mapping[str, object]
+) -> None:
     """Collective. Writes a checkpoint in the place of the one before.
 
     Args:
@@ -191,7 +193,7 @@ def _plain(value: Any) -> Any:
     return value.item() if isinstance(value, np.generic) else value
 
 
-def _read(path: Path, file: Any, numbers: dict[str, Any]) -> Checkpoint:
+def _read(path: Path, file: h5py.File, numbers: dict[str, Any]) -> Checkpoint:
     group, history = file[GROUP], file["history"]
     step = Step(*(numbers[f"stage_{name}"] for name in ("time", "steps", "rejected", "length")))
     standing = Standing(step, numbers["proposed"], numbers["longest"], numbers["method"])
@@ -267,7 +269,7 @@ def _grown(file: h5py.File) -> list[str]:
     return sorted(found, key=lambda path: path != "/history/time")
 
 
-def encoded(course: Any) -> NDArray[np.uint8]:
+def encoded(course: object) -> NDArray[np.uint8]:
     """A dataclass of numbers, texts and arrays as bytes."""
     return np.frombuffer(msgspec.msgpack.encode(course, enc_hook=lambda array: array.tolist()), dtype=np.uint8)
 

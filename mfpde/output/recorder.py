@@ -4,7 +4,6 @@ import json
 import time
 from collections.abc import Mapping
 from itertools import accumulate
-from typing import Any
 
 import h5py
 import numpy as np
@@ -126,7 +125,7 @@ class Recorder(Output):
     def abandon(self) -> None:
         self.file.restart()
 
-    def numbers(self) -> dict[str, Any]:
+    def numbers(self) -> dict[str, float | str]:
         """What a checkpoint keeps of the records so far."""
         return {
             "records": len(self.losses),
