@@ -1,5 +1,6 @@
 """Outputs: all of the registry, and a user's, hear the same of a run and of its abandoned passes, in a sweep, on all ranks."""
 
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -112,14 +113,14 @@ def assert_table_of(stem: str) -> np.ndarray:
 
 
 @pytest.mark.parametrize("passes", TOLD)
-@pytest.mark.parametrize("name", formats.formats())
+@pytest.mark.parametrize("name", formats.known())
 def test_every_output_hears_a_run_in_the_same_order_and_leaves_its_file(
     name: str, passes: str, here: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Also one of the user's: 5 records of 5, whichever passes were given up."""
     events: list[str] = []
-    found = {**formats.formats(), name: heard(formats.formats()[name], events)}
-    monkeypatch.setattr(formats, "formats", lambda: found)
+    kind = heard(formats.find(name), events)
+    monkeypatch.setattr(formats, "find", lambda name: kind)
     mine = Rows()
     snapshots = {"snapshots": 1 if name == "paraview" else 0}
     with two_passes() if passes == "two" else nullcontext():
@@ -175,15 +176,21 @@ def test_an_unknown_output_is_refused_in_one_line_that_names_the_key(
         assert error.count("\n") == 1 and "output.also" in error and word in error and list(here.iterdir()) == []
 
 
-def test_what_python_cannot_write_is_refused(here: Path) -> None:
+def test_what_python_cannot_write_is_refused(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(InputError, match=r"output\.also: unknown output 'cvs'"):
         mfpde.run(comm=SELF, save="out.h5", also=["cvs"], **GIVEN)
     with pytest.raises(InputError, match=r"output\.also: .* allowed: with save"):
         mfpde.run(comm=SELF, also=["csv"], **GIVEN)
     with pytest.raises(InputError, match="in memory alone"):
-        mfpde.run(comm=SELF, outputs=[formats.formats()["csv"]()], **GIVEN)
+        mfpde.run(comm=SELF, outputs=[formats.find("csv")()], **GIVEN)
     with pytest.raises(InputError, match=r"list is no output; allowed: .*mfpde\.Output"):
         mfpde.run(comm=SELF, outputs=[[]], **GIVEN)  # type: ignore[list-item]
+    (here / "mine").mkdir()
+    (here / "mine" / "empty.py").write_text("")
+    monkeypatch.setattr(formats, "__path__", [*formats.__path__, str(here / "mine")])
+    with pytest.raises(InputError, match=r"output\.also: .*empty\.py has no output"):
+        mfpde.run(comm=SELF, save="out.h5", also=["empty"], **GIVEN)
+    shutil.rmtree(here / "mine")
     (here / "out_history.csv").mkdir()
     with pytest.raises(InputError, match=r"output\.also: 'out_history.csv' is a directory"):
         mfpde.run(comm=SELF, save="out.h5", also=["csv"], **GIVEN)

@@ -12,14 +12,22 @@ from mfpde.output.protocol import Output
 from mfpde.problem.sections import Config
 
 
-def formats() -> dict[str, type[Output]]:
-    """The outputs by the names of their modules."""
-    found = {}
-    for name in (module.name for module in pkgutil.iter_modules(__path__)):
-        module = importlib.import_module(f"{__name__}.{name}")
-        kinds = (x for x in vars(module).values() if isinstance(x, type) and x.__module__ == module.__name__)
-        found[name] = next(kind for kind in kinds if issubclass(kind, Output))
-    return found
+def known() -> list[str]:
+    """The names of all outputs, ascending."""
+    return sorted(module.name for module in pkgutil.iter_modules(__path__))
+
+
+def find(name: str) -> type[Output]:
+    """The output of a name.
+
+    Raises:
+        InputError: If its module has none.
+    """
+    module = importlib.import_module(f"{__name__}.{name}")
+    for kind in vars(module).values():
+        if isinstance(kind, type) and issubclass(kind, Output) and kind.__module__ == module.__name__:
+            return kind
+    raise InputError(f"output.also: {module.__file__} has no output; allowed: a class derived from mfpde.Output")
 
 
 def names(config: Config) -> list[str]:
@@ -31,9 +39,9 @@ def names(config: Config) -> list[str]:
     output = config.output
     wanted = [*(["plot"] if output.plot else []), *(["paraview"] if output.paraview else []), *output.also]
     for name in wanted:
-        if name not in formats():
-            hint = did_you_mean(name, formats())
-            raise InputError(f"output.also: unknown output {name!r}{hint}; allowed: {', '.join(formats())}")
+        if name not in known():
+            hint = did_you_mean(name, known())
+            raise InputError(f"output.also: unknown output {name!r}{hint}; allowed: {', '.join(known())}")
     return list(dict.fromkeys(wanted))
 
 
@@ -43,4 +51,4 @@ def outputs(config: Config) -> dict[str, Output]:
     Raises:
         InputError: If there is none of such a name.
     """
-    return {name: formats()[name]() for name in names(config)}
+    return {name: find(name)() for name in names(config)}

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from mfpde.errors import InputError
 from mfpde.output.history import loss_error, open_result, read_columns
 from mfpde.output.protocol import Output, Run, Summary
 from mfpde.parallel import on_first
@@ -16,16 +17,19 @@ class Csv(Output):
         on_first(run.comm, lambda: check_place(self.table, "output.also"))
 
     def finish(self, summary: Summary) -> Path:
-        on_first(self.run.comm, self._write)
-        return self.table
+        return on_first(self.run.comm, self._write)
 
-    def _write(self) -> None:
-        assert self.run.path is not None  # `beside` has refused it
-        with open_result(self.run.path) as file:
-            found, error = read_columns(file), loss_error(file)
+    def _write(self) -> Path:
+        with open_result(self.run.result) as result:
+            found, error = read_columns(result), loss_error(result)
         first = {"t": found.pop("time"), "loss": found.pop("loss"), **({} if error is None else {"error": error[0]})}
         columns = {**first, **found}
-        with self.table.open("w") as file:
-            print(*columns, sep=",", file=file)
-            for row in zip(*(column.tolist() for column in columns.values()), strict=True):
-                print(*row, sep=",", file=file)
+        try:
+            with self.table.open("w") as file:
+                print(*columns, sep=",", file=file)
+                for row in zip(*(column.tolist() for column in columns.values()), strict=True):
+                    print(*row, sep=",", file=file)
+        except OSError as reason:
+            text = f"output.also: cannot write {str(self.table)!r}: {reason.strerror}; allowed: a place with enough room"
+            raise InputError(text) from None
+        return self.table

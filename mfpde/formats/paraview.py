@@ -9,12 +9,11 @@ class Series(Output):
     """Writes NAME_density.pvd and its images beside the result NAME.h5, if that has snapshots."""
 
     def begin(self, run: Run) -> None:
-        self.run = run
-        run.beside("_density.pvd")
+        self.run, self.result = run, run.result
 
     def finish(self, summary: Summary) -> Path | None:
         from mfpde.density.paraview import write_series
 
-        if self.run.path is None or not self.run.config.snapshot_times:
+        if not self.run.config.snapshot_times:
             return None
-        return write_series(self.run.comm, self.run.path)["density"]
+        return write_series(self.run.comm, self.result)["density"]

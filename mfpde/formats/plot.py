@@ -14,7 +14,4 @@ class LossPlot(Output):
         self.run, self.picture = run, run.beside("_loss.png")
 
     def finish(self, summary: Summary) -> Path:
-        assert self.run.path is not None  # `beside` has refused it
-        result = self.run.path
-        on_first(self.run.comm, lambda: plot_loss(result, self.picture))
-        return self.picture
+        return on_first(self.run.comm, lambda: plot_loss(self.run.result, self.picture))

@@ -53,15 +53,20 @@ class Run:
     course: Course | None = None
     restart: Checkpoint | None = None
 
-    def beside(self, ending: str) -> Path:
-        """The file NAME`ending` beside the result NAME.h5.
+    @property
+    def result(self) -> Path:
+        """The result file.
 
         Raises:
             InputError: If the result is in memory alone.
         """
         if self.path is None:
-            raise InputError(f"*{ending} lies beside the result file, and this result is in memory alone; allowed: with save")
-        return self.path.with_name(f"{self.path.stem}{ending}")
+            raise InputError("outputs: one needs the result file, and the result is in memory alone; allowed: with save")
+        return self.path
+
+    def beside(self, ending: str) -> Path:
+        """The file NAME`ending` beside the result NAME.h5; raises as `result` does."""
+        return self.result.with_name(f"{self.result.stem}{ending}")
 
 
 @dataclass(frozen=True)
