@@ -22,6 +22,7 @@ OPTIONS = (
     "input.dimension=inf",
     "discretization.accuracy=2e-3",
     "discretization.hermite_degree=10",
+    "output.plot=false",
 )
 # The loss is printed, and the neurons are drawn, at these times.
 TIMES = (8.0, 100.0, 300.0, 667.0, 1000.0)

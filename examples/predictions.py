@@ -185,7 +185,7 @@ def configuration(polynomial: str, activation: str, time: float, d: float, *more
     """The solver's configuration."""
     size = "inf" if d == inf else f"{int(d)}"
     named = (f"target.polynomial={polynomial}", f"network.activation={activation}", f"input.dimension={size}")
-    return load(None, [*named, f"training.final_time={float(time)}", *more])
+    return load(None, ["output.plot=false", *named, f"training.final_time={float(time)}", *more])
 
 
 def infinite(config: Config, report: Report, times: Array) -> Labels:

@@ -17,6 +17,7 @@ What a run is made of
     build_problem     what it asks: target, dimension, initial law, stages of the training
     solve             solves it for the density of the neurons, and writes the result file
     read_history      the curves of a result file
+    Output            what else is written while it runs: the base of a user's own
 
 Parts of it
     parse_target      h* from a polynomial in z1, z2, ..
@@ -40,6 +41,7 @@ from typing import TYPE_CHECKING, Any
 
 from mfpde.errors import InputError as InputError
 from mfpde.errors import RunError as RunError
+from mfpde.version import __version__ as __version__
 
 if TYPE_CHECKING:
     from mfpde.density.marginal import density as density
@@ -48,6 +50,7 @@ if TYPE_CHECKING:
     from mfpde.evolution.integrate import integrate as integrate
     from mfpde.learnability.report import learnability as learnability
     from mfpde.output.history import read_history as read_history
+    from mfpde.output.protocol import Output as Output
     from mfpde.particles.characteristics import characteristics as characteristics
     from mfpde.problem.activation import parse_activation as parse_activation
     from mfpde.problem.config import load as load
@@ -55,9 +58,7 @@ if TYPE_CHECKING:
     from mfpde.results import Result as Result
     from mfpde.results import open as open
     from mfpde.results import run as run
-    from mfpde.solve import solve as solve
-
-__version__ = "0.1.0"
+    from mfpde.solving import solve as solve
 
 # Before numpy loads: a linear-algebra library with threads of its own would oversubscribe the ranks' cores.
 for _name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
@@ -73,6 +74,7 @@ if importlib.util.find_spec("dolfinx_solver") is not None:
 
 # Loaded at first use: PETSc must have its options before what uses it is imported.
 _PUBLIC = {
+    "Output": "mfpde.output.protocol",
     "Result": "mfpde.results",
     "build_problem": "mfpde.discretisations",
     "characteristics": "mfpde.particles.characteristics",

@@ -1,5 +1,7 @@
 """What the command lines share: arguments, the configuration on all ranks, and how errors end a job."""
 
+from __future__ import annotations
+
 import argparse
 import io
 import os
@@ -8,15 +10,21 @@ import sys
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import mfpde
 from mfpde.errors import InputError, RunError, one_line
 from mfpde.parallel import on_first
 from mfpde.progress import launched, speak
+from mfpde.version import __version__
+
+if TYPE_CHECKING:
+    from mpi4py import MPI
+
+    from mfpde.problem.problem import Problem
+    from mfpde.problem.sections import Config
 
 
-def run_command(parser: argparse.ArgumentParser, body: Callable[[Any, argparse.Namespace], None]) -> int:
+def run_command(parser: argparse.ArgumentParser, body: Callable[[MPI.Intracomm, argparse.Namespace], None]) -> int:
     """Collective over all ranks. Parses the command line, runs `body(comm, arguments)` and returns the exit status.
 
     Status 0; 2 for bad input and 1 for a run that cannot go on, 130 and 143 for one that SIGINT or SIGTERM ended, with one
@@ -121,7 +129,7 @@ def config_parser(module: str, description: str) -> argparse.ArgumentParser:
     )
     parser.add_argument("--quiet", action="store_true", help="say nothing but warnings and errors")
     parser.add_argument("--log", type=Path, metavar="FILE", help="append what is said, with its time, to a file")
-    parser.add_argument("--version", action="version", version=mfpde.__version__)
+    parser.add_argument("--version", action="version", version=__version__)
     return parser
 
 
@@ -134,12 +142,12 @@ def _parse(parser: argparse.ArgumentParser, words: list[str]) -> tuple[argparse.
 
 
 def load_problem(
-    comm: Any,
+    comm: MPI.Intracomm,
     arguments: argparse.Namespace,
     overrides: tuple[str, ...] = (),
     place: str | None = None,
     base: dict[str, Any] | None = None,
-) -> Any:
+) -> tuple[Config, Problem]:
     """Collective. The configuration and the problem of a `config_parser`'s arguments, on all ranks.
 
     Args:
@@ -153,10 +161,10 @@ def load_problem(
         InputError: On all ranks, for the first thing that is wrong.
     """
     from mfpde.discretisations import build_problem
-    from mfpde.output.paths import check_output
+    from mfpde.paths import check_output
     from mfpde.problem.config import config_of, load
 
-    def read() -> Any:
+    def read() -> tuple[Config, Problem]:
         import json
 
         file = arguments.output if place is None else place

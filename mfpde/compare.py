@@ -30,7 +30,7 @@ def _compare(arguments: argparse.Namespace) -> Any:
     from mfpde.errors import InputError
     from mfpde.output.comparison import plot_comparison
     from mfpde.output.history import difference, probe, read_history, read_text
-    from mfpde.output.paths import check_picture
+    from mfpde.paths import check_picture
     from mfpde.progress import text_table
 
     if len(arguments.files) < 2:

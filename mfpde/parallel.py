@@ -1,13 +1,22 @@
 """What all ranks do together: rank 0 acts and the others learn how it went; agreement at the end; shares of things."""
 
+from __future__ import annotations
+
 import time
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, overload
 
 from mfpde.errors import InputError, RunError
 
+if TYPE_CHECKING:
+    from mpi4py import MPI
 
-def on_first(comm: Any, action: Callable[[], Any], share: bool = True) -> Any:
+
+@overload
+def on_first[T](comm: MPI.Intracomm, action: Callable[[], T]) -> T: ...
+@overload
+def on_first[T](comm: MPI.Intracomm, action: Callable[[], T], share: bool) -> T | None: ...
+def on_first(comm: MPI.Intracomm, action: Callable[[], object], share: bool = True) -> object:
     """Collective. The value of `action` on rank 0; what it raises is raised on all ranks.
 
     Args:
@@ -25,9 +34,7 @@ def on_first(comm: Any, action: Callable[[], Any], share: bool = True) -> Any:
         try:
             value = action()
         except Exception as exception:
-            error = exception
-            known = isinstance(error, InputError | RunError)
-            reason = (InputError if isinstance(error, InputError) else RunError), str(error) if known else repr(error)
+            error, reason = exception, _reason(exception)
     reason, shared = comm.bcast((reason, value if share else None))
     if error is not None:
         raise error
@@ -36,7 +43,61 @@ def on_first(comm: Any, action: Callable[[], Any], share: bool = True) -> Any:
     return shared if share else value
 
 
-def any_failed(comm: Any, failed: bool, seconds: float) -> bool | None:
+def _reason(error: Exception) -> tuple[type[InputError | RunError], str]:
+    """What other ranks raise where this one raises `error`."""
+    known = isinstance(error, InputError | RunError)
+    return (InputError if isinstance(error, InputError) else RunError), str(error) if known else repr(error)
+
+
+def together[T](comm: MPI.Intracomm, action: Callable[[], T]) -> T:
+    """Collective. The value of `action` on each rank; what it raises on any of them is raised on all.
+
+    A rank on which it fails while the others wait for it within the action raises alone, after a few seconds.
+
+    Raises:
+        Exception: What `action` raises on this rank.
+        InputError, RunError: On the other ranks, with the reason of the first one on which it failed.
+    """
+    global _apart
+    if comm.size == 1:
+        return action()
+    import numpy as np
+    from mpi4py import MPI
+
+    from mfpde.interrupts import GRACE
+
+    error: Exception | None = None
+    try:
+        value = action()
+    except Exception as exception:
+        error = exception
+    failed = np.array([error is not None])
+    request = comm.Iallreduce(MPI.IN_PLACE, failed, op=MPI.LOR)
+    if error is None:
+        request.Wait()
+    elif not _done(request, GRACE):
+        _apart = True
+        raise error
+    if not failed[0]:
+        return value
+    reasons = comm.allgather(None if error is None else _reason(error))
+    if error is not None:
+        raise error
+    kind, text = next(reason for reason in reasons if reason is not None)
+    raise kind(text)
+
+
+def _done(request: MPI.Request, seconds: float) -> bool:
+    """Whether a request comes to its end within some time."""
+    deadline = time.monotonic() + seconds
+    while not request.Test():
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.001)
+    return True
+
+
+def any_failed(comm: MPI.Intracomm, failed: bool, seconds: float) -> bool | None:
     """Collective where all is well. Whether any rank failed; None on one that did, if the others do not come here.
 
     Args:
@@ -60,6 +121,6 @@ def any_failed(comm: Any, failed: bool, seconds: float) -> bool | None:
 _apart = False
 
 
-def share(comm: Any, count: int) -> tuple[int, int]:
+def share(comm: MPI.Intracomm, count: int) -> tuple[int, int]:
     """The first and the last + 1 of this rank's part of `count` things, divided evenly and in order."""
     return count * comm.rank // comm.size, count * (comm.rank + 1) // comm.size

@@ -26,20 +26,25 @@ from mpi4py import MPI
 from numpy.typing import NDArray
 from petsc4py import PETSc  # noqa: F401  (it begins on all ranks together: later, one of them alone would wait for the others)
 
+from mfpde import formats
 from mfpde.discretisations import build_problem
 from mfpde.errors import InputError, did_you_mean, quoted
-from mfpde.output.checkpoint import read_checkpoint
+from mfpde.output.captions import provenance
+from mfpde.output.checkpoint import Checkpoint, read_checkpoint
 from mfpde.output.continuation import check_continuation, stored
 from mfpde.output.history import History, open_result, read_columns, read_open
-from mfpde.output.labels import provenance
+from mfpde.output.protocol import Output, Summary
 from mfpde.output.sink import MemoryFile
 from mfpde.parallel import on_first
 from mfpde.problem.config import config_of, read_data
+from mfpde.problem.problem import Problem
 from mfpde.problem.sections import Config
 from mfpde.progress import Told
-from mfpde.solve import Summary, solve_into
+from mfpde.solving import solve_into
 
 Array = NDArray[np.float64]
+# The history of a file, its columns and its attributes.
+Curves = tuple[History, dict[str, NDArray[Any]], dict[str, Any]]
 
 
 @dataclass(frozen=True)
@@ -132,8 +137,8 @@ class Result:
         Raises:
             InputError: On all ranks, if the picture cannot be written.
         """
-        from mfpde.output.paths import check_picture
         from mfpde.output.plot import draw_loss, figure
+        from mfpde.paths import check_picture
 
         def draw() -> Any:
             if picture is not None:
@@ -159,7 +164,7 @@ class Result:
             import xarray
         except ImportError:
             raise InputError("to_xarray: xarray is not installed; allowed: after pip install 'mfpde[xarray]'") from None
-        from mfpde.output.labels import INDICATOR, LABELS, mode_names
+        from mfpde.output.captions import INDICATOR, LABELS, mode_names
 
         error = np.full(len(self.time), np.nan) if self.error is None else self.error
         values: dict[str, Any] = {
@@ -183,7 +188,7 @@ class Result:
         Raises:
             InputError: On all ranks, if it cannot be written there, or holds something else than a result.
         """
-        from mfpde.output.paths import check_output
+        from mfpde.paths import check_output
 
         place = Path(path)
 
@@ -202,7 +207,7 @@ class Result:
         return place
 
     @contextmanager
-    def _opened(self) -> Iterator[Any]:
+    def _opened(self) -> Iterator[h5py.File]:
         """On rank 0: the file, open for reading."""
         if self.path is not None:
             with open_result(self.path) as file:
@@ -231,6 +236,7 @@ def run(
     budget: float | None = None,
     save: str | Path | None = None,
     restart: str | Path | None = None,
+    outputs: Sequence[Output] = (),
     **keywords: Any,
 ) -> Result:
     """Collective. Solves one problem for the density of its neurons.
@@ -243,8 +249,10 @@ def run(
             bar on a terminal, and a line every 30 s to the logger "mfpde" elsewhere.
         budget: Seconds after which no further pass for the accuracy begins; an hour if not given.
         save: A result file to write while the run goes on, durable like that of `python -m mfpde.solve`; by default the
-            result is in memory alone, and what the configuration says of output.file, plot and paraview is ignored.
+            result is in memory alone, and what the configuration says of output.file, plot, paraview and also is ignored.
+            With it the loss is plotted only if the configuration says so.
         restart: A result file that the run goes on from, at its last checkpoint; without a source, with its configuration.
+        outputs: What else is told of the run, see `mfpde.Output`.
         keywords: Further sections, target={"polynomial": "z1"}, or keys of any section by their own name,
             polynomial="z1", dimension=100, accuracy=1e-3; they win over the source.
 
@@ -260,10 +268,11 @@ def run(
     """
     ranks = MPI.COMM_WORLD if comm is None else comm
 
-    def read() -> Any:
+    def read() -> tuple[Config, Problem, Checkpoint | None]:
         kept = None if restart is None else read_checkpoint(Path(restart))
         base = stored(kept.config, kept.path) if kept is not None and source is None else source
         config = _config(base, keywords, save)
+        formats.names(config)
         if kept is not None:
             check_continuation(kept, config)
         return config, build_problem(config), kept
@@ -272,12 +281,13 @@ def run(
     if save is not None:
         from mfpde.output.hdf5 import ResultFile
 
-        summary = solve_into(ResultFile(ranks, Path(save)), config, problem, (), budget, progress, kept)
+        place = Path(save)
+        summary = solve_into(ResultFile(ranks, place), place, config, problem, outputs, budget, progress, kept)
         return open(save, ranks, summary)
     memory = MemoryFile(ranks, provenance(ranks.size))
-    summary = solve_into(memory, config, problem, (), budget, progress, kept)
+    summary = solve_into(memory, None, config, problem, outputs, budget, progress, kept)
 
-    def curves() -> Any:
+    def curves() -> Curves:
         with h5py.File(BytesIO(memory.image)) as file:
             return _read(Path("memory.h5"), file)
 
@@ -298,7 +308,7 @@ def open(file: str | Path, comm: MPI.Intracomm | None = None, summary: Summary |
     """
     path, ranks = Path(file), MPI.COMM_SELF if comm is None else comm
 
-    def read() -> Any:
+    def read() -> Curves:
         with open_result(path) as content:
             return _read(path, content)
 
@@ -306,7 +316,7 @@ def open(file: str | Path, comm: MPI.Intracomm | None = None, summary: Summary |
     return Result(history, columns, attributes, ranks, summary, path)
 
 
-def _read(path: Path, file: Any) -> tuple[History, dict[str, NDArray[Any]], dict[str, Any]]:
+def _read(path: Path, file: h5py.File) -> Curves:
     return (
         read_open(path, file),
         read_columns(file),
@@ -327,13 +337,16 @@ def _config(source: str | Path | Mapping[str, Any] | None, keywords: Mapping[str
         if not isinstance(data.setdefault(section, {}), dict):
             raise InputError(f"{section}: expected a section, got {quoted(data[section])}; allowed: a dict of keys and values")
         data[section].update(_plain(dict(value)) if isinstance(value, Mapping) else {name: _plain(value)})
+    asked = keywords.get("output")
+    if save is None and (keywords.get("also") or (isinstance(asked, Mapping) and asked.get("also"))):
+        raise InputError("output.also: lies beside a result file, and the result is in memory alone; allowed: with save")
     output = data.setdefault("output", {})
     if isinstance(output, dict):
-        output["plot"] = False
         if save is None:
-            output["paraview"] = False
+            output |= {"plot": False, "paraview": False, "also": []}
         else:
             output["file"] = str(save)
+            output.setdefault("plot", False)
     return config_of(data, (), stem)
 
 

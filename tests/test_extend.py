@@ -1,6 +1,7 @@
 """How to extend: the code of examples/EXTEND.md itself, run the way the page says."""
 
 import re
+import sys
 import tomllib
 from collections.abc import Iterator
 from math import exp
@@ -11,12 +12,13 @@ import h5py
 import numpy as np
 import pytest
 from mpi4py import MPI
-from support import AFFINE, coarse, command, packed, rates_of, read, states
+from support import AFFINE, coarse, command, packed, rates_of, read, run_here, states, two_passes
 
 import mfpde
 import mfpde.evolution.indicators as indicators_package
 import mfpde.problem.laws as laws_package
 import mfpde.problem.terms as terms_package
+from mfpde import formats
 from mfpde.discretisations import start_flow
 from mfpde.errors import InputError
 from mfpde.evolution.indicators import indicators
@@ -270,14 +272,47 @@ def test_a_diagnostic_of_the_page_is_recorded_and_warns(tmp_path: Path, monkeypa
         indicators.cache_clear()
 
 
-def test_an_output_of_the_page_writes_a_line_for_every_record(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture
+def second_moments(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """The page's run with the output of the page, in a folder of its own."""
+    (tmp_path / "my_outputs").mkdir()
+    dropped("mfpde/formats/second_moments.py", tmp_path / "my_outputs")
+    monkeypatch.setattr(formats, "__path__", [*formats.__path__])
+    monkeypatch.delitem(sys.modules, "mfpde.formats.second_moments", raising=False)
     monkeypatch.chdir(tmp_path)
-    summary = run("second_moments.py", "a run with it")["run"](SELF)
-    rows = np.loadtxt(tmp_path / "second_moments.txt")
-    with h5py.File(tmp_path / "staircase.h5") as file:
-        assert np.abs(rows[:, :2] - np.stack((file["history/time"][:], file["history/loss"][:]), axis=1)).max() < 1e-14
-    assert len(rows) == 5 and abs(rows[0, 2] - 1 / 3) < 1e-12 and abs(rows[0, 3] - 1) < 1e-8
-    assert (rows[1:, 3] > rows[0, 3]).all() and summary.loss == pytest.approx(rows[-1, 1])
+    return run("a run with it")["run"]
+
+
+def assert_moments_of_every_record(stem: str, count: int) -> None:
+    rows = np.loadtxt(f"{stem}_moments.txt")
+    with h5py.File(f"{stem}.h5") as file:
+        told, h = file["history/coefficients"][:], file["target/coefficients"][:]
+        assert np.abs(rows[:, 0] - file["history/time"][:]).max() < 1e-14
+    assert len(rows) == count and np.abs(rows[:, 1] - 0.5 * ((told - h) ** 2).sum(axis=1)).max() < 1e-14
+    assert abs(rows[0, 2] - 1 / 3) < 1e-12 and abs(rows[0, 3] - 1) < 1e-8 and (np.diff(rows[:, 3]) > 0).all()
+
+
+def test_an_output_of_the_page_writes_a_line_for_every_record(second_moments: Any) -> None:
+    """Of a run, of one that goes on from it, and of one whose accuracy takes two passes."""
+    fixed = {"accuracy": False, "a_nodes": 8}
+    assert second_moments(SELF, **fixed).summary.files == {"second_moments": Path("staircase_moments.txt")}
+    assert_moments_of_every_record("staircase", 5)
+    longer = {"final_time": 1.5, "times": [0.0, 0.25, 0.5, 0.75, 1.0, 1.25, 1.5]}
+    mfpde.run(comm=SELF, restart="staircase.h5", save="longer.h5", **longer)
+    assert_moments_of_every_record("longer", 7)
+    with two_passes():
+        assert len(second_moments(SELF, accuracy=1e-2).summary.answer.passes) == 2
+    assert_moments_of_every_record("staircase", 5)
+
+
+def test_an_output_of_the_page_is_written_by_the_command_and_in_a_sweep(second_moments: Any, tmp_path: Path) -> None:
+    words = ["output.also=['second_moments']", "training.final_time=1.0", "output.times=5", "output.plot=false"]
+    words += ["discretization.accuracy=false", "discretization.a_nodes=8"]
+    options = [word for key in words for word in ("--set", key)]
+    assert run_here(tmp_path, "solve", *options, "--output", "out.h5", "--quiet") == 0
+    assert_moments_of_every_record("out", 5)
+    assert run_here(tmp_path, "sweep", *options, "--vary", "input.dimension=[100]", "--output", "s.h5", "--quiet") == 0
+    assert_moments_of_every_record("s/dimension=100", 5)
 
 
 def test_every_piece_of_the_page_is_run_by_a_test() -> None:

@@ -13,7 +13,7 @@ from mfpde.errors import InputError
 from mfpde.features import hermite
 from mfpde.features.features import Features
 from mfpde.features.modes import hermite_modes
-from mfpde.neurons import Cloud, Rates
+from mfpde.neurons import Cloud, LearningRates, Rates
 from mfpde.particles import network
 from mfpde.problem.activation import parse_activation
 

@@ -15,7 +15,7 @@ from support import run_here
 from mfpde.problem.sections import Config, StageSection
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
-# Attributes of a dataset that say what it is, see mfpde/output/labels.py, and those of HDF5's dimension scales.
+# Attributes of a dataset that say what it is, see mfpde/output/captions.py, and those of HDF5's dimension scales.
 ABOUT = {"units", "long_name", "formula", "dimensions"}
 SCALES = {"CLASS", "NAME", "DIMENSION_LIST", "REFERENCE_LIST"}
 

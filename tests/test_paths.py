@@ -16,7 +16,7 @@ from support import command, run_here
 from mfpde.errors import InputError
 from mfpde.output.hdf5 import ResultFile
 from mfpde.output.history import open_result
-from mfpde.output.paths import check_output
+from mfpde.paths import check_output
 
 TINY = '[target]\npolynomial = "z1"\n[input]\ndimension = inf\n[training]\nfinal_time = 0.5\n[discretization]\n'
 TINY += "accuracy = false\na_nodes = 8\n[output]\ntimes = 5\nplot = false\n"

@@ -222,9 +222,8 @@ class AffineFlow(InStage):
         moments = self.evaluate(state, time)
         mass = (state.q * self.slices.weight).sum(axis=(1, 2))
         masses, M, L = self._by_label(mass, state)
-        columns: dict[str, float | Array] = {**seen(self.view(state, moments))}
-        columns |= {"/history/mass": float(self.labels.weight @ masses), "/history/mass_error": float(np.abs(masses - 1).max())}
-        return Observation(moments.all, columns | {"/slices/M": M, "/slices/L": L})
+        columns: dict[str, float | Array] = {**seen(self.view(state, moments)), "/slices/M": M, "/slices/L": L}
+        return Observation(moments.all, columns, float(self.labels.weight @ masses), float(np.abs(masses - 1).max()))
 
     def view(self, state: State, moments: Moments) -> View:
         """What indicators look at."""

@@ -46,7 +46,7 @@ class _Member:
 def _command(comm: Any, arguments: argparse.Namespace) -> None:
     from mfpde.converge.study import VARIED, refine
     from mfpde.output.history import read_history
-    from mfpde.output.paths import check_series, make_folder
+    from mfpde.paths import check_series, make_folder
 
     on_first(comm, lambda: _check(arguments))
     varied = VARIED[arguments.vary]
@@ -134,10 +134,10 @@ def _run(comm: Any, member: _Member) -> None:
     """Collective. Runs a member unless its file holds the complete result of the same configuration."""
     import time
 
-    from mfpde.output.kept import is_finished
+    from mfpde.output.finished_runs import is_finished
     from mfpde.particles.run import particles
     from mfpde.progress import remark
-    from mfpde.solve import solve
+    from mfpde.solving import solve
 
     finished = on_first(comm, lambda: is_finished(member.path, member.config, member.program))
     start = time.monotonic()

@@ -30,8 +30,8 @@ def _command(comm: Any, arguments: argparse.Namespace) -> None:
     from mfpde.density.marginal import ACCURACY, density
     from mfpde.density.report import report, write
     from mfpde.errors import InputError
-    from mfpde.output.paths import check_output
     from mfpde.parallel import on_first
+    from mfpde.paths import check_output
     from mfpde.progress import table
 
     if arguments.paraview or arguments.mesh:

@@ -144,11 +144,16 @@ class Observation:
 
     Attributes:
         moments: m_i over all ranks, shape (modes,).
-        columns: Further rows of datasets, by path; the same on all ranks. What is missing stays as it was recorded last.
+        columns: Further rows of datasets, by path; the same on all ranks. What other states of the run have, and this one does
+            not, is nan in its row.
+        mass: Of the density; 1 for neurons whose weights sum to 1.
+        mass_error: Largest |mass - 1| of a slice.
     """
 
     moments: Array
     columns: Mapping[str, float | Array] = field(default_factory=dict)
+    mass: float = 1.0
+    mass_error: float = 0.0
 
 
 class StageFlow(Flow, Protocol):

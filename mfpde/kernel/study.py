@@ -16,6 +16,7 @@ from mfpde.evolution.integrate import integrate
 from mfpde.moments.averaging import Moments
 from mfpde.moments.linear import LinearFlow
 from mfpde.output.hdf5 import ResultFile
+from mfpde.output.protocol import Run
 from mfpde.output.recorder import ESTIMATED, Recorder
 from mfpde.problem.sections import LARGEST_K
 from mfpde.problem.stages import stage_times
@@ -100,7 +101,8 @@ def _before(
 ) -> tuple[Recorder, End]:
     """Collective. All stages but the last, written to the file."""
     with Progress(comm.rank, problem.stages[last].start or 1.0) as bar:
-        recorder = Recorder(file, problem, flow, config, bar)
+        recorder = Recorder(file, bar)
+        recorder.begin(Run(comm, problem, config, file.path, flow, config.history_times))
         return recorder, train(problem, flow, config.history_times, tolerance, recorder, last)
 
 

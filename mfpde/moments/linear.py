@@ -102,11 +102,12 @@ class LinearFlow(InStage):
         """Collective. The coefficients over the run's modes: those that the activation does not reach are 0."""
         return self._spread(self.comm.bcast(vector))
 
-    def penalty(self, vector: Array) -> float:
-        return 0.0  # such a stage has no terms
-
     def observe(self, time: float, vector: Array) -> Observation:
         return Observation(self.moments(vector))
+
+    def penalty(self, vector: Array) -> float:
+        """0: such a stage has no terms."""
+        return 0.0
 
     def datasets(self) -> Mapping[str, Array | Field]:
         modes = self.spectrum.modes

@@ -75,9 +75,8 @@ class MovingFlow(LagrangianFlow):
         moments = self.features.moments(self.by_slice(nodes), self.elements.label_weight)
         labels = LabelsView(self.labels, self.grid.slices)
         view = View(self.comm, self.modes, moments, nodes, labels, folded=lambda: self.folded(nodes))
-        columns: dict[str, float | Array] = {**seen(view)}
         mass = float(self.labels.weight.sum() * self.grid.mesh_comm.allreduce(float(self.elements.cells.mass.sum())))
-        return Observation(moments.all, columns | {"/history/mass": mass, "/history/mass_error": abs(mass - 1)})
+        return Observation(moments.all, {**seen(view)}, mass, abs(mass - 1))
 
     def profiles(self, vector: Array) -> Mapping[str, tuple[Rule, Array]]:
         nodes, cells = self.nodes(vector), self.elements.cells

@@ -16,17 +16,17 @@ import numpy as np
 from mpi4py import MPI
 from numpy.typing import NDArray
 
-import mfpde
 from mfpde.errors import InputError
 from mfpde.evolution.entropy import Entropy
 from mfpde.evolution.flow import DensityFlow, Standing, Step, loss
 from mfpde.evolution.integrate import NEAR
 from mfpde.output.history import open_result, probe
-from mfpde.output.paths import MARKS
 from mfpde.output.sink import Sink, append
+from mfpde.paths import MARKS
 from mfpde.problem.config import config_of
 from mfpde.problem.sections import Config
 from mfpde.training.training import Kept, Mark
+from mfpde.version import __version__
 
 Array = NDArray[np.float64]
 
@@ -88,7 +88,9 @@ class Checkpoint:
         return [t for t in times if t > last + NEAR * max(last, 1.0)]
 
 
-def keep(file: Sink, flow: DensityFlow, mark: Mark, vector: Array, entropy: Entropy | None, numbers: Mapping[str, Any]) -> None:
+def keep(
+    file: Sink, flow: DensityFlow, mark: Mark, vector: Array, entropy: Entropy | None, numbers: Mapping[str, object]
+) -> None:
     """Collective. Writes a checkpoint in the place of the one before.
 
     Args:
@@ -169,8 +171,8 @@ def _checked(path: Path, name: str) -> Checkpoint:
         if GROUP[1:] not in file:
             raise InputError(f"{name} holds no checkpoint; allowed: a result of mfpde.solve with output.checkpoint, not false")
         group = file[GROUP]
-        if file.attrs["version"] != mfpde.__version__:
-            raise InputError(f"{name} is of version {file.attrs['version']}; allowed: {mfpde.__version__}, which runs here")
+        if file.attrs["version"] != __version__:
+            raise InputError(f"{name} is of version {file.attrs['version']}; allowed: {__version__}, which runs here")
         if not group.attrs["whole"]:
             raise InputError(f"{name} was left while its checkpoint was written; allowed: one that is whole")
         return _read(path, file, {key: _plain(value) for key, value in group.attrs.items()})
@@ -191,7 +193,7 @@ def _plain(value: Any) -> Any:
     return value.item() if isinstance(value, np.generic) else value
 
 
-def _read(path: Path, file: Any, numbers: dict[str, Any]) -> Checkpoint:
+def _read(path: Path, file: h5py.File, numbers: dict[str, Any]) -> Checkpoint:
     group, history = file[GROUP], file["history"]
     step = Step(*(numbers[f"stage_{name}"] for name in ("time", "steps", "rejected", "length")))
     standing = Standing(step, numbers["proposed"], numbers["longest"], numbers["method"])
@@ -267,7 +269,7 @@ def _grown(file: h5py.File) -> list[str]:
     return sorted(found, key=lambda path: path != "/history/time")
 
 
-def encoded(course: Any) -> NDArray[np.uint8]:
+def encoded(course: object) -> NDArray[np.uint8]:
     """A dataclass of numbers, texts and arrays as bytes."""
     return np.frombuffer(msgspec.msgpack.encode(course, enc_hook=lambda array: array.tolist()), dtype=np.uint8)
 

@@ -25,10 +25,10 @@ from numpy.typing import NDArray
 
 from mfpde.errors import InputError
 from mfpde.interrupts import GRACE, deferred, stop_together
-from mfpde.output.labels import label, provenance
-from mfpde.output.paths import Kind, check_output
-from mfpde.output.sink import CHUNK, append
+from mfpde.output.captions import label, provenance
+from mfpde.output.sink import CHUNK, Row, append
 from mfpde.parallel import any_failed, on_first
+from mfpde.paths import Kind, check_output
 
 # Publishing may take this share of the run's time, but waits no longer than so many seconds: half of the second that may be
 # lost, as the records of the wait are lost as well if the run is killed while they are written.
@@ -38,7 +38,7 @@ ROOM = 1 << 16
 # Bytes of a file that is not copied again for every publication.
 LARGE = 1 << 24
 
-Rows = dict[str, list[Any]]
+Rows = dict[str, list[NDArray[Any]]]
 
 
 class ResultFile:
@@ -62,7 +62,6 @@ class ResultFile:
     def __init__(self, comm: MPI.Intracomm, path: Path, kind: Kind = "result") -> None:
         self.comm = comm
         self.path = path
-        self._lock: Any = None
         self._on_first(lambda: check_output(path, "output.file", kind))
         self.path = path = Path(os.path.realpath(path))
         self._work, self._copy, self._old, self._lock_path = (
@@ -83,10 +82,10 @@ class ResultFile:
     def _leftovers(self) -> tuple[Path, ...]:
         return self._work, self._copy, self._old, self._lock_path
 
-    def _on_first(self, action: Callable[[], Any]) -> Any:
+    def _on_first[T](self, action: Callable[[], T]) -> T:
         """Collective. Runs `action` on rank 0; what it raises because of the disk is raised on all ranks."""
 
-        def guarded() -> Any:
+        def guarded() -> T:
             try:
                 return action()
             except (OSError, RuntimeError) as error:
@@ -148,7 +147,7 @@ class ResultFile:
         self._alike, self._missing, self._sync_cost = False, None, 0.0
         self._publish()
 
-    def attributes(self, values: Mapping[str, Any], group: str = "/") -> None:
+    def attributes(self, values: Mapping[str, object], group: str = "/") -> None:
         """Collective. Sets attributes of a group, by default of the file's root."""
         self._on_first(lambda: self._with_file(lambda file: file.require_group(group).attrs.update(values)))
 
@@ -161,12 +160,12 @@ class ResultFile:
 
         self._on_first(lambda: self._with_file(write, array.nbytes))
 
-    def record(self, values: Mapping[str, Any]) -> None:
+    def record(self, values: Row) -> None:
         """Collective. Appends one row to each of the named datasets, and publishes unless that was done just before."""
         self._recorded = True
         self._on_first(lambda: self._record(values))
 
-    def _record(self, values: Mapping[str, Any]) -> None:
+    def _record(self, values: Row) -> None:
         for path, value in values.items():
             self._records.setdefault(path, []).append(np.array(value))
         # A file that takes longer to copy shares the time with the run.
@@ -229,7 +228,7 @@ class ResultFile:
             self._synced = time.monotonic()
             self._sync_cost = self._synced - start
 
-    def _with_file(self, action: Callable[[h5py.File], Any], size: int = 0) -> Any:
+    def _with_file[T](self, action: Callable[[h5py.File], T], size: int = 0) -> T:
         """Runs `action`, which adds about `size` bytes, on the working file."""
         self._alike, self._missing = False, None
         return _with_room(self._work, action, size)
@@ -276,7 +275,7 @@ class ResultFile:
         return int(self._with_file(lambda file: _reserve(file, path, shape), size))
 
 
-def _with_room(path: Path, action: Callable[[h5py.File], Any], size: int) -> Any:
+def _with_room[T](path: Path, action: Callable[[h5py.File], T], size: int) -> T:
     """Runs `action`, which adds about `size` bytes, on a file.
 
     A full disk must be found before: HDF5 crashes on a file whose metadata it can no longer write.

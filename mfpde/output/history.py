@@ -87,7 +87,7 @@ def read_text(path: Path) -> History:
 
 
 @contextmanager
-def open_result(path: Path) -> Iterator[Any]:
+def open_result(path: Path) -> Iterator[h5py.File]:
     """A result file, open for reading within the block.
 
     Raises:
@@ -148,7 +148,7 @@ except Exception:
 """
 
 
-def _check_history(file: Any) -> None:
+def _check_history(file: h5py.File) -> None:
     """Raises ValueError unless the records have the shapes that they must have."""
     history, modes = file["history"], len(file["modes/radial"])
     n = len(history["time"])
@@ -172,7 +172,7 @@ def _reason(error: Exception) -> str:
     return text.strip().splitlines()[0] if text.strip() else type(error).__name__
 
 
-def read_open(path: Path, file: Any) -> History:
+def read_open(path: Path, file: h5py.File) -> History:
     """The curves of a result file that is open."""
     history = file["history"]
     alpha, radial = file["modes/alpha"][:].tolist(), file["modes/radial"][:].tolist()
@@ -195,7 +195,7 @@ def read_open(path: Path, file: Any) -> History:
     )
 
 
-def loss_error(file: Any) -> tuple[Array, str] | None:
+def loss_error(file: h5py.File) -> tuple[Array, str] | None:
     """How far /history/loss of an open result file is from the truth at every record, shape (n,), and what says so."""
     history = file["history"]
     if "loss_low" in history:  # repeated particle runs
@@ -205,7 +205,7 @@ def loss_error(file: Any) -> tuple[Array, str] | None:
     return None
 
 
-def read_columns(file: Any) -> dict[str, NDArray[Any]]:
+def read_columns(file: h5py.File) -> dict[str, NDArray[Any]]:
     """Every scalar of /history of an open result file, by name, shapes (n,)."""
     group = file["history"]
     return {name: group[name][:] for name in group if group[name].ndim == 1 and group[name].dtype.kind in "fiu"}

@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Any
 
+import h5py
 import numpy as np
 from numpy.typing import NDArray
 
@@ -19,7 +20,7 @@ def plot_loss(result: Path, picture: Path) -> Path:
     return picture
 
 
-def draw_loss(file: Any, axis: Any) -> None:
+def draw_loss(file: h5py.File, axis: Any) -> None:
     """E(t) of an open result file with the band of its error, on given axes."""
     t, loss = file["history/time"][:], file["history/loss"][:]
     axis.semilogy(t, loss, lw=2)
@@ -142,7 +143,7 @@ def plain(text: str) -> str:
     return text.encode(errors="replace").decode().replace("$", r"\$")
 
 
-def title_of(file: Any) -> str:
+def title_of(file: h5py.File) -> str:
     """What an open result file is about: target, activation and dimension."""
     d = float(file.attrs["dimension"])
     size = r"\infty" if np.isinf(d) else f"{d:g}"

@@ -2,29 +2,28 @@
 
 import json
 import time
+from collections.abc import Mapping
 from itertools import accumulate
-from typing import Any
 
 import h5py
 import numpy as np
 from numpy.typing import NDArray
 
-import mfpde
 from mfpde.accuracy.to_accuracy import Answer
 from mfpde.evolution.entropy import Entropy, has_entropy
-from mfpde.evolution.flow import DensityFlow, Field, Interpolant, Observation, StageFlow, Step, loss
+from mfpde.evolution.flow import Field, Interpolant, Observation, StageFlow, Step, loss
 from mfpde.evolution.indicators import warnings
 from mfpde.evolution.mean_field import LOBATTO
 from mfpde.output import checkpoint
 from mfpde.output.checkpoint import Checkpoint
-from mfpde.output.sink import Sink
+from mfpde.output.description import describe
+from mfpde.output.protocol import Output, Run
+from mfpde.output.sink import Sink, append
 from mfpde.parallel import on_first
 from mfpde.petsc import event
 from mfpde.problem.problem import Problem
-from mfpde.problem.sections import Config
 from mfpde.problem.stages import stage_times
 from mfpde.progress import Progress
-from mfpde.training.training import Mark
 
 Array = NDArray[np.float64]
 
@@ -32,17 +31,12 @@ Array = NDArray[np.float64]
 ESTIMATED = ("label_error", "top_modes")
 
 
-class Recorder:
-    """Writes the records and snapshots of a training to a result file. Collective throughout.
+class Recorder(Output):
+    """The output that writes records and snapshots to a result file. Collective throughout.
 
     Args:
         file: To write to.
-        problem: That is solved.
-        flow: Of the first stage, at its start.
-        config: Of the run.
         progress: Told of every step.
-        correction: What is added to E at each record for the modes beyond the truncation, shape (records,).
-        kept: The checkpoint that the run goes on from: what its file holds up to there is taken over.
 
     Attributes:
         loss: E at the last record.
@@ -51,64 +45,46 @@ class Recorder:
         beyond: The part of E that is the energy of the target beyond the modes.
         mass_error: Largest |mass - 1| of a slice over all records.
         warned: Advice given so far, by indicator.
+        entropy: Of the run, where it has one.
     """
 
-    def __init__(
-        self,
-        file: Sink,
-        problem: Problem,
-        flow: StageFlow,
-        config: Config,
-        progress: Progress | None = None,
-        correction: Array | None = None,
-        kept: Checkpoint | None = None,
-    ) -> None:
-        self.file = file
-        self.started = time.monotonic()
+    def __init__(self, file: Sink, progress: Progress | None = None) -> None:
+        self.file, self._progress = file, progress
         self.loss = self.first_loss = float("nan")
-        self.mass_error = 0.0
+        self.mass_error = self.beyond = 0.0
         self.losses: list[float] = []
         self.warned: dict[str, str] = {}
-        self._columns: dict[str, Any] = {}
-        self._first, self._target, self.beyond = flow, flow.target, flow.beyond
-        self._entropy = Entropy(flow.comm, problem, flow.modes) if has_entropy(problem) else None
+        self.entropy: Entropy | None = None
+
+    def begin(self, run: Run) -> None:
+        """Collective. Describes the run, and takes over what the file of its checkpoint holds up to there."""
+        problem, flow, config, kept = run.problem, run.flow, run.config, run.restart
+        self.started = time.monotonic()
+        self.loss = self.first_loss = float("nan")
+        self.mass_error, self.losses, self.warned = 0.0, [], {}
+        self._target, self.beyond = flow.target, flow.beyond
+        self.entropy = Entropy(flow.comm, problem, flow.modes) if has_entropy(problem) else None
         self._regularised = any(stage.regularised for stage in problem.stages)
         self._correlation = not all(stage.interaction for stage in problem.stages)
-        self._times = config.history_times if kept is None else kept.times(config)
         self._due = config.snapshot_times if kept is None else kept.later(config.snapshot_times)
         self._taken, self._steps = 0, 0
-        self._every, self._kept = config.output.checkpoint, time.monotonic()
         self._written: set[str] = set()
         self._slack = 1e-9 * config.final_time
-        self._progress = progress
-        self._estimated = correction is not None
-        self._correction = iter(() if correction is None else correction.tolist())
+        self._estimated = run.correction is not None
+        self._correction = iter(() if run.correction is None else run.correction.tolist())
+        # By the path of a column, what it holds in the row of a state that does not have it.
+        self._absent: dict[str, Array] = {}
         self._resumed: Checkpoint | None = None
-        self._describe(problem, flow, config)
+        describe(self.file, problem, flow.modes, config)
+        degree = 0 if problem.w.is_point else problem.numbers(config.discretization).degree
+        self.file.attributes({"degree": degree})
+        self._describe_stages(problem, [len(times) for times in stage_times(problem.stages, run.times)])
         if kept is not None:
-            self._take_over(kept)
+            self._take_over(kept, flow, config.output.checkpoint is not False)
 
-    def _describe(self, problem: Problem, flow: StageFlow, config: Config) -> None:
-        self.file.attributes(
-            {
-                "version": mfpde.__version__,
-                "config": config.to_toml(),
-                "dimension": problem.d,
-                "polynomial": problem.target.polynomial,
-                "activation": problem.stages[0].activation.text,
-                "degree": 0 if problem.w.is_point else problem.numbers(config.discretization).degree,
-            }
-        )
-        self.file.dataset("/modes/alpha", flow.modes.alpha)
-        self.file.dataset("/modes/radial", flow.modes.radial)
-        self.file.dataset("/target/coefficients", flow.target)
-        if problem.target.energy is not None:
-            self.file.attributes({"energy": problem.target.energy, "beyond": flow.beyond}, "/target")
-        self._describe_stages(problem)
-
-    def _describe_stages(self, problem: Problem) -> None:
+    def _describe_stages(self, problem: Problem, counts: list[int]) -> None:
+        """Collective. The stages, with the number of records of each."""
         stages = problem.stages
-        counts = [len(times) for times in stage_times(stages, self._times)]
         columns = {
             "start": [stage.start for stage in stages],
             "duration": [stage.duration for stage in stages],
@@ -128,33 +104,30 @@ class Recorder:
         for name, words in {**texts, "activation": [stage.activation.text for stage in stages]}.items():
             self.file.dataset(f"/stages/{name}", np.array(words, dtype=h5py.string_dtype()))
 
-    def _take_over(self, kept: Checkpoint) -> None:
-        """Collective. What the file of a checkpoint holds up to there."""
-        self._write_once(self._first)
-        self._columns_of_first()
+    def _take_over(self, kept: Checkpoint, first: StageFlow, keeps: bool) -> None:
+        """Collective. What the file of a checkpoint holds up to there; `keeps`: the checkpoint as well."""
+        self._write_once(first)
         raw, columns = on_first(
             self.file.comm,
             lambda: (checkpoint.truncated_losses(kept, self._target, self.beyond), checkpoint.last_columns(kept)),
         )
         losses = np.array([value + next(self._correction, 0.0) for value in raw.tolist()])
-        self._columns.update({path: value for path, value in columns.items() if path in self._columns})
         size = kept.path.stat().st_size if self.file.comm.rank == 0 else 0
         further = {"/history/regularised_loss": self._regularised, "/history/correlation": self._correlation}
         new = [path for path, wanted in further.items() if wanted and path not in columns]
-        keeps = self._every is not False
+        self._absent = {path: np.full(np.shape(value), np.nan) for path, value in {**columns, **dict.fromkeys(new, 0.0)}.items()}
         self.file.change(lambda file: checkpoint.take_over(kept, file, losses, self._target, new, keeps), size)
         self.losses, self.first_loss, self.loss = raw.tolist(), float(losses[0]), float(losses[-1])
         self.started -= kept.wall_time
         self.mass_error, self.warned = kept.mass_error, dict(kept.warned)
         self._taken, self._steps, self._resumed = kept.snapshots, kept.steps, kept
 
-    def keep(self, flow: DensityFlow, mark: Mark, vector: Array, urgent: bool) -> None:
-        """Collective. Writes a checkpoint if it is urgent, or time for one."""
-        if self._every is False or not self.losses:
-            return
-        if not (urgent or flow.comm.bcast(time.monotonic() - self._kept >= self._every)):
-            return
-        numbers = {
+    def abandon(self) -> None:
+        self.file.restart()
+
+    def numbers(self) -> dict[str, float | str]:
+        """What a checkpoint keeps of the records so far."""
+        return {
             "records": len(self.losses),
             "field_steps": self._steps,
             "snapshots": self._taken,
@@ -162,18 +135,14 @@ class Recorder:
             "mass_error": self.mass_error,
             "warned": json.dumps(self.warned),
         }
-        with event("output"):
-            checkpoint.keep(self.file, flow, mark, vector, self._entropy, numbers)
-            self.file.publish()
-        self._kept = time.monotonic()
 
     def enter(self, flow: StageFlow) -> None:
         """Collective. A stage begins, or goes on: what it has to say is written, unless a stage before has said it."""
-        if self._entropy is not None:
-            self._entropy.enter(flow.stage)
+        if self.entropy is not None:
+            self.entropy.enter(flow.stage)
             if self._resumed is not None:
                 kept, self._resumed = self._resumed, None
-                self._entropy.restore(kept.kept(flow.comm).read, kept.entropy)
+                self.entropy.restore(kept.kept(flow.comm).read, kept.entropy)
         self._write_once(flow)
 
     def _write_once(self, flow: StageFlow) -> None:
@@ -205,49 +174,50 @@ class Recorder:
             moments = np.array([flow.moments(inside(time), time) for time in times])
             self.file.record({"/field/time": times, "/field/moments": moments})
             self._steps += 1
-            if self._entropy is not None:
-                self._entropy.stepped(times, moments)
+            if self.entropy is not None:
+                self.entropy.stepped(times, moments)
         if self._progress is not None:
             self._progress.update(step.time, self.loss, step.steps)
 
     def write(self, step: Step, seen: Observation, penalty: float = 0.0) -> None:
         """Collective. One row of the history; `penalty` is what a regularised loss adds to E."""
-        self._columns_of_first()
-        self._columns.update(seen.columns)
-        columns = dict(self._columns)
         self.losses.append(float(loss(seen.moments, self._target, self.beyond)))
         self.loss = self.losses[-1] + next(self._correction, 0.0)
-        if self.first_loss != self.first_loss:
+        if len(self.losses) == 1:
             self.first_loss = self.loss
-        if self._entropy is not None:
-            columns["/history/entropy"] = self._entropy(step.time)
+        self.mass_error = max(self.mass_error, seen.mass_error)
+        row: dict[str, float | Array] = {
+            "/history/time": step.time,
+            "/history/loss": self.loss,
+            "/history/coefficients": seen.moments,
+            "/history/steps": step.steps,
+            "/history/wall_time": time.monotonic() - self.started,
+            "/history/mass": seen.mass,
+            **seen.columns,
+        }
+        if self.entropy is not None:
+            row["/history/entropy"] = self.entropy(step.time)
         if self._regularised:
-            columns["/history/regularised_loss"] = self.loss + penalty
+            row["/history/regularised_loss"] = self.loss + penalty
         if self._correlation:
-            columns["/history/correlation"] = float(seen.moments @ self._target)
-        self.mass_error = max(self.mass_error, columns.pop("/history/mass_error"))
-        self.file.record(
-            {
-                "/history/time": step.time,
-                "/history/loss": self.loss,
-                "/history/coefficients": seen.moments,
-                "/history/steps": step.steps,
-                "/history/wall_time": time.monotonic() - self.started,
-                **columns,
-            }
-        )
+            row["/history/correlation"] = float(seen.moments @ self._target)
+        self._begin_columns(row)
+        self.file.record(self._absent | row)
         history = (path for path in seen.columns if path.startswith("/history/"))
         values = {path.rpartition("/")[2]: float(seen.columns[path]) for path in history}
         for name, advice in warnings(values).items():
             if name not in self.warned and not (self._estimated and name in ESTIMATED):
                 self.warned[name] = f"from t = {step.time:.4g} on, {name} = {values[name]:.2g}: {advice}"
 
-    def _columns_of_first(self) -> None:
-        """Rows have all columns from the first one on, whatever the first stage has to say."""
-        if not self._columns:
-            vector = np.empty(self._first.size)
-            self._first.pack(vector)
-            self._columns.update(self._first.observe(0.0, vector).columns)
+    def _begin_columns(self, row: Mapping[str, float | Array]) -> None:
+        """Collective. A column that a row is the first to have is nan in the rows before."""
+        new = {path: np.full(np.shape(value), np.nan) for path, value in row.items() if path not in self._absent}
+        self._absent |= new
+        before = len(self.losses) - 1
+        if before and new:
+            self.file.publish()
+            missing = {path: [value] * before for path, value in new.items()}
+            self.file.change(lambda file: append(file, missing), sum(8 * before * value.size for value in new.values()))
 
     def error(self, answer: Answer) -> None:
         """Collective. The estimated error of E at every record, and how it came about."""

@@ -10,10 +10,12 @@ import numpy as np
 from mpi4py import MPI
 from numpy.typing import NDArray
 
-from mfpde.output.labels import label
+from mfpde.output.captions import label
 from mfpde.parallel import on_first
 
 Array = NDArray[np.float64]
+# One row of each of some datasets, by path.
+Row = Mapping[str, float | Array]
 
 
 class Sink(Protocol):
@@ -36,13 +38,13 @@ class Sink(Protocol):
     def restart(self) -> None:
         """Collective. Forgets what has been written."""
 
-    def attributes(self, values: Mapping[str, Any], group: str = "/") -> None:
+    def attributes(self, values: Mapping[str, object], group: str = "/") -> None:
         """Collective. Sets attributes of a group."""
 
     def dataset(self, path: str, array: NDArray[Any], **attributes: Any) -> None:
         """Collective. Writes an array that rank 0 holds."""
 
-    def record(self, values: Mapping[str, Any]) -> None:
+    def record(self, values: Row) -> None:
         """Collective. Appends one row to each of the named datasets."""
 
     def field(self, path: str, shape: tuple[int, ...], index: NDArray[np.int64], values: Array) -> None:
@@ -63,11 +65,11 @@ class MemoryFile:
         attributes: Of the file's root.
     """
 
-    def __init__(self, comm: MPI.Intracomm, attributes: Mapping[str, Any]) -> None:
+    def __init__(self, comm: MPI.Intracomm, attributes: Mapping[str, object]) -> None:
         self.comm, self.path = comm, Path("memory.h5")
         self._attributes = dict(attributes)
-        self._rows: dict[str, list[Any]] = {}
-        self._file: Any = None
+        self._rows: dict[str, list[NDArray[Any]]] = {}
+        self._file: h5py.File | None = None
         self.image = b""
         self.restart()
 
@@ -91,7 +93,7 @@ class MemoryFile:
             self._file = h5py.File("memory.h5", "w", driver="core", backing_store=False)
             self._file.attrs.update({**self._attributes, "complete": False})
 
-    def attributes(self, values: Mapping[str, Any], group: str = "/") -> None:
+    def attributes(self, values: Mapping[str, object], group: str = "/") -> None:
         if self._file is not None:
             self._file.require_group(group).attrs.update(values)
 
@@ -101,7 +103,7 @@ class MemoryFile:
             self._file.create_dataset(path, data=array).attrs.update(attributes)
             label(self._file, path)
 
-    def record(self, values: Mapping[str, Any]) -> None:
+    def record(self, values: Row) -> None:
         if self._file is not None:
             for path, value in values.items():
                 self._rows.setdefault(path, []).append(np.array(value))
@@ -110,7 +112,7 @@ class MemoryFile:
         parts = self.comm.gather((index.ravel(), values.ravel()))
 
         def write() -> None:
-            assert parts is not None
+            assert parts is not None and self._file is not None
             whole = np.empty(int(np.prod(shape)))
             for where, own in parts:
                 whole[where] = own
@@ -138,7 +140,7 @@ class MemoryFile:
 CHUNK = 64
 
 
-def append(file: h5py.File, records: Mapping[str, list[Any]]) -> None:
+def append(file: h5py.File, records: Mapping[str, list[NDArray[Any]]]) -> None:
     """Appends rows to the named datasets; those that are new are made and labelled."""
     for path, rows in records.items():
         new = np.array(rows)

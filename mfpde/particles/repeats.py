@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-import mfpde
 from mfpde.features.modes import Modes
+from mfpde.output.description import describe
 from mfpde.output.sink import Sink
 from mfpde.problem.problem import Problem
 from mfpde.problem.sections import Config
@@ -39,22 +39,8 @@ class RepeatRecorder:
         self._target = modes.target_coefficients(problem.target)
         self._correlation = not problem.stages[0].interaction
         numbers = config.particles
-        file.attributes(
-            {
-                "version": mfpde.__version__,
-                "config": config.to_toml(),
-                "dimension": problem.d,
-                "polynomial": problem.target.polynomial,
-                "activation": problem.stages[0].activation.text,
-                "method": f"{numbers.sampling} particles" if numbers.method == "reduced" else numbers.method,
-            }
-        )
-        file.dataset("/modes/alpha", modes.alpha)
-        file.dataset("/modes/radial", modes.radial)
-        file.dataset("/target/coefficients", self._target)
-        if problem.target.energy is not None:
-            beyond = problem.target.beyond(modes.hermite_degree)
-            file.attributes({"energy": problem.target.energy, "beyond": beyond}, "/target")
+        describe(file, problem, modes, config)
+        file.attributes({"method": f"{numbers.sampling} particles" if numbers.method == "reduced" else numbers.method})
 
     def begin(self) -> None:
         """The next repeat begins."""

@@ -245,6 +245,7 @@ class Output(_Section, frozen=True):
         snapshots: Number of equally spaced snapshots of the density, or a list of times.
         paraview: Whether the densities of the snapshots are also written for ParaView, as a series of images.
         plot: Whether the loss is plotted beside the file at the end.
+        also: Names of further outputs, such as "csv": the modules of `mfpde.formats`.
         checkpoint: Seconds of wall time between checkpoints, from which a run can go on; False: none, also at the end.
     """
 
@@ -253,6 +254,7 @@ class Output(_Section, frozen=True):
     snapshots: Annotated[int, msgspec.Meta(ge=0, le=MOST_TIMES)] | list[float] = 2
     paraview: bool = False
     plot: bool = True
+    also: Annotated[tuple[str, ...], msgspec.Meta(description='a list of outputs, such as ["csv"]')] = ()
     checkpoint: Annotated[float, _within(0.0, 1e9)] | Literal[False] = 600.0
 
 

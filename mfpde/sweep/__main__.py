@@ -67,7 +67,8 @@ def _members(arguments: argparse.Namespace, output: Path, axes: Any) -> Any:
     """All members, with their configurations checked, and the directory of their results."""
     import json
 
-    from mfpde.output.paths import check_series, make_folder
+    from mfpde import formats
+    from mfpde.paths import check_series, make_folder
     from mfpde.problem.config import load
     from mfpde.sweep.axes import member_name, members
     from mfpde.sweep.runs import Member
@@ -80,7 +81,9 @@ def _members(arguments: argparse.Namespace, output: Path, axes: Any) -> Any:
         name = member_name(axes, index)
         varied = [axis.override(i) for axis, i in zip(axes, index, strict=True)]
         fixed = ["output.plot=false", f"output.file={json.dumps(str(folder / f'{name}.h5'))}"]
-        found.append(Member(index, name, load(arguments.config, [*arguments.set, *varied, *fixed])))
+        config = load(arguments.config, [*arguments.set, *varied, *fixed])
+        formats.names(config)
+        found.append(Member(index, name, config))
     make_folder(output, [member.path for member in found])
     return found
 

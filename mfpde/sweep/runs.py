@@ -9,9 +9,9 @@ from typing import Any
 
 from mfpde.discretisations import build_problem
 from mfpde.errors import InputError, RunError, one_line
-from mfpde.output.kept import is_finished
+from mfpde.output.finished_runs import is_finished
 from mfpde.parallel import on_first
-from mfpde.solve import solve
+from mfpde.solving import solve
 
 
 @dataclass(frozen=True)

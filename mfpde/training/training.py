@@ -79,37 +79,6 @@ class Witness(Protocol):
         """Collective. A step is done, see `Watch`."""
 
 
-class Output(Protocol):
-    """Something that a user writes during a training, handed to `mfpde.solve`: a witness of stages and records alone."""
-
-    def enter(self, flow: AnyFlow) -> None:
-        """Collective. A stage begins."""
-
-    def record(self, flow: AnyFlow, step: Step, vector: Array) -> None:
-        """Collective. A record time is reached."""
-
-
-@dataclass(frozen=True)
-class Together[First: Witness]:
-    """A witness, and outputs that are told after it."""
-
-    first: First
-    others: tuple[Output, ...]
-
-    def enter(self, flow: AnyFlow) -> None:
-        self.first.enter(flow)
-        for other in self.others:
-            other.enter(flow)
-
-    def record(self, flow: AnyFlow, step: Step, vector: Array) -> None:
-        self.first.record(flow, step, vector)
-        for other in self.others:
-            other.record(flow, step, vector)
-
-    def stepped(self, flow: AnyFlow, step: Step, inside: Interpolant | None) -> None:
-        self.first.stepped(flow, step, inside)
-
-
 @dataclass(frozen=True)
 class Silent:
     """A witness that keeps nothing, and shows the progress if there is someone to show it."""

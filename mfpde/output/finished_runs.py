@@ -6,9 +6,11 @@ from typing import Any
 
 import h5py
 
+from mfpde.problem.sections import Config
 
-def is_finished(path: Path, config: Any, program: str = "solve") -> bool:
-    """Whether a file holds the complete result of the same configuration.
+
+def is_finished(path: Path, config: Config, program: str = "solve") -> bool:
+    """Whether a file holds the complete result of the same configuration, with all outputs that it asks for.
 
     Args:
         path: The file, which may be missing.
@@ -21,7 +23,8 @@ def is_finished(path: Path, config: Any, program: str = "solve") -> bool:
         with h5py.File(path) as file:
             same_program = ("method" in file.attrs) == (program == "particles")
             stored = str(file.attrs["config"])
-            return bool(file.attrs["complete"]) and same_program and _essence(stored) == _essence(config.to_toml())
+            same = _essence(stored) == _essence(config.to_toml()) and _outputs(config.to_toml()) <= _outputs(stored)
+            return bool(file.attrs["complete"]) and same_program and same
     except Exception:  # damaged, or of another version: it is computed again
         return False
 
@@ -33,3 +36,9 @@ def _essence(text: str) -> dict[str, Any]:
     data.pop("parameters", None)
     data["output"] = data["output"]["times"]
     return data
+
+
+def _outputs(text: str) -> set[str]:
+    """What a configuration writes beside its file, but for the plot."""
+    output = tomllib.loads(text)["output"]
+    return {*output["also"], *(["paraview"] if output["paraview"] else [])}

@@ -7,7 +7,7 @@ dimensionless: steps of stochastic gradient descent times the learning rate, wit
 import shlex
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cache
@@ -17,8 +17,11 @@ from typing import Any
 
 import h5py
 import numpy as np
+from numpy.typing import NDArray
 
-import mfpde
+from mfpde.version import __version__
+
+PACKAGE = Path(__file__).parents[1]
 
 LOSS = "E = 1/2 sum_i (m_i - h_i)^2 = 1/2 E_x |f(x) - h*(x)|^2"
 MOMENTS = "m_i = E[f he_i] = int a phi_i(v, r) rho(da, dv, dr)"
@@ -98,7 +101,7 @@ def _attach(file: h5py.File, path: str, names: Sequence[str]) -> None:
             file[path].dims[axis].attach_scale(scale)
 
 
-def _scale(file: h5py.File, group: str, dimension: str, size: int) -> Any:
+def _scale(file: h5py.File, group: str, dimension: str, size: int) -> h5py.Dataset | None:
     """The scale of a dimension, made if it is not there; None as long as it cannot be."""
     path = f"{group}/{dimension}" if group != "/error" else "/error/record_time"
     if path not in file:
@@ -113,7 +116,7 @@ def _scale(file: h5py.File, group: str, dimension: str, size: int) -> Any:
     return file[path]
 
 
-def _values(file: h5py.File, dimension: str, size: int) -> Any:
+def _values(file: h5py.File, dimension: str, size: int) -> NDArray[Any] | None:
     if dimension == "axis":
         return np.arange(1, size + 1)
     if dimension == "time":
@@ -124,12 +127,12 @@ def _values(file: h5py.File, dimension: str, size: int) -> Any:
     return np.array(names, dtype=object)
 
 
-def mode_names(alpha: Any, radial: Any) -> list[str]:
+def mode_names(alpha: Iterable[Iterable[int]], radial: Iterable[int]) -> list[str]:
     """Names of modes: "1,1" for he_1(z_1) he_1(z_2), with ";j" where j > 0."""
     return [",".join(map(str, powers)) + (f";{j}" if j else "") for powers, j in zip(alpha, radial, strict=True)]
 
 
-def provenance(ranks: int) -> dict[str, Any]:
+def provenance(ranks: int) -> dict[str, str | int]:
     """Attributes that say how a file came about."""
     names = {"dolfinx": "dolfinx-solver-real", "petsc4py": "petsc4py", "mpi4py": "mpi4py", "numpy": "numpy", "h5py": "h5py"}
     found = {f"version_{name}": _version(name, package) for name, package in names.items()}
@@ -137,7 +140,7 @@ def provenance(ranks: int) -> dict[str, Any]:
     when = datetime.now(UTC).isoformat(timespec="seconds")
     return {
         "program": "mfpde",
-        "version": mfpde.__version__,
+        "version": __version__,
         "date": when,
         "command": _command(sys.argv),
         "ranks": ranks,
@@ -150,8 +153,8 @@ def _command(words: Sequence[str]) -> str:
     """The command line, with the name of a module in the place of its file."""
     first, *others = words or ["python"]
     path = Path(first)
-    if path.is_relative_to(Path(mfpde.__file__).parent):
-        parts = path.relative_to(Path(mfpde.__file__).parent.parent).with_suffix("").parts
+    if path.is_relative_to(PACKAGE):
+        parts = path.relative_to(PACKAGE.parent).with_suffix("").parts
         first = "python -m " + ".".join(part for part in parts if part != "__main__")
     return " ".join([first or "python", *map(shlex.quote, others)])
 
@@ -167,7 +170,7 @@ def _version(name: str, package: str) -> str:
 @cache
 def _commit() -> str:
     """The commit of the sources, where they are a repository."""
-    root = Path(mfpde.__file__).parent.parent
+    root = PACKAGE.parent
     if not (root / ".git").exists():
         return ""
     try:
