@@ -29,8 +29,8 @@ from mfpde.problem.stages import Stage
 
 Array = NDArray[np.float64]
 
-# Nodes by p, 3 for larger ones: labels of a and r, and cells, nodes of a cell, core width and grading in y; from d = GENTLE on, fewer in y.
-# They give E[log D] to about 1e-3 (2e-5 at p = 1, d = 10, t = 2).
+# Nodes by p, those of 3 for larger ones: labels of a and r, and cells, nodes of a cell, core width and grading in y; from
+# d = GENTLE on, fewer in y. They give E[log D] to about 1e-3 (2e-5 at p = 1, d = 10, t = 2).
 NODES = {1: (24, 4, 8, 4, 2.0, 1.5), 2: (16, 3, 6, 3, 2.0, 1.0), 3: (10, 2, 2, 3, 1.0, 0.0)}
 GENTLE = 1000
 
