@@ -75,7 +75,7 @@ def follow_trial(run: PushForward, time: float) -> Trial:
     """Follows the trial points; without a mean field, they come from the snapshot."""
     problem = run.problem
     start = sample(problem, TRIALS)
-    outer = Sampling(GROUPS, () if problem.w.is_point else ({1: 16, 2: 10, 3: 6}[problem.p],) * problem.p)
+    outer = Sampling(GROUPS, () if problem.w.is_point else ({1: 16, 2: 10, 3: 6}[min(problem.p, 3)],) * problem.p)
     labels = np.concatenate([start, *(part.labels for part in slabs(problem, outer, CHUNK))], axis=1)
     nodes = neurons(problem.w, labels)
     snapshot = run.snapshot(time)

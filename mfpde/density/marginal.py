@@ -146,7 +146,7 @@ class _Picture:
         if problem.w.is_point:
             return ()
         p = problem.p
-        part = slabs(problem, Sampling(GROUPS, ({1: 64, 2: 16, 3: 8}[p],) * p), CHUNK)[::FEW]
+        part = slabs(problem, Sampling(GROUPS, ({1: 64, 2: 16, 3: 8}[min(p, 3)],) * p), CHUNK)[::FEW]
         wanted = []
         for q in range(p):
             paths = []

@@ -29,8 +29,8 @@ from mfpde.quadrature.rules import Rule, gauss_rule
 
 Array = NDArray[np.float64]
 
-# Nodes by p: labels of a and r, and cells, nodes of a cell, core width and grading in y; from d = GENTLE on, fewer in y.
-# They give E[log D] to about 1e-3 (2e-5 at p = 1, d = 10, t = 2).
+# Nodes by p, those of 3 for larger ones: labels of a and r, and cells, nodes of a cell, core width and grading in y; from
+# d = GENTLE on, fewer in y. They give E[log D] to about 1e-3 (2e-5 at p = 1, d = 10, t = 2).
 NODES = {1: (24, 4, 8, 4, 2.0, 1.5), 2: (16, 3, 6, 3, 2.0, 1.0), 3: (10, 2, 2, 3, 1.0, 0.0)}
 GENTLE = 1000
 
@@ -132,7 +132,7 @@ class Entropy:
 
 
 def _rules(problem: Problem) -> tuple[Rule, ...]:
-    n_a, n_r, cells, n, width, grading = NODES[problem.p]
+    n_a, n_r, cells, n, width, grading = NODES[min(problem.p, 3)]
     if problem.d >= GENTLE:
         cells, n = 1, 4 if problem.p < 3 else 3
     y = gauss_rule(Normal(0.0, 1.0), (n,) * cells, graded_edges(cells, width, grading))

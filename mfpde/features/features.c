@@ -228,13 +228,16 @@ double moments(const table_t *table, const modes_t *modes, const cloud_t *cloud,
                     g[k][h] = G[h * stride + k] * w;
             }
             monomials(modes, &at, mu);
-            for (int k = 0; k <= K; k++)
+            for (int k = 0; k <= K; k++) {
+                lanes factor[WIDE];
+                EACH factor[h] = g[k][h];
                 for (int i = modes->first[k]; i < modes->first[k + 1]; i++) {
-                    lanes change = mu[i][0] * g[k][0];
+                    lanes change = mu[i][0] * factor[0];
                     for (int h = 1; h < WIDE; h++)
-                        change += mu[i][h] * g[k][h];
+                        change += mu[i][h] * factor[h];
                     total[i] += change;
                 }
+            }
         }
         for (int i = 0; i < count; i++)
             by_slice[s * count + i] = modes->normalization[i] * sum(total[i]);
