@@ -16,8 +16,8 @@ from mpi4py import MPI
 from mfpde.digits import credible, scientific
 from mfpde.discretisations import build_problem
 from mfpde.evolution.lagrangian import LagrangianFlow
-from mfpde.features.features import Features
-from mfpde.features.modes import hermite_modes
+from mfpde.features.hermite.features import HermiteFeatures
+from mfpde.features.hermite.modes import hermite_modes
 from mfpde.moments.averaging import Moments, law_moments
 from mfpde.moments.spectrum import kernel_modes, spectrum
 from mfpde.neurons import Nodes
@@ -55,7 +55,7 @@ def law(problem: Problem, panels: int, points: int, degree: int, tolerance: floa
     """The moments of w at the end of stage 2, at Hermite degree `degree`."""
     a, weight = labels(panels, points)
     start = Nodes(a, np.zeros((problem.p, len(a))), np.zeros_like(a), weight)
-    features = Features(MPI.COMM_SELF, hermite_modes(problem.p, degree, 0, problem.d), problem.stages[0].activation)
+    features = HermiteFeatures(MPI.COMM_SELF, hermite_modes(problem.p, degree, 0, problem.d), problem.stages[0].activation)
     end = train(problem, LagrangianFlow(problem, features, start), [], tolerance, Silent(), stages=1)
     moments = law_moments(MPI.COMM_SELF, neurons(end), problem.d - problem.p, 2 * problem.stages[1].degree)
     assert moments is not None

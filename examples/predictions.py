@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from mfpde.digits import credible
 from mfpde.discretisation.resolution import given_resolution, make_labels
 from mfpde.discretisations import build_problem
-from mfpde.features.modes import modes_of
+from mfpde.features.bases import basis_of
 from mfpde.learnability.gap import parabola_target
 from mfpde.learnability.polynomials import number, raw_monomials, text
 from mfpde.learnability.predictions import Labels, departure_time, follow_labels, predicted_times
@@ -151,7 +151,7 @@ def departures(polynomial: str, time: float, law: str, dimensions: list[float], 
         rule = {1: normal_rule(32, 6), 2: normal_rule(1, 24), 3: normal_rule(1, 16)}[problem.p]
         rules = make_labels(problem, given_resolution(problem, config.discretization))
         curve = characteristics(
-            problem, rules, modes_of(problem, problem.numbers(config.discretization)), times.tolist(), rule, 1e-9
+            problem, rules, basis_of(problem, problem.numbers(config.discretization)), times.tolist(), rule, 1e-9
         )
         found.append(departure_time(times, curve.loss, labels.loss, drop))
     return np.array(found), labels

@@ -7,6 +7,7 @@ from mfpde.discretisation.protocol import Discretisation
 from mfpde.discretisation.resolution import given_resolution
 from mfpde.errors import InputError
 from mfpde.evolution.flow import DensityFlow
+from mfpde.features.bases import basis_kind
 from mfpde.moving.discretisation import MovingElements
 from mfpde.problem.problem import Problem, problem_of
 from mfpde.problem.sections import Config, Discretization
@@ -35,6 +36,14 @@ def build_problem(config: Config) -> Problem:
         InputError: For the first thing that is wrong, naming its key and what is allowed.
     """
     problem = problem_of(config)
+    kind = basis_kind(problem)
+    if refusal := kind.refusal(problem):
+        raise InputError(refusal)
+    if not kind.has_kernel and any(stage.by_moments for stage in problem.stages):
+        raise InputError(
+            f"discretization.features: {problem.features!r} has no kernel matrix for a stage that is known by moments; "
+            'allowed for averages of copies with a linear stage: "hermite"'
+        )
     if refusal := DISCRETISATIONS[config.discretization.frame].refusal(problem, config.discretization):
         raise InputError(refusal)
     return problem

@@ -20,8 +20,8 @@ from mfpde.discretisation.resolution import given_resolution, make_labels
 from mfpde.discretisations import build_problem, start_flow
 from mfpde.evolution.flow import Flow, Interpolant, Recording, StageFlow, Step, loss
 from mfpde.evolution.integrate import integrate
-from mfpde.features.features import Features
-from mfpde.features.modes import modes_of
+from mfpde.features.bases import basis_of
+from mfpde.features.hermite.features import HermiteFeatures
 from mfpde.particles.characteristics import characteristics
 from mfpde.particles.reduced import run_gauss
 from mfpde.particles.sampling import normal_rule
@@ -99,15 +99,15 @@ def labels_of(config: Config, problem: Problem) -> Labels:
     return make_labels(problem, given_resolution(problem, config.discretization))
 
 
-def coarse(*overrides: str) -> tuple[Config, Problem, Features]:
+def coarse(*overrides: str) -> tuple[Config, Problem, HermiteFeatures]:
     """A problem with few labels, and its features on one rank."""
     config, problem = read(*COARSE, *overrides)
     return config, problem, features_of(config, problem)
 
 
-def features_of(config: Config, problem: Problem, comm: MPI.Intracomm = SELF) -> Features:
+def features_of(config: Config, problem: Problem, comm: MPI.Intracomm = SELF) -> HermiteFeatures:
     """Collective. The features of the first stage."""
-    return Features(comm, modes_of(problem, problem.numbers(config.discretization)), problem.stages[0].activation)
+    return HermiteFeatures(comm, basis_of(problem, problem.numbers(config.discretization)), problem.stages[0].activation)
 
 
 def first_flow(*overrides: str, comm: MPI.Intracomm = SELF) -> tuple[StageFlow, Problem, Config]:
@@ -144,7 +144,7 @@ def measured(flow: Any, times: Sequence[float], tolerance: float) -> np.ndarray:
     return np.array(found)
 
 
-def gauss_loss(config: Config, problem: Problem, features: Features, panels: int, points: int) -> np.ndarray:
+def gauss_loss(config: Config, problem: Problem, features: HermiteFeatures, panels: int, points: int) -> np.ndarray:
     """E at the record times by Gauss particles."""
     rule = normal_rule(panels, points)
     run = run_gauss(problem, labels_of(config, problem), features, config.record_times, rule, 1e-10)
@@ -182,7 +182,7 @@ class Told:
 
 def exact_loss(config: Config, problem: Problem, rule: Rule) -> np.ndarray:
     """E at the record times by characteristics, at the configuration's truncation and labels."""
-    modes = modes_of(problem, problem.numbers(config.discretization))
+    modes = basis_of(problem, problem.numbers(config.discretization))
     return characteristics(problem, labels_of(config, problem), modes, config.record_times, rule).loss
 
 

@@ -21,8 +21,8 @@ from mfpde.discretisations import start_flow
 from mfpde.errors import InputError
 from mfpde.evolution.lagrangian import LagrangianFlow
 from mfpde.evolution.passive import Passive, stacked, step
-from mfpde.features.features import Features
-from mfpde.features.modes import hermite_modes
+from mfpde.features.hermite.features import HermiteFeatures
+from mfpde.features.hermite.modes import hermite_modes
 from mfpde.neurons import Nodes
 from mfpde.particles.network import NetworkFlow, initial_biases, initial_network
 from mfpde.particles.sampling import random_particles, sobol_particles
@@ -128,7 +128,7 @@ def test_the_gradient_of_a_network_is_that_of_weights_of_a_constant_entry_of_x(a
     )  # fmt: skip
     a, w, b = few_neurons(2)
     w *= 0.5
-    features = Features(SELF, hermite_modes(1, 30, 15, 2.0), problem.stages[0].activation, biases=True)
+    features = HermiteFeatures(SELF, hermite_modes(1, 30, 15, 2.0), problem.stages[0].activation, biases=True)
     flow = NetworkFlow(problem, features, a, w, b)
     out = rates_of(flow, packed(flow))
     x, weight = gaussian_rule(8.0, 20)
@@ -157,7 +157,7 @@ def test_networks_with_biases_tend_to_the_mean_field_like_one_over_n() -> None:
     """E of N neurons exceeds the limit by c / N: N (E_N - E) agrees at two N within three standard errors of 12 networks."""
     keys = ["input.dimension=20", "initial.b=normal(0,0.7)", "network.activation=tanh", "training.final_time=2.0"]
     _, problem = read(*keys, "target.polynomial=z1 + z1**2/2", "discretization.hermite_degree=8", "output.times=3")
-    features = Features(SELF, hermite_modes(1, 8, 2, 20.0), problem.stages[0].activation, biases=True)
+    features = HermiteFeatures(SELF, hermite_modes(1, 8, 2, 20.0), problem.stages[0].activation, biases=True)
     limit = LagrangianFlow(problem, features, sobol_particles(problem, 2**13, (0, 0), 0, 2**13))
     exact = measured(limit, [0.0, 1.0, 2.0], 1e-7)
     excess = []
@@ -174,7 +174,7 @@ def test_networks_with_biases_tend_to_the_mean_field_like_one_over_n() -> None:
 def test_sgd_with_biases_follows_the_population_gradient() -> None:
     """One step with 2^17 samples, from the same neurons: standard errors are 1 / sqrt(2^17) = 3e-3 of the step's size."""
     _, problem = read("input.dimension=4", "initial.b=normal(0,1)", "network.activation=tanh", "training.xi_b=0.5")
-    features = Features(SELF, hermite_modes(2, 10, 5, 4.0), problem.stages[0].activation, biases=True)
+    features = HermiteFeatures(SELF, hermite_modes(2, 10, 5, 4.0), problem.stages[0].activation, biases=True)
     a, w, b = few_neurons(4)
     flow, training = NetworkFlow(problem, features, a, w, b), Sgd(problem, features, a, w, 2**17, 0.5, (0, 0), b=b)
     out = rates_of(flow, packed(flow))
@@ -191,7 +191,7 @@ def test_decay_shrinks_biases_by_its_exact_factor_in_elements_and_networks() -> 
     """exp(-xi_b decay_b t) without interaction, as a = 0 and h* does not see them: to the steps' 1e-8."""
     keys = ["initial.a=point(0)", "initial.b=uniform(-1,2)", "training.xi_a=0", "training.xi_b=0.5", "training.decay_b=0.6"]
     _, problem = read(*keys, "input.dimension=20", "network.activation=tanh")
-    features = Features(SELF, hermite_modes(2, 4, 1, 20.0), problem.stages[0].activation, biases=True)
+    features = HermiteFeatures(SELF, hermite_modes(2, 4, 1, 20.0), problem.stages[0].activation, biases=True)
     start = random_particles(problem, 30, (0, 0), 0, 30)
     flow = LagrangianFlow(problem, features, start)
     end = flow.nodes(states(flow, [2.0], 1e-10)[0])
@@ -244,7 +244,7 @@ def test_biases_on_the_sphere_are_free() -> None:
     """|w| stays 1, and b moves."""
     keys = ["initial.w=sphere", "training.constraint=sphere", "input.dimension=20", "initial.b=point(0)"]
     _, problem = read(*keys, "network.activation=tanh")
-    features = Features(SELF, hermite_modes(2, 4, 1, 20.0), problem.stages[0].activation, biases=True)
+    features = HermiteFeatures(SELF, hermite_modes(2, 4, 1, 20.0), problem.stages[0].activation, biases=True)
     flow = LagrangianFlow(problem, features, random_particles(problem, 30, (0, 0), 0, 30))
     end: Nodes = flow.nodes(states(flow, [2.0], 1e-8)[0])
     assert np.abs((end.v**2).sum(axis=0) + end.r**2 - 1).max() < 1e-12

@@ -23,8 +23,8 @@ from mfpde.errors import InputError
 from mfpde.evolution.entropy import Entropy
 from mfpde.evolution.mean_field import LOBATTO, MeanField
 from mfpde.evolution.passive import Passive, neurons, stacked, step, tensor_nodes
-from mfpde.features.features import Features
-from mfpde.features.modes import hermite_modes
+from mfpde.features.hermite.features import HermiteFeatures
+from mfpde.features.hermite.modes import hermite_modes
 from mfpde.neurons import Cloud, LearningRates, Nodes, Rates
 from mfpde.output.history import open_result
 from mfpde.problem.activation import parse_activation
@@ -85,7 +85,7 @@ def test_the_mean_field_is_exact_for_polynomials_of_degree_seven() -> None:
 @pytest.mark.parametrize("p", [1, 2, 3])
 def test_divergence_is_that_of_the_velocity(p: int) -> None:
     """Central differences with h = 1e-5 are exact to h^2 and eps / h."""
-    features = Features(SELF, hermite_modes(p, 6, 2, 12.0), parse_activation("tanh(u + 0.5)"))
+    features = HermiteFeatures(SELF, hermite_modes(p, 6, 2, 12.0), parse_activation("tanh(u + 0.5)"))
     rng = np.random.default_rng(0)
     n = 37
     a, w = rng.standard_normal(n), np.vstack((0.5 * rng.standard_normal((p, n)), rng.uniform(0.2, 1.0, n)))

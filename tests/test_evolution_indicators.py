@@ -11,8 +11,8 @@ from support import AFFINE, alone, first_flow, packed, read, states
 from mfpde.affine.flow import AffineFlow, State
 from mfpde.discretisations import start_flow
 from mfpde.evolution.indicators import LabelsView, View, indicators, seen, warnings
-from mfpde.features.features import Moments
-from mfpde.features.modes import hermite_modes
+from mfpde.features.hermite.modes import hermite_modes
+from mfpde.features.protocol import Moments
 from mfpde.moving.cells import normal_cells
 from mfpde.moving.folds import folded
 from mfpde.neurons import Nodes

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from mpi4py import MPI
 
-from mfpde.features.features import Features
-from mfpde.features.modes import hermite_modes
-from mfpde.features.table import build_table, evaluate, extend_table
+from mfpde.features.hermite.features import HermiteFeatures
+from mfpde.features.hermite.modes import hermite_modes
+from mfpde.features.hermite.table import build_table, evaluate, extend_table
 from mfpde.neurons import Cloud, LearningRates, Rates
 from mfpde.problem.activation import parse_activation
 
@@ -20,7 +20,7 @@ def cloud(a, v, r) -> Cloud:  # type: ignore[no-untyped-def]
     return Cloud.of(a, v.T, r, np.ones(len(a)))
 
 
-def phi(features: Features, v, r, a=1.0) -> np.ndarray:  # type: ignore[no-untyped-def]
+def phi(features: HermiteFeatures, v, r, a=1.0) -> np.ndarray:  # type: ignore[no-untyped-def]
     """a phi_i of one neuron."""
     return features.moments(cloud(np.array([a]), v[None], np.array([r])), np.ones(1)).all
 
@@ -33,7 +33,7 @@ def neuron(rng: np.random.Generator, n: int, p: int):  # type: ignore[no-untyped
 def test_modes_reproduce_the_erf_kernel(p: int, d: float) -> None:
     """sum_i phi_i(w) phi_i(w') is the mean over rotations of V-perp of (2/pi) asin(...), to the truncation at K = 19."""
     K = 19
-    features = Features(SELF, hermite_modes(p, K, 10, d), parse_activation("erf"))
+    features = HermiteFeatures(SELF, hermite_modes(p, K, 10, d), parse_activation("erf"))
     rng = np.random.default_rng(3)
     _, v, r = neuron(rng, 2, p)
     features_of = [phi(features, v[i], r[i]) for i in range(2)]
@@ -58,7 +58,7 @@ def test_modes_reproduce_the_erf_kernel(p: int, d: float) -> None:
 @pytest.mark.parametrize("p", [1, 2, 3])
 def test_velocity_is_the_gradient_of_the_potential(activation: str, p: int) -> None:
     """Central differences of Psi = sum_i c_i phi_i with h = 1e-5 are exact to h^2 and eps / h."""
-    features = Features(SELF, hermite_modes(p, 5, 2, 12.0), parse_activation(activation))
+    features = HermiteFeatures(SELF, hermite_modes(p, 5, 2, 12.0), parse_activation(activation))
     rng = np.random.default_rng(p)
     n = 11  # not a multiple of the vector length
     a, v, r = neuron(rng, n, p)
@@ -79,7 +79,7 @@ def test_velocity_is_the_gradient_of_the_potential(activation: str, p: int) -> N
 
 def test_moments_equal_quadrature_over_x() -> None:
     """m_(alpha, 0) = E[a sigma(w.x) he_alpha(z)] by Gauss-Hermite quadrature in z and y (one direction of V-perp)."""
-    features = Features(SELF, hermite_modes(2, 4, 0, 3.0), parse_activation("tanh(u + 0.5)"))
+    features = HermiteFeatures(SELF, hermite_modes(2, 4, 0, 3.0), parse_activation("tanh(u + 0.5)"))
     v, r = np.array([[0.3, -0.4]]), np.array([0.5])
     found = phi(features, v[0], r[0])
     x, w = np.polynomial.hermite_e.hermegauss(60)
@@ -106,8 +106,8 @@ def test_table_matches_quadrature_at_every_scale(name: str) -> None:
 
 
 def test_features_extend_their_table_when_a_neuron_leaves_it() -> None:
-    features = Features(SELF, hermite_modes(1, 3, 1, 10.0), parse_activation("tanh"), largest=1.0)
-    wide = Features(SELF, hermite_modes(1, 3, 1, 10.0), parse_activation("tanh"), largest=1e4)
+    features = HermiteFeatures(SELF, hermite_modes(1, 3, 1, 10.0), parse_activation("tanh"), largest=1.0)
+    wide = HermiteFeatures(SELF, hermite_modes(1, 3, 1, 10.0), parse_activation("tanh"), largest=1e4)
     assert np.array_equal(*(phi(table, np.array([20.0]), 3.0) for table in (features, wide)))
 
 
@@ -115,7 +115,7 @@ def test_features_extend_their_table_when_a_neuron_leaves_it() -> None:
 @pytest.mark.parametrize("p,K", [(1, 4), (2, 6), (3, 9)])
 def test_velocities_do_not_depend_on_what_the_moments_kept(p: int, K: int, n: int) -> None:
     """The table's values are kept from one call to the next, or looked up again; the last group of neurons is not full."""
-    features = Features(SELF, hermite_modes(p, K, 2, 12.0), parse_activation("gelu"))
+    features = HermiteFeatures(SELF, hermite_modes(p, K, 2, 12.0), parse_activation("gelu"))
     rng = np.random.default_rng(n)
     a, v, r = neuron(rng, 3 * n, p)
     slices = Cloud(

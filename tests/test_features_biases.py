@@ -10,8 +10,8 @@ from scipy.special import ndtr
 from support import SELF, cloud_of
 
 from mfpde.errors import RunError
-from mfpde.features.features import Features
-from mfpde.features.modes import hermite_modes
+from mfpde.features.hermite.features import HermiteFeatures
+from mfpde.features.hermite.modes import hermite_modes
 from mfpde.neurons import Cloud, LearningRates, Rates
 from mfpde.problem.activation import Activation, parse_activation
 
@@ -43,7 +43,7 @@ def test_functions_with_biases_are_their_integrals_at_every_scale(name: str) -> 
     """s^k |error of G_k| is what reaches the features: a share of 1e-12 of sigma's size for k <= 8, of 1e-11 for k <= 22."""
     K = 20
     sigma = parse_activation(name)
-    features = Features(SELF, hermite_modes(1, K, 0, inf), sigma, biases=True)
+    features = HermiteFeatures(SELF, hermite_modes(1, K, 0, inf), sigma, biases=True)
     rng = np.random.default_rng(0)
     S, b = np.append(2.0 ** rng.uniform(-12, 6, 60), [1.0, 2.0]), np.append(2 * rng.standard_normal(60), [0.0, -3.0])
     found = features.functions(S, b) * np.sqrt(S)[:, None] ** np.arange(K + 3)
@@ -54,7 +54,7 @@ def test_functions_with_biases_are_their_integrals_at_every_scale(name: str) -> 
 
 def test_a_kinked_activation_is_held_where_w_is_tiny() -> None:
     """Below |w| = 2^-9 = s_0: E relu(s G + b) to s_0, at the kink, and to rounding 10 s_0 from it."""
-    features = Features(SELF, hermite_modes(1, 2, 0, inf), parse_activation("relu"), biases=True)
+    features = HermiteFeatures(SELF, hermite_modes(1, 2, 0, inf), parse_activation("relu"), biases=True)
     s, b = 2.0**-14, np.array([0.0, 10 * 2.0**-9, -1.0, 1.0])
     error = np.abs(features.functions(np.full(4, s**2), b)[:, 0] - np.maximum(b, 0.0))
     assert error[0] < 2.0**-9 and error[1:].max() < 1e-14
@@ -62,7 +62,7 @@ def test_a_kinked_activation_is_held_where_w_is_tiny() -> None:
 
 def test_functions_do_not_depend_on_what_was_looked_up_before() -> None:
     sigma = parse_activation("tanh")
-    features = [Features(SELF, hermite_modes(2, K, 0, inf), sigma, biases=True) for K in (5, 12)]
+    features = [HermiteFeatures(SELF, hermite_modes(2, K, 0, inf), sigma, biases=True) for K in (5, 12)]
     rng = np.random.default_rng(1)
     S, b = rng.uniform(0.1, 9, 50), rng.standard_normal(50)
     whole = features[0].functions(S, b)
@@ -75,7 +75,7 @@ def test_functions_do_not_depend_on_what_was_looked_up_before() -> None:
 @pytest.mark.parametrize("p", [1, 2])
 def test_velocities_and_divergence_with_biases_are_derivatives_of_the_potential(activation: str, p: int) -> None:
     """Central differences with h = 1e-5 are exact to h^2 and eps / h; those of the velocity to 1e-7."""
-    features = Features(SELF, hermite_modes(p, 5, 2, 12.0), parse_activation(activation), biases=True)
+    features = HermiteFeatures(SELF, hermite_modes(p, 5, 2, 12.0), parse_activation(activation), biases=True)
     rng = np.random.default_rng(p)
     n = 11  # not a multiple of the vector length
     a, v, r, b = cloud_of(rng, n, p)
@@ -111,7 +111,7 @@ def test_velocities_and_divergence_with_biases_are_derivatives_of_the_potential(
 
 def test_moments_with_biases_equal_quadrature_over_x() -> None:
     """m_(alpha, 0) = E[a sigma(w.x + b) he_alpha(z)] by Gauss-Hermite quadrature in z and y (one direction of V-perp)."""
-    features = Features(SELF, hermite_modes(2, 4, 0, 3.0), parse_activation("tanh"), biases=True)
+    features = HermiteFeatures(SELF, hermite_modes(2, 4, 0, 3.0), parse_activation("tanh"), biases=True)
     v, r, b = np.array([0.3, -0.4]), np.array([0.5]), np.array([-0.7])
     found = features.moments(Cloud.of(np.ones(1), v[:, None], r, np.ones(1), b), np.ones(1)).all
     x, w = np.polynomial.hermite_e.hermegauss(60)
@@ -123,7 +123,7 @@ def test_moments_with_biases_equal_quadrature_over_x() -> None:
 
 
 def test_a_bias_that_blows_up_ends_the_run_with_one_line() -> None:
-    features = Features(SELF, hermite_modes(1, 3, 0, inf), parse_activation("tanh"), biases=True)
+    features = HermiteFeatures(SELF, hermite_modes(1, 3, 0, inf), parse_activation("tanh"), biases=True)
     for b in (2e6, np.inf):
         with pytest.raises(RunError, match="blown up") as error:
             features.moments(Cloud.of(np.ones(1), np.zeros((1, 1)), np.ones(1), np.ones(1), np.array([b])), np.ones(1))

@@ -10,9 +10,9 @@ from support import SELF, cloud_of
 
 from mfpde.compile import load_compiled
 from mfpde.errors import InputError
-from mfpde.features import hermite
-from mfpde.features.features import Features
-from mfpde.features.modes import hermite_modes
+from mfpde.features.hermite import coefficients
+from mfpde.features.hermite.features import HermiteFeatures
+from mfpde.features.hermite.modes import hermite_modes
 from mfpde.neurons import Cloud, LearningRates, Rates
 from mfpde.particles import network
 from mfpde.problem.activation import parse_activation
@@ -35,7 +35,7 @@ def test_features_are_the_same_with_vectors_of_4_and_8(n: int, biases: bool, mon
     found = []
     for width in ("4", "8"):
         monkeypatch.setenv("MFPDE_LANES", width)
-        features = Features(SELF, modes, parse_activation("gelu"), biases=biases)
+        features = HermiteFeatures(SELF, modes, parse_activation("gelu"), biases=biases)
         kept = features.room(1, n)
         cloud = Cloud.of(a, v, r, weight, b if biases else None)
         out = Rates(np.empty((1, n)), np.empty((1, 2, n)), np.empty((1, n)), np.empty((1, n)) if biases else None)
@@ -72,9 +72,9 @@ def test_hermite_coefficients_are_the_same_with_vectors_of_4_and_8(name: str, mo
     found = []
     for width in ("4", "8"):
         monkeypatch.setenv("MFPDE_LANES", width)
-        compiled = hermite._compiled.__wrapped__()
-        monkeypatch.setattr(hermite, "_compiled", lambda compiled=compiled: compiled)
-        found.append(hermite.hermite_coefficients(parse_activation(name), s, 20, b))
+        compiled = coefficients._compiled.__wrapped__()
+        monkeypatch.setattr(coefficients, "_compiled", lambda compiled=compiled: compiled)
+        found.append(coefficients.hermite_coefficients(parse_activation(name), s, 20, b))
         monkeypatch.undo()
     assert differ(*found) < 1e-13
 
@@ -82,4 +82,4 @@ def test_hermite_coefficients_are_the_same_with_vectors_of_4_and_8(name: str, mo
 def test_other_widths_are_refused_in_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MFPDE_LANES", "5")
     with pytest.raises(InputError, match="MFPDE_LANES: '5'; allowed: 4, 8, or not set"):
-        Features(SELF, hermite_modes(1, 2, 0, inf), parse_activation("tanh"))
+        HermiteFeatures(SELF, hermite_modes(1, 2, 0, inf), parse_activation("tanh"))

@@ -12,12 +12,12 @@ STACK = 2**19
 KERNELS = """
 import numpy as np
 from mpi4py import MPI
-from mfpde.features.features import Features
+from mfpde.features.hermite.features import HermiteFeatures
 from mfpde.neurons import Cloud, LearningRates, Rates
-from mfpde.features.modes import hermite_modes
+from mfpde.features.hermite.modes import hermite_modes
 from mfpde.problem.activation import parse_activation
 
-features = Features(MPI.COMM_SELF, hermite_modes(3, 46, 2, 50.0), parse_activation("tanh"), biases=BIASES)
+features = HermiteFeatures(MPI.COMM_SELF, hermite_modes(3, 46, 2, 50.0), parse_activation("tanh"), biases=BIASES)
 n, b = 5, np.linspace(-1, 1, 5) if BIASES else None
 cloud = Cloud.of(np.ones(n), np.full((3, n), 0.1), np.full(n, 0.3), np.ones(n), b)
 moments = features.moments(cloud, np.ones(1)).all

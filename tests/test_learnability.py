@@ -13,7 +13,7 @@ from mpi4py import MPI
 from support import labels_of, read
 
 from mfpde.errors import InputError
-from mfpde.features.modes import hermite_modes
+from mfpde.features.hermite.modes import hermite_modes
 from mfpde.learnability.__main__ import main
 from mfpde.learnability.derivatives import derivatives_at_zero, generic_derivatives, hermite_derivatives
 from mfpde.learnability.polynomials import heat_transform, raw_monomials, squared_norm, substitute

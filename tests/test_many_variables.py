@@ -21,7 +21,7 @@ from support import SELF, follow, labels_of, read
 import mfpde
 from mfpde.discretisations import start_flow
 from mfpde.errors import InputError
-from mfpde.features.modes import hermite_modes, multi_indices
+from mfpde.features.hermite.modes import hermite_modes, multi_indices
 from mfpde.problem.defaults import LARGEST_MODES, largest_degree, mode_count
 
 Array = NDArray[np.float64]

@@ -12,8 +12,8 @@ from support import QUADRATIC, alone, coarse, features_of, follow, gauss_loss, m
 
 from mfpde.discretisations import start_flow
 from mfpde.errors import InputError
-from mfpde.features.features import Features
-from mfpde.features.modes import hermite_modes
+from mfpde.features.hermite.features import HermiteFeatures
+from mfpde.features.hermite.modes import hermite_modes
 from mfpde.particles.network import NetworkFlow, initial_network
 from mfpde.particles.run import particles
 from mfpde.particles.sgd import Sgd, modes_at
@@ -32,7 +32,7 @@ def random_neurons(n: int, d: int, size: float, seed: int = 1) -> tuple[np.ndarr
     return rng.standard_normal(n), size * w / np.linalg.norm(w, axis=1)[:, None]
 
 
-def network_loss(problem: Problem, features: Features, times: list[float], start, tolerance: float = 1e-8):  # type: ignore[no-untyped-def]
+def network_loss(problem: Problem, features: HermiteFeatures, times: list[float], start, tolerance: float = 1e-8):  # type: ignore[no-untyped-def]
     return measured(NetworkFlow(problem, features, *start), times, tolerance)
 
 
@@ -114,7 +114,7 @@ def test_the_network_tends_to_the_mean_field_loss_as_one_over_the_square_root_of
 def test_the_modes_at_samples_are_orthonormal_and_pair_with_neurons_as_the_features_do(d: int) -> None:
     """Gauss-Hermite quadrature over x: exact for the modes, spectral for tanh."""
     modes = hermite_modes(2, 5, 2, float(d))
-    features = Features(SELF, modes, parse_activation("tanh(u + 0.5)"))
+    features = HermiteFeatures(SELF, modes, parse_activation("tanh(u + 0.5)"))
     points, w = np.polynomial.hermite_e.hermegauss(40 if d == 3 else 20)
     x = np.stack([g.ravel() for g in np.meshgrid(*[points] * d, indexing="ij")], axis=1)
     weight = np.prod(np.stack([g.ravel() for g in np.meshgrid(*[w / w.sum()] * d, indexing="ij")]), axis=0)

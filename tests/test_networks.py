@@ -16,8 +16,8 @@ from support import SELF, read
 from mfpde.discretisations import start_flow
 from mfpde.errors import InputError
 from mfpde.evolution.flow import Recording
-from mfpde.features.features import Features
-from mfpde.features.modes import hermite_modes
+from mfpde.features.hermite.features import HermiteFeatures
+from mfpde.features.hermite.modes import hermite_modes
 from mfpde.learnability.report import learnability
 from mfpde.learnability.text import render
 from mfpde.particles.run import particles
@@ -145,7 +145,7 @@ def test_label_noise_adds_the_variance_of_its_recursion() -> None:
     """
     linear = ["network.activation=identity", "target.polynomial=z1", "discretization.hermite_degree=1"]
     _, problem = read(*linear, "input.dimension=2", "training.xi_w=0", "initial.a=point(0)")
-    features = Features(SELF, hermite_modes(1, 1, 0, 2.0), problem.stages[0].activation)
+    features = HermiteFeatures(SELF, hermite_modes(1, 1, 0, 2.0), problem.stages[0].activation)
     eta, s, batch, steps, runs = 0.2, 3.0, 4, 12, 200
     one, w, found = np.zeros(1), np.array([[1.0, 0.0]]), []
     training = Sgd(problem, features, one, w, batch, eta, (0, 0), s)

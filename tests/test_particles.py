@@ -11,7 +11,7 @@ from support import AFFINE, QUADRATIC, alone, coarse, command, follow, gauss_los
 
 from mfpde.discretisations import build_problem, start_flow
 from mfpde.evolution.lagrangian import LagrangianFlow
-from mfpde.features.features import Features
+from mfpde.features.hermite.features import HermiteFeatures
 from mfpde.particles.reduced import choose_v_rule, run_gauss
 from mfpde.particles.run import particles
 from mfpde.particles.sampling import BLOCK, random_particles, sobol_particles
@@ -22,7 +22,7 @@ from mfpde.problem.sections import Config
 WORLD, SELF = MPI.COMM_WORLD, MPI.COMM_SELF
 
 
-def sampled_loss(sampler, config: Config, problem: Problem, features: Features, count: int, repeat: int = 0):  # type: ignore[no-untyped-def]
+def sampled_loss(sampler, config: Config, problem: Problem, features: HermiteFeatures, count: int, repeat: int = 0):  # type: ignore[no-untyped-def]
     flow = LagrangianFlow(problem, features, sampler(problem, count, (0, repeat), 0, count))
     return measured(flow, config.record_times, 1e-8)
 

@@ -14,7 +14,7 @@ from mfpde.errors import InputError
 from mfpde.evolution.flow import StageFlow, Step, loss
 from mfpde.evolution.integrate import Method
 from mfpde.evolution.lagrangian import LagrangianFlow
-from mfpde.features.features import Features
+from mfpde.features.hermite.features import HermiteFeatures
 from mfpde.kernel.report import render
 from mfpde.kernel.study import solve_kernel
 from mfpde.moments.averaging import average_points, law_moments
@@ -89,7 +89,7 @@ def test_moments_give_what_the_neurons_themselves_do(dimension: str, copies: int
     linear = linear_stage(flow, problem, vector, copies)
     general = flow.next_stage(1, vector)
     if copies > 1:
-        features = Features(SELF, flow.modes, problem.stages[1].activation)
+        features = HermiteFeatures(SELF, flow.modes, problem.stages[1].activation)
         general = LagrangianFlow(problem, features, average_points(SELF, flow.nodes(vector), copies), 1)
     times = [0.0, 1.0, 5.0]
     rows = [general.observe(t, x).moments for t, x in zip(times, states(general, times, 1e-14), strict=True)]

@@ -9,7 +9,7 @@ import pytest
 from mpi4py import MPI
 from support import AFFINE, first_flow, packed
 
-from mfpde.features.features import Features
+from mfpde.features.hermite.features import HermiteFeatures
 from mfpde.moments.averaging import EXTENDED, Moments, average_points, law_moments
 from mfpde.moments.spectrum import Spectrum, kernel_modes, spectrum
 from mfpde.neurons import Cloud
@@ -108,7 +108,7 @@ def test_kernel_matrix_is_the_gram_matrix_of_the_features(p: int, d: float) -> N
     """The compiled features, by tables of c_k(s), against polynomials in moments; to the tables' 1e-12."""
     activation = parse_activation("(1 + u)**4 - u/3")
     modes = kernel_modes(p, 4, d, True)
-    features = Features(SELF, modes, activation)
+    features = HermiteFeatures(SELF, modes, activation)
     v, r, weight = cloud(9, p)
     assert activation.polynomial is not None
     found = spectrum(discrete(v, r, weight, d - p, 8), activation.polynomial, modes)

@@ -9,10 +9,8 @@ from numpy.typing import NDArray
 from mfpde.discretisation.resolution import Resolution
 from mfpde.discretisations import discretisation_of
 from mfpde.evolution.flow import Interpolant, Profile, Step, loss
-from mfpde.features.features import Features
-from mfpde.features.modes import hermite_modes
+from mfpde.features.protocol import Features
 from mfpde.moments.linear import LinearFlow
-from mfpde.problem.defaults import largest_degree
 from mfpde.problem.problem import Problem
 from mfpde.problem.sections import Discretization
 from mfpde.problem.stages import stage_times
@@ -61,13 +59,8 @@ class _Collector:
     def enter(self, flow: AnyFlow) -> None:
         self._wide = None
         if self._with_tail and not isinstance(flow, LinearFlow):
-            K, J = self.resolution.hermite_degree + BEYOND, self.resolution.radial_degree + 1
-            if (known := self.problem.target.known_degree) is not None:
-                K = min(K, known)
-            most = largest_degree(self.problem.p, self.problem.d, J)
-            K = max(min(K, most), self.resolution.hermite_degree)
-            modes = hermite_modes(self.problem.p, K, J, self.problem.d)
-            self._wide = Features.of_problem(flow.comm, modes, self.problem, flow.stage.activation)
+            wide = flow.modes.widened(self.problem, BEYOND)
+            self._wide = None if wide is None else wide.features(flow.comm, self.problem, flow.stage.activation)
 
     def record(self, flow: AnyFlow, step: Step, vector: Array) -> None:
         moments = flow.moments(vector, step.time)

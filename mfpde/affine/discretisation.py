@@ -14,8 +14,7 @@ from mfpde.discretisation.mesh import mesh_refusal
 from mfpde.discretisation.protocol import Direction
 from mfpde.discretisation.resolution import Resolution, make_labels
 from mfpde.errors import InputError
-from mfpde.features.features import Features
-from mfpde.features.modes import modes_of
+from mfpde.features.bases import basis_of
 from mfpde.problem.problem import Problem
 from mfpde.problem.sections import Discretization
 
@@ -47,7 +46,7 @@ class AffineFrame:
         self, comm: MPI.Intracomm, problem: Problem, options: Discretization, resolution: Resolution, mesh_ranks: int = 0
     ) -> AffineFlow:
         slices, p = affine_slices(comm, problem, options, make_labels(problem, resolution), mesh_ranks), problem.p
-        features = Features(comm, modes_of(problem, resolution), problem.stages[0].activation)
+        features = basis_of(problem, resolution).features(comm, problem)
         here = slices.labels.nodes[slices.grid.slices.start : slices.grid.slices.stop]
         q = np.exp(-0.5 * (slices.y**2).sum(axis=0))
         q /= slices.grid.mesh_comm.allreduce(float((slices.weight * q).sum()))

@@ -25,8 +25,7 @@ from mfpde.evolution.flow import Field, InStage, Observation, OnRecord, Reader, 
 from mfpde.evolution.indicators import LabelsView, MeshView, View, seen
 from mfpde.evolution.integrate import integrate
 from mfpde.evolution.state import Layout
-from mfpde.features.features import Features, Moments
-from mfpde.features.modes import Modes
+from mfpde.features.protocol import Basis, Features, Moments
 from mfpde.neurons import Cloud, Nodes, Rates
 from mfpde.problem.problem import Problem
 from mfpde.problem.sections import Discretization
@@ -71,9 +70,9 @@ class AffineFlow(InStage):
         self.stage = problem.stages[number]
         self.grid, self.mesh, self.labels = slices.grid, slices.mesh, slices.labels
         self.comm: MPI.Intracomm = self.grid.comm
-        self.modes: Modes = features.modes
+        self.modes: Basis = features.modes
         self.target = self.modes.target_coefficients(problem.target)
-        self.beyond = problem.target.beyond(self.modes.hermite_degree)
+        self.beyond = self.modes.beyond(problem.target)
         self.scale = problem.w.scale
         self.layout = self._layout(start)
         self._beta = np.zeros((len(start.M), problem.p, self.mesh.cells, self.mesh.nodes))

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from mfpde.errors import InputError
 from mfpde.evolution.mean_field import MeanField
-from mfpde.features.modes import Modes
+from mfpde.features.protocol import Basis
 from mfpde.problem.problem import Problem
 from mfpde.quadrature.rules import Rule
 
@@ -52,7 +52,7 @@ class PushForward:
     """
 
     problem: Problem
-    modes: Modes
+    modes: Basis
     field: MeanField
     rules: tuple[Rule, ...]
     snapshots: tuple[Snapshot, ...]

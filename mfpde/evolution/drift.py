@@ -8,7 +8,7 @@ and to that each term of the stage is added (`mfpde.problem.terms`).  On the sph
 import numpy as np
 from numpy.typing import NDArray
 
-from mfpde.features.features import Features
+from mfpde.features.protocol import Features
 from mfpde.neurons import Cloud, LearningRates, Neurons, Rates, project_to_sphere
 from mfpde.problem.stages import Stage
 

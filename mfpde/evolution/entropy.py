@@ -18,8 +18,7 @@ from scipy.integrate import DOP853
 from mfpde.evolution.flow import Field, Reader
 from mfpde.evolution.mean_field import MeanField
 from mfpde.evolution.passive import BLOCK, Leg, rates_at, stacked, step, tensor_nodes
-from mfpde.features.features import Features
-from mfpde.features.modes import Modes
+from mfpde.features.protocol import Basis, Features
 from mfpde.parallel import share
 from mfpde.problem.laws.normal import Normal
 from mfpde.problem.problem import Problem
@@ -53,7 +52,7 @@ class Entropy:
         rules: Of the problem's directions: the nodes are their products.
     """
 
-    def __init__(self, comm: MPI.Intracomm, problem: Problem, modes: Modes) -> None:
+    def __init__(self, comm: MPI.Intracomm, problem: Problem, modes: Basis) -> None:
         self.comm, self.problem, self.modes = comm, problem, modes
         self.target = modes.target_coefficients(problem.target)
         self.rules = rules = _rules(problem)
@@ -76,7 +75,7 @@ class Entropy:
         if stage.average > 1 or stage.by_moments or stage.reset_a or stage.on_sphere:
             self._known = False
         if self._stage is None or stage.activation != self._stage.activation:
-            self._features = Features.of_problem(MPI.COMM_SELF, self.modes, self.problem, stage.activation)
+            self._features = self.modes.features(MPI.COMM_SELF, self.problem, stage.activation)
         self._stage = stage
 
     def stepped(self, times: Array, moments: Array) -> None:

@@ -8,8 +8,7 @@ import numpy as np
 from mpi4py import MPI
 from numpy.typing import NDArray
 
-from mfpde.features.features import Features
-from mfpde.features.modes import Modes
+from mfpde.features.protocol import Basis, Features
 from mfpde.neurons import Nodes
 from mfpde.problem.stages import Stage
 from mfpde.quadrature.rules import Rule
@@ -168,8 +167,8 @@ class StageFlow(Flow, Protocol):
         """Activation and learning rates."""
 
     @property
-    def modes(self) -> Modes:
-        """The Hermite truncation of the run."""
+    def modes(self) -> Basis:
+        """The basis over which the moments are."""
 
     @property
     def target(self) -> Array:

@@ -20,8 +20,7 @@ from mfpde.evolution.drift import drift
 from mfpde.evolution.flow import Field, InStage, Observation, OnRecord, Reader, Standing, Step, Watch, loss
 from mfpde.evolution.integrate import integrate
 from mfpde.evolution.state import Layout
-from mfpde.features.features import Features
-from mfpde.features.modes import Modes
+from mfpde.features.protocol import Basis, Features
 from mfpde.neurons import Cloud, Nodes, Rates, on_sphere
 from mfpde.problem.problem import Problem
 from mfpde.quadrature.rules import Rule
@@ -66,9 +65,9 @@ class LagrangianFlow(InStage):
         self.problem, self.features, self.number = problem, features, number
         self.stage = problem.stages[number]
         self.comm: MPI.Intracomm = features.comm
-        self.modes: Modes = features.modes
+        self.modes: Basis = features.modes
         self.target = self.modes.target_coefficients(problem.target)
-        self.beyond = problem.target.beyond(self.modes.hermite_degree)
+        self.beyond = self.modes.beyond(problem.target)
         self.total = self.comm.allreduce(len(start.a))
         trains_a, trains_w, trains_b = self.stage.trains
         has_radius = self.comm.allreduce(bool(start.r.any()), op=MPI.LOR)

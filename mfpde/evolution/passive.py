@@ -22,8 +22,7 @@ from scipy.integrate import DOP853
 from mfpde.errors import RunError
 from mfpde.evolution.drift import divergence, drift
 from mfpde.evolution.mean_field import MeanField
-from mfpde.features.features import Features
-from mfpde.features.modes import Modes
+from mfpde.features.protocol import Basis, Features
 from mfpde.neurons import Cloud, Nodes, Rates, on_sphere
 from mfpde.problem.inner import InnerLaw
 from mfpde.problem.problem import Problem
@@ -85,7 +84,7 @@ class Passive:
     """
 
     def __init__(
-        self, problem: Problem, modes: Modes, field: MeanField, end: float, together: int = 1, stops: Sequence[float] = ()
+        self, problem: Problem, modes: Basis, field: MeanField, end: float, together: int = 1, stops: Sequence[float] = ()
     ) -> None:
         self.problem, self.modes = problem, modes
         self.stops = tuple(stops) or (end,)
@@ -100,7 +99,7 @@ class Passive:
                 if finish <= start:
                     continue
                 if stage.activation.text not in features:
-                    features[stage.activation.text] = Features.of_problem(MPI.COMM_SELF, modes, problem, stage.activation)
+                    features[stage.activation.text] = modes.features(MPI.COMM_SELF, problem, stage.activation)
                 knots = field.knots(start, finish)
                 for k, (low, high) in enumerate(pairwise(_ends(knots, together, stage))):
                     ends = knots[low], knots[high]

@@ -25,7 +25,7 @@ from mpmath import MPContext
 from numpy.typing import NDArray
 
 from mfpde.compile import aligned, load_compiled
-from mfpde.features.modes import hermite_modes
+from mfpde.features.hermite.modes import hermite_modes
 from mfpde.neurons import Nodes
 from mfpde.parallel import share
 

@@ -9,7 +9,7 @@ from mpi4py import MPI
 from numpy.typing import NDArray
 
 from mfpde.evolution.flow import Field, InStage, Observation, OnRecord, Standing, Step, Watch, as_watch
-from mfpde.features.modes import Modes
+from mfpde.features.protocol import Basis
 from mfpde.moments.averaging import Moments
 from mfpde.moments.spectrum import Spectrum, kernel_modes, spectrum
 from mfpde.problem.problem import Problem
@@ -26,7 +26,7 @@ class LinearFlow(InStage):
         comm: All ranks.
         problem: With its stages.
         number: Of the stage.
-        modes: Of the run; those of the activation are among them.
+        modes: Of the run, Hermite modes; those of the activation are among them.
         law: Moments of w, on rank 0.
         start: The coefficients m at the start, over the run's modes; 0 if not given (a = 0).
         others: Moments of other computations, on rank 0: what they change is the uncertainty of the spectrum and of E.
@@ -41,7 +41,7 @@ class LinearFlow(InStage):
         comm: MPI.Intracomm,
         problem: Problem,
         number: int,
-        modes: Modes,
+        modes: Basis,
         law: Moments | None,
         start: Array | None = None,
         others: Sequence[Moments] = (),
@@ -61,7 +61,7 @@ class LinearFlow(InStage):
         position = {key: i for i, key in enumerate(_keys(modes))}
         self.index = np.array([position[key] for key in _keys(mine)])
         self.target = modes.target_coefficients(problem.target)
-        self.beyond = problem.target.beyond(self.modes.hermite_degree)
+        self.beyond = self.modes.beyond(problem.target)
         self.beginning = np.zeros(len(modes)) if start is None else start
 
     @property
@@ -160,5 +160,5 @@ class LinearFlow(InStage):
         return out
 
 
-def _keys(modes: Modes) -> list[Any]:
+def _keys(modes: Basis) -> list[Any]:
     return [(*alpha, j) for alpha, j in zip(modes.alpha.tolist(), modes.radial.tolist(), strict=True)]

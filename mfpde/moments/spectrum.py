@@ -1,6 +1,6 @@
 """Training a alone, with a polynomial activation, from a law of w: linear dynamics and their kernel matrix.
 
-With sigma(u) = sum_m b_m u^m and S = |u_V|^2 + |u_perp|^2, the features of `mfpde.features.modes` are polynomials,
+With sigma(u) = sum_m b_m u^m and S = |u_V|^2 + |u_perp|^2, the features of `mfpde.features.hermite.modes` are polynomials,
 
     phi_{alpha,j}(u) = N' sum_n b_{k+2n} (k+2n)! / (2^n n!) u_V^alpha |u_perp|^{2j} S^n,
     N' = ( alpha! 2^j j! prod_{i<j} (D+2i) )^{-1/2},   k = |alpha| + 2j <= deg sigma,
@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mfpde.features.modes import Modes, hermite_modes
+from mfpde.features.hermite.modes import Modes, hermite_modes
 from mfpde.moments.averaging import EXTENDED, Index, Moments, extended
 
 Array = NDArray[np.float64]

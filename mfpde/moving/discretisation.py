@@ -13,8 +13,8 @@ from mfpde.discretisation.recorded import PushForward, Snapshot
 from mfpde.discretisation.resolution import Resolution, make_labels
 from mfpde.errors import InputError
 from mfpde.evolution.mean_field import POINTS, MeanField
-from mfpde.features.features import Features
-from mfpde.features.modes import Modes, hermite_modes, modes_of
+from mfpde.features.bases import basis_of
+from mfpde.features.protocol import Basis
 from mfpde.moving.cells import point_cells
 from mfpde.moving.elements import make_elements
 from mfpde.moving.flow import MovingFlow
@@ -59,7 +59,7 @@ class MovingElements:
     def start(
         self, comm: MPI.Intracomm, problem: Problem, options: Discretization, resolution: Resolution, mesh_ranks: int = 0
     ) -> MovingFlow:
-        features = Features.of_problem(comm, modes_of(problem, resolution), problem)
+        features = basis_of(problem, resolution).features(comm, problem)
         labels = make_labels(problem, resolution)
         panels = [*resolution.y.values()] or [Panels((), (1,))] * problem.p
         edges, counts = tuple(each.edges for each in panels), tuple(each.counts[0] for each in panels)
@@ -68,9 +68,8 @@ class MovingElements:
     def read(self, file: h5py.File, problem: Problem) -> PushForward:
         if "resolution" not in file:
             raise InputError(f"{file.filename!r} holds no elements that follow the flow")
-        alpha, radial = file["modes/alpha"][:], file["modes/radial"][:]
-        modes = hermite_modes(problem.p, int((alpha.sum(axis=1) + 2 * radial).max()), int(radial.max()), problem.d)
-        if len(modes) != len(radial):
+        modes = basis_of(problem, _FileTruncation.of(file))
+        if not (np.array_equal(modes.alpha, file["modes/alpha"][:]) and np.array_equal(modes.radial, file["modes/radial"][:])):
             raise InputError(f"{file.filename!r} was written for other modes than this version knows")
         group, labels = file["resolution"], problem.label_laws.items()
         rules = tuple(_rule(group, "squared_radius" if name == "r" else name, law) for name, law in labels)
@@ -83,11 +82,23 @@ class MovingElements:
         return PushForward(problem, modes, _field(file, modes), rules, found)
 
 
+@dataclass(frozen=True)
+class _FileTruncation:
+    """A `Truncation`: that of the modes in a file."""
+
+    hermite_degree: int
+    radial_degree: int
+
+    @classmethod
+    def of(cls, file: h5py.File) -> "_FileTruncation":
+        return cls(*(int(file["modes"].attrs[name]) for name in ("hermite_degree", "radial_degree")))
+
+
 def _rule(group: h5py.Group, name: str, law: Law) -> Rule:
     return gauss_rule(law, group[f"{name}_counts"][:].tolist(), group[f"{name}_edges"][1:-1].tolist())
 
 
-def _field(file: h5py.File, modes: Modes) -> MeanField:
+def _field(file: h5py.File, modes: Basis) -> MeanField:
     if "field" not in file:
         return MeanField(np.empty((0, POINTS)), np.empty((0, POINTS, len(modes))))
     return MeanField(file["field/time"][:], file["field/moments"][:])

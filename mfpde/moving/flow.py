@@ -24,7 +24,7 @@ from mfpde.discretisation.grid import slice_datasets
 from mfpde.evolution.flow import Field, Observation, Reader
 from mfpde.evolution.indicators import LabelsView, View, seen
 from mfpde.evolution.lagrangian import LagrangianFlow, contributions
-from mfpde.features.features import Features
+from mfpde.features.protocol import Features
 from mfpde.moving.elements import Elements
 from mfpde.moving.folds import folded
 from mfpde.neurons import Cloud, Nodes

@@ -10,8 +10,7 @@ import numpy as np
 from mpi4py import MPI
 from numpy.typing import NDArray
 
-from mfpde.features.features import Features
-from mfpde.features.modes import Modes
+from mfpde.features.protocol import Basis
 from mfpde.particles.reduced import run_gauss
 from mfpde.particles.sampling import normal_rule
 from mfpde.problem.problem import Problem
@@ -33,7 +32,7 @@ class Curve:
 
 
 def characteristics(
-    problem: Problem, labels: Labels, modes: Modes, times: Sequence[float], v_rule: Rule, tolerance: float = 1e-11
+    problem: Problem, labels: Labels, modes: Basis, times: Sequence[float], v_rule: Rule, tolerance: float = 1e-11
 ) -> Curve:
     """The loss along characteristics, on one rank.
 
@@ -48,6 +47,6 @@ def characteristics(
     Raises:
         RunError: If the integration fails.
     """
-    features = Features.of_problem(MPI.COMM_SELF, modes, problem)
+    features = modes.features(MPI.COMM_SELF, problem)
     records = run_gauss(problem, labels, features, times, v_rule, tolerance).records
     return Curve(*(np.array(column) for column in list(zip(*records, strict=True))[:3]))

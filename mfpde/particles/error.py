@@ -9,7 +9,7 @@ from mfpde.accuracy.to_accuracy import record_places, study_times
 from mfpde.discretisation.resolution import Resolution, given_resolution, make_labels
 from mfpde.errors import RunError
 from mfpde.evolution.flow import Array
-from mfpde.features.features import Features
+from mfpde.features.protocol import Features
 from mfpde.particles.reduced import run_gauss
 from mfpde.particles.sampling import normal_rule
 from mfpde.problem.laws import Law

@@ -9,11 +9,13 @@ from mpi4py import MPI
 from numpy.typing import NDArray
 
 from mfpde.discretisation.resolution import given_resolution, make_labels
+from mfpde.errors import InputError
 from mfpde.evolution.flow import Recording, Step
 from mfpde.evolution.integrate import integrate
 from mfpde.evolution.lagrangian import LagrangianFlow
-from mfpde.features.features import Features
-from mfpde.features.modes import Modes
+from mfpde.features.hermite.features import HermiteFeatures
+from mfpde.features.hermite.modes import Modes
+from mfpde.features.protocol import Basis, Features
 from mfpde.parallel import share
 from mfpde.particles.error import gauss_error
 from mfpde.particles.network import NetworkFlow, initial_biases, initial_network, penalties
@@ -60,8 +62,8 @@ def final_state(comm: MPI.Intracomm, **columns: Array) -> Fields:
     return fields
 
 
-def _reduced(comm: MPI.Intracomm, config: Config, problem: Problem, modes: Modes) -> Run:
-    features = Features.of_problem(comm, modes, problem)
+def _reduced(comm: MPI.Intracomm, config: Config, problem: Problem, modes: Basis) -> Run:
+    features = modes.features(comm, problem)
     return (_gauss if config.particles.sampling == "gauss" else _sampled)(comm, config, problem, features)
 
 
@@ -118,8 +120,22 @@ def _follow(flow: LagrangianFlow | NetworkFlow, config: Config, record: Record) 
     return end, steps
 
 
-def _network(comm: MPI.Intracomm, config: Config, problem: Problem, modes: Modes) -> Run:
-    features = Features.of_problem(comm, modes, problem)
+def _hermite(comm: MPI.Intracomm, config: Config, problem: Problem, modes: Basis) -> HermiteFeatures:
+    """Collective. The features that neurons in R^d need, whose pairs and samples are seen in Hermite modes.
+
+    Raises:
+        InputError: On all ranks, if the problem has others.
+    """
+    if not isinstance(modes, Modes):
+        raise InputError(
+            f"particles.method: {config.particles.method!r} needs Hermite modes; allowed with discretization.features = "
+            f'"{problem.features}": "reduced"'
+        )
+    return modes.features(comm, problem)
+
+
+def _network(comm: MPI.Intracomm, config: Config, problem: Problem, modes: Basis) -> Run:
+    features = _hermite(comm, config, problem, modes)
     numbers = config.particles
     first, last = share(comm, numbers.particles)
 
@@ -132,8 +148,8 @@ def _network(comm: MPI.Intracomm, config: Config, problem: Problem, modes: Modes
     return run
 
 
-def _sgd(comm: MPI.Intracomm, config: Config, problem: Problem, modes: Modes) -> Run:
-    features = Features.of_problem(comm, modes, problem)
+def _sgd(comm: MPI.Intracomm, config: Config, problem: Problem, modes: Basis) -> Run:
+    features = _hermite(comm, config, problem, modes)
     numbers = config.particles
     first, last = share(comm, numbers.particles)
 
@@ -155,7 +171,7 @@ def _neurons(comm: MPI.Intracomm, problem: Problem, steps: int, a: Array, w: Arr
     return Outcome(comm.allreduce(len(a)), steps, fields)
 
 
-METHODS: dict[str, Callable[[MPI.Intracomm, Config, Problem, Modes], Run]] = {
+METHODS: dict[str, Callable[[MPI.Intracomm, Config, Problem, Basis], Run]] = {
     "reduced": _reduced,
     "network": _network,
     "sgd": _sgd,

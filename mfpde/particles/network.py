@@ -5,7 +5,7 @@
     P_ki = 1/N sum_j a_j G_k(S_j) (w_i.w_j)^k,           T(w) = E[f* sigma(w.x)],
     grad psi_i = sum_k sqrt((k+1)(k+2)) G_{k+2}(S_i) P_ki w_i + sum_jk k G_k(S_i) a_j G_k(S_j) (w_i.w_j)^{k-1} w_j / N - grad T
 
-with the tables G_k = c_k(s)/s^k of the mean-field solver (`mfpde.features.modes`), whose Hermite truncation at K makes the
+with the tables G_k = c_k(s)/s^k of the mean-field solver (`mfpde.features.hermite`), whose Hermite truncation at K makes the
 network tend to the same limit as N grows.  With biases, sigma(w_i.x + b_i), they are G_k(S_i, b_i), and
 
     b_i' = -xi_b a_i ( sum_k sqrt(k+1) G_{k+1}(S_i, b_i) P_ki - dT/db ).
@@ -31,7 +31,7 @@ from numpy.typing import NDArray
 from mfpde.compile import load_compiled
 from mfpde.evolution.drift import add_terms
 from mfpde.evolution.flow import InStage
-from mfpde.features.features import Features
+from mfpde.features.hermite.features import HermiteFeatures
 from mfpde.neurons import Cloud, LearningRates, Neurons, Rates, on_sphere
 from mfpde.particles.sampling import generator
 from mfpde.problem.problem import Problem
@@ -149,12 +149,12 @@ class NetworkFlow(InStage):
         b: Their biases, shape (n,), if there are any.
     """
 
-    def __init__(self, problem: Problem, features: Features, a: Array, w: Array, b: Array | None = None) -> None:
+    def __init__(self, problem: Problem, features: HermiteFeatures, a: Array, w: Array, b: Array | None = None) -> None:
         self.comm = features.comm
         self.problem, self.stage = problem, problem.stages[0]
         self.features = features
         self.target = features.modes.target_coefficients(problem.target)
-        self.beyond = problem.target.beyond(features.modes.hermite_degree)
+        self.beyond = features.modes.beyond(problem.target)
         self.counts = self.comm.allgather(len(a))
         self.total = sum(self.counts)
         self.width = w.shape[1]

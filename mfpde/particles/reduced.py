@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from mfpde.evolution.flow import Recording, Step
 from mfpde.evolution.lagrangian import LagrangianFlow, contributions
-from mfpde.features.features import Features
+from mfpde.features.protocol import Features
 from mfpde.neurons import Nodes
 from mfpde.parallel import share
 from mfpde.particles.network import penalties

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mfpde.features.modes import Modes
+from mfpde.features.protocol import Basis
 from mfpde.output.description import describe
 from mfpde.output.sink import Sink
 from mfpde.problem.problem import Problem
@@ -30,7 +30,7 @@ class RepeatRecorder:
         band: Half width of the confidence interval of `loss`; nan for a single run.
     """
 
-    def __init__(self, file: Sink, problem: Problem, modes: Modes, config: Config) -> None:
+    def __init__(self, file: Sink, problem: Problem, modes: Basis, config: Config) -> None:
         self.file = file
         self.repeats = config.particles.repeats
         self.started = time.monotonic()

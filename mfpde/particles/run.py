@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from mfpde.errors import InputError
-from mfpde.features.modes import modes_of
+from mfpde.features.bases import basis_of
 from mfpde.output.hdf5 import ResultFile
 from mfpde.particles.methods import METHODS
 from mfpde.particles.repeats import RepeatRecorder
@@ -45,7 +45,7 @@ def particles(comm: Any, config: Any, problem: Any) -> Summary:
     if len(problem.stages) > 1:
         raise InputError("training.stages: particles train in one stage; allowed: no stages, and no training.strategy")
     started = time.monotonic()
-    modes = modes_of(problem, problem.numbers(config.discretization))
+    modes = basis_of(problem, problem.numbers(config.discretization))
     run = METHODS[config.particles.method](comm, config, problem, modes)
     final = config.record_times[-1]
     with ResultFile(comm, Path(config.output.file)) as file:

@@ -25,8 +25,8 @@ from mpi4py import MPI
 from numpy.typing import NDArray
 
 from mfpde.errors import InputError, RunError
-from mfpde.features.features import Features
-from mfpde.features.modes import Modes
+from mfpde.features.hermite.features import HermiteFeatures
+from mfpde.features.hermite.modes import Modes
 from mfpde.interrupts import stop_together
 from mfpde.neurons import Cloud
 from mfpde.particles.network import NetworkFlow, add_terms_in_space, penalties, penalty, rows_on_sphere
@@ -82,7 +82,7 @@ class Sgd:
     def __init__(
         self,
         problem: Problem,
-        features: Features,
+        features: HermiteFeatures,
         a: Array,
         w: Array,
         batch: int,

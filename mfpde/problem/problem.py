@@ -28,6 +28,7 @@ class Problem:
         w: Law of the inner weights w_0.
         stages: Of the training: activation, learning rates, duration.
         b: Law of the biases b_0; None where there are none.
+        features: Name of the basis of functions of x that networks are expanded in.
     """
 
     target: Target
@@ -36,6 +37,7 @@ class Problem:
     w: InnerLaw
     stages: tuple[Stage, ...]
     b: Law | None = None
+    features: str = "hermite"
 
     @property
     def p(self) -> int:
@@ -131,4 +133,4 @@ def problem_of(config: Config) -> Problem:
             f'initial.w: "zero" needs an activation that is differentiable {"everywhere" if biases else "at 0"}, and '
             f'{kinked[0].text!r} is not; allowed here: "gaussian"'
         )
-    return Problem(target, d, law, w, stages, biases)
+    return Problem(target, d, law, w, stages, biases, config.discretization.features)

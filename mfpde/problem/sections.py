@@ -174,6 +174,7 @@ class Discretization(_Section, frozen=True):
             affine frame a slice, with transport ("affine").
         accuracy: Wanted error of E(t) over the whole run, in units of E h*^2 / 2; False: take the resolution as it is, and
             estimate nothing. Of the flow frame.
+        features: The basis of functions of x that a network is expanded in, a module of `mfpde.features.bases`.
         hermite_degree: K, the largest total degree of a mode.
         radial_degree: Largest j.
         a_nodes, a_panels: Labels of a_0, and the panels of equal probability that they are divided into.
@@ -191,6 +192,7 @@ class Discretization(_Section, frozen=True):
 
     frame: Literal["flow", "affine"] = "flow"
     accuracy: Annotated[float, _within(1e-8, 0.1)] | Literal[False] = 1e-4
+    features: str = "hermite"
     hermite_degree: Annotated[int, _within(1, LARGEST_K)] | None = None
     radial_degree: Annotated[int, _within(0, LARGEST_K // 2)] | None = None
     a_nodes: Annotated[int, _within(0, 1024)] | None = None

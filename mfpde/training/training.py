@@ -10,7 +10,6 @@ from numpy.typing import NDArray
 from mfpde.errors import RunError
 from mfpde.evolution.flow import DensityFlow, Interpolant, Reader, Standing, Step, packed
 from mfpde.evolution.lagrangian import LagrangianFlow, kept_nodes
-from mfpde.features.features import Features
 from mfpde.moments.averaging import Moments, average_points, law_moments
 from mfpde.moments.linear import LinearFlow
 from mfpde.parallel import share
@@ -182,7 +181,7 @@ def _taken_up(flow: DensityFlow, problem: Problem, kept: Kept) -> DensityFlow:
         return flow.restored(number, kept.read)
     places = np.arange(*share(flow.comm, kept.total))
     nodes = kept_nodes(kept.read, problem, places, kept.total)
-    return LagrangianFlow(problem, Features(flow.comm, flow.modes, problem.stages[number].activation), nodes, number)
+    return LagrangianFlow(problem, flow.features.of(problem.stages[number].activation), nodes, number)
 
 
 def next_flow(end: End, problem: Problem, k: int) -> AnyFlow:
@@ -194,7 +193,7 @@ def next_flow(end: End, problem: Problem, k: int) -> AnyFlow:
         return LinearFlow(flow.comm, problem, k, flow.modes, averaged_law(end, problem, k))
     if stage.average > 1:
         averages = average_points(flow.comm, flow.nodes(end.vector), stage.average)
-        return LagrangianFlow(problem, Features(flow.comm, flow.modes, stage.activation), averages, k)
+        return LagrangianFlow(problem, flow.features.of(stage.activation), averages, k)
     return flow.next_stage(k, end.vector)
 
 

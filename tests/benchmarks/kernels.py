@@ -11,7 +11,7 @@ from mpi4py import MPI
 
 from mfpde.affine.flow import AffineFlow
 from mfpde.discretisations import build_problem, start_flow
-from mfpde.features.table import evaluate
+from mfpde.features.hermite.table import evaluate
 from mfpde.problem.config import load
 
 

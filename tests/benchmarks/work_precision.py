@@ -22,12 +22,12 @@ from mpi4py import MPI
 
 from mfpde.accuracy.plan import make_plan
 from mfpde.discretisation.resolution import given_resolution, make_labels
-from mfpde.discretisations import build_problem
-from mfpde.evolution import start
+from mfpde.discretisations import build_problem, discretisation_of
 from mfpde.evolution.integrate import integrate
 from mfpde.evolution.lagrangian import LagrangianFlow
-from mfpde.features.features import Features
-from mfpde.features.modes import modes_of
+from mfpde.features.bases import basis_of
+from mfpde.features.hermite.features import HermiteFeatures
+from mfpde.features.hermite.modes import Modes
 from mfpde.neurons import Nodes
 from mfpde.particles.network import NetworkFlow, initial_network
 from mfpde.particles.reduced import run_gauss
@@ -53,7 +53,7 @@ class Case:
 
     overrides: list[str]
     problem: Problem
-    features: Features
+    features: HermiteFeatures
     times: list[float]
     exact: np.ndarray
 
@@ -73,7 +73,7 @@ def case(p: int, d: int, hermite_degree: int = 6) -> Case:
     labels = {"a_nodes": {1: 64, 2: 32}[p] if fine else 16, "r_nodes": (5 if d == 10 else 4) if fine else 3}
     config = load(None, [*overrides, *(f"discretization.{key}={value}" for key, value in labels.items())])
     problem = build_problem(config)
-    features = Features(SELF, modes_of(problem, problem.numbers(config.discretization)), problem.stages[0].activation)
+    features = HermiteFeatures(SELF, basis_of(problem, problem.numbers(config.discretization)), problem.stages[0].activation)
     rule = normal_rule(24, 8) if p == 1 and d < 1000 else normal_rule(1, 48 if d == 10 and fine else 24)
     records = run_gauss(problem, labels_of(config, problem), features, config.record_times, rule, 1e-10 if fine else 1e-7).records
     return Case(overrides, problem, features, config.record_times, np.array([loss for _, loss, _ in records]))
@@ -111,7 +111,7 @@ def finite_elements(one: Case) -> Iterable[Point]:
         resolution = make_plan(SELF, one.problem, options, one.times, accuracy * unit).resolution
 
         def run() -> list[float]:
-            flow = start.following_flow(SELF, one.problem, resolution)  # noqa: B023
+            flow = discretisation_of(one.problem, options).start(SELF, one.problem, options, resolution)  # noqa: B023
             return measured(flow, one.times, resolution.tolerance)  # noqa: B023
 
         run()  # loads what the first run of a process loads
@@ -254,7 +254,7 @@ def main(picture: Path) -> None:
         for d in DIMENSIONS:
             one = case(p, d)
             # One table for all runs: see above.
-            Features.of_problem = lambda *_, shared=one.features: shared  # type: ignore[method-assign, assignment]
+            Modes.features = lambda *_, shared=one.features: shared  # type: ignore[method-assign, assignment]
             results: dict[str, list[Point]] = {}
             for method, run in METHODS.items():
                 next(iter(run(one)))  # compiles, and loads what is loaded once

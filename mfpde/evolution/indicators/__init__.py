@@ -15,8 +15,7 @@ import numpy as np
 from mpi4py import MPI
 from numpy.typing import NDArray
 
-from mfpde.features.features import Moments
-from mfpde.features.modes import Modes
+from mfpde.features.protocol import Basis, Moments
 from mfpde.neurons import Nodes
 from mfpde.quadrature.labels import Labels
 
@@ -79,7 +78,7 @@ class View:
     """
 
     comm: MPI.Intracomm
-    modes: Modes
+    modes: Basis
     moments: Moments
     nodes: Nodes
     labels: LabelsView | None = None

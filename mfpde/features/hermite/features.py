@@ -1,6 +1,5 @@
 """The compiled features: moments of a cloud of neurons over the Hermite modes, and the velocity of its neurons."""
 
-from dataclasses import dataclass
 from math import factorial, sqrt
 from pathlib import Path
 from typing import Any
@@ -11,13 +10,13 @@ from numpy.typing import NDArray
 
 from mfpde.compile import aligned, load_compiled
 from mfpde.errors import RunError
-from mfpde.features.modes import Modes
-from mfpde.features.table import Table, evaluate, table_of
-from mfpde.features.tiles import tiles_of
+from mfpde.features.hermite.modes import Modes
+from mfpde.features.hermite.table import Table, evaluate, table_of
+from mfpde.features.hermite.tiles import tiles_of
+from mfpde.features.protocol import Moments
 from mfpde.neurons import Cloud, LearningRates, Rates
 from mfpde.petsc import event
 from mfpde.problem.activation import Activation
-from mfpde.problem.problem import Problem
 
 Array = NDArray[np.float64]
 
@@ -49,21 +48,8 @@ LARGEST_S = 2.0**40
 GROUP = 16
 
 
-@dataclass(frozen=True)
-class Moments:
-    """Moments m_i = int a phi_i d rho.
-
-    Attributes:
-        all: Over all ranks, shape (modes,).
-        by_slice: This rank's part of each slice's own, without label weights, shape (slices, modes).
-    """
-
-    all: Array
-    by_slice: Array
-
-
-class Features:
-    """The Hermite features of one activation, with its table.
+class HermiteFeatures:
+    """The Hermite features of one activation, with its table; a `Features`.
 
     Collective to construct. Without biases rank 0 alone evaluates the activation, and the table grows by itself when a neuron
     leaves it; with them each rank makes the tiles where its own neurons are.
@@ -110,15 +96,9 @@ class Features:
         self._work_memory = aligned(self._lib.work_size(len(modes), modes.hermite_degree, self.stride))
         self._work = self._pointer(self._work_memory)
 
-    @classmethod
-    def of_problem(cls, comm: MPI.Intracomm, modes: Modes, problem: Problem, activation: Activation | None = None) -> "Features":
-        """Collective. The features of a problem's neurons, with biases or without, by default in its first stage."""
-        chosen = problem.stages[0].activation if activation is None else activation
-        return cls(comm, modes, chosen, biases=problem.b is not None)
-
-    def of(self, activation: Activation) -> "Features":
+    def of(self, activation: Activation) -> "HermiteFeatures":
         """Collective. The features of an activation over the same ranks and modes; these, if it is the same."""
-        return self if activation == self.activation else Features(self.comm, self.modes, activation, biases=self.biases)
+        return self if activation == self.activation else HermiteFeatures(self.comm, self.modes, activation, biases=self.biases)
 
     @property
     def S_max(self) -> float:

@@ -48,7 +48,7 @@ def hermite_coefficients(activation: Activation, s: Array, k_max: int, b: Array 
 
 @cache
 def _compiled() -> Any:
-    return load_compiled(MPI.COMM_SELF, Path(__file__).with_name("hermite.c"), DECLARATIONS, {})
+    return load_compiled(MPI.COMM_SELF, Path(__file__).with_name("coefficients.c"), DECLARATIONS, {})
 
 
 @lru_cache(256)

@@ -12,7 +12,7 @@ from math import factorial, sqrt
 import numpy as np
 from numpy.typing import NDArray
 
-from mfpde.features.hermite import hermite_coefficients
+from mfpde.features.hermite.coefficients import hermite_coefficients
 from mfpde.problem.activation import Activation
 
 Array = NDArray[np.float64]

@@ -15,13 +15,19 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from math import factorial, inf, prod, sqrt
-from typing import Protocol
+from typing import TYPE_CHECKING
 
 import numpy as np
+from mpi4py import MPI
 from numpy.typing import NDArray
 
+from mfpde.problem.activation import Activation
+from mfpde.problem.defaults import largest_degree
 from mfpde.problem.problem import Problem
 from mfpde.problem.target import Target
+
+if TYPE_CHECKING:
+    from mfpde.features.hermite.features import HermiteFeatures
 
 
 @dataclass(frozen=True)
@@ -75,6 +81,25 @@ class Modes:
         value = {tuple(alpha): c for alpha, c in zip(target.alpha.tolist(), target.coefficients.tolist(), strict=True)}
         return np.array([0.0 if j else value.get(tuple(a), 0.0) for a, j in zip(self.alpha.tolist(), self.radial, strict=True)])
 
+    def beyond(self, target: Target) -> float:
+        """1/2 of the energy of h* beyond the largest degree; 0 for polynomials."""
+        return target.beyond(self.hermite_degree)
+
+    def features(self, comm: MPI.Intracomm, problem: Problem, activation: Activation | None = None) -> "HermiteFeatures":
+        """Collective. The features of a problem's neurons, with biases or without, by default in its first stage."""
+        from mfpde.features.hermite.features import HermiteFeatures
+
+        chosen = problem.stages[0].activation if activation is None else activation
+        return HermiteFeatures(comm, self, chosen, biases=problem.b is not None)
+
+    def widened(self, problem: Problem, more: int) -> "Modes":
+        """With up to `more` higher degrees and one radial degree, as far as the target's coefficients are known."""
+        K, J = self.hermite_degree + more, int(self.radial.max(initial=0)) + 1
+        if (known := problem.target.known_degree) is not None:
+            K = min(K, known)
+        K = max(min(K, largest_degree(problem.p, problem.d, J)), self.hermite_degree)
+        return hermite_modes(problem.p, K, J, problem.d)
+
     def field_coefficients(self, residual: NDArray[np.float64]) -> NDArray[np.float64]:
         """The coefficients of Psi and its derivatives in the monomials mu_i, shape (modes, p + 2).
 
@@ -106,21 +131,6 @@ class Modes:
         out[:, 1] = c * np.sqrt((k + 3) * (k + 4)) * e[:n]
         out[:, 2] = c * e[:n]
         return out
-
-
-class Truncation(Protocol):
-    """What says which modes are kept."""
-
-    @property
-    def hermite_degree(self) -> int: ...
-
-    @property
-    def radial_degree(self) -> int: ...
-
-
-def modes_of(problem: Problem, truncation: Truncation) -> Modes:
-    """The modes of a problem at a truncation."""
-    return hermite_modes(problem.p, truncation.hermite_degree, truncation.radial_degree, problem.d)
 
 
 def hermite_modes(p: int, hermite_degree: int, radial_degree: int, d: float) -> Modes:
