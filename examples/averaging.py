@@ -18,7 +18,7 @@ from mfpde.discretisations import build_problem
 from mfpde.evolution.lagrangian import LagrangianFlow
 from mfpde.features.hermite.features import HermiteFeatures
 from mfpde.features.hermite.modes import hermite_modes
-from mfpde.moments.averaging import Moments, law_moments
+from mfpde.moments.averaging import LawMoments, law_moments
 from mfpde.moments.spectrum import kernel_modes, spectrum
 from mfpde.neurons import Nodes
 from mfpde.problem.config import load
@@ -51,7 +51,7 @@ def labels(panels: int, points: int) -> tuple[np.ndarray, np.ndarray]:
     return np.concatenate((-a[::-1], a)), np.concatenate((weight[::-1], weight))
 
 
-def law(problem: Problem, panels: int, points: int, degree: int, tolerance: float) -> Moments:
+def law(problem: Problem, panels: int, points: int, degree: int, tolerance: float) -> LawMoments:
     """The moments of w at the end of stage 2, at Hermite degree `degree`."""
     a, weight = labels(panels, points)
     start = Nodes(a, np.zeros((problem.p, len(a))), np.zeros_like(a), weight)

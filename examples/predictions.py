@@ -24,7 +24,7 @@ from mfpde.discretisations import build_problem
 from mfpde.features.bases import basis_of
 from mfpde.learnability.gap import parabola_target
 from mfpde.learnability.polynomials import number, raw_monomials, text
-from mfpde.learnability.predictions import Labels, departure_time, follow_labels, predicted_times
+from mfpde.learnability.predictions import FollowedLabels, departure_time, follow_labels, predicted_times
 from mfpde.learnability.report import Report, learnability
 from mfpde.learnability.subspaces import orthonormal_basis
 from mfpde.output.plot import figure
@@ -132,13 +132,15 @@ def accurate(polynomial: str, activation: str, time: float) -> tuple[float, floa
             return float(file["history/loss"][-1]), float(file["error/estimate"][-1])
 
 
-def leaving(polynomial: str, time: float, law: str, dimensions: list[float]) -> tuple[Array, Array, Labels]:
+def leaving(polynomial: str, time: float, law: str, dimensions: list[float]) -> tuple[Array, Array, FollowedLabels]:
     """Times at which the loss leaves the plateau, and those predicted from the last of them."""
     found, labels = departures(polynomial, time, law, dimensions)
     return found, predicted_times(labels, dimensions, len(found) - 1, found[-1]), labels
 
 
-def departures(polynomial: str, time: float, law: str, dimensions: list[float], drop: float = DROP) -> tuple[Array, Labels]:
+def departures(
+    polynomial: str, time: float, law: str, dimensions: list[float], drop: float = DROP
+) -> tuple[Array, FollowedLabels]:
     """Times at which the loss leaves the plateau, along characteristics; the labels at d = inf."""
     times = np.linspace(0, time, 10 * int(time) + 1)
     few = labelled(law)
@@ -188,7 +190,7 @@ def configuration(polynomial: str, activation: str, time: float, d: float, *more
     return load(None, ["output.plot=false", *named, f"training.final_time={float(time)}", *more])
 
 
-def infinite(config: Config, report: Report, times: Array) -> Labels:
+def infinite(config: Config, report: Report, times: Array) -> FollowedLabels:
     """The labels at d = inf."""
     across = orthonormal_basis(report.no_bias.reflective)
     return follow_labels(MPI.COMM_SELF, build_problem(config), config.discretization, times.tolist(), across)

@@ -90,7 +90,7 @@ class Nodes:
         """As one slice."""
         return Cloud.of(self.a, self.v, self.r, self.weight, self.b)
 
-    def part(self, part: slice) -> "Nodes":
+    def part(self, part: slice | NDArray[np.int64]) -> "Nodes":
         """Some of the neurons."""
         b = None if self.b is None else self.b[part]
         return Nodes(self.a[part], self.v[:, part], self.r[part], self.weight[part], b)

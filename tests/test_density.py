@@ -12,7 +12,7 @@ from support import command
 from mfpde.density.bins import Density
 from mfpde.density.choice import Ruler, choose_map, choose_steps, follow_trial
 from mfpde.density.grid import Grid
-from mfpde.density.maps import Interpolant
+from mfpde.density.maps import Interpolated
 from mfpde.density.marginal import density
 from mfpde.density.paraview import write_series
 from mfpde.density.points import Sampling, normal_cells, sample, slabs
@@ -143,7 +143,7 @@ def test_interpolation_between_labels_and_nodes_meets_followed_points(default: P
     """W1 <= 3e-4 at d = 10^4 with 32 x 2 labels, in r_0^2 as well."""
     run = opened(default)
     start = sample(run.problem, 500)
-    map_at_end = Interpolant(run.rules, run.snapshots[-1].values)
+    map_at_end = Interpolated(run.rules, run.snapshots[-1].values)
     distance = np.linalg.norm(map_at_end.at(start) - followed(run, run.end, start), axis=0)
     assert distance.mean() < 3e-4
 

@@ -16,6 +16,7 @@ from support import AFFINE, coarse, command, packed, rates_of, read, run_here, s
 
 import mfpde
 import mfpde.evolution.indicators as indicators_package
+import mfpde.features.bases as bases_package
 import mfpde.problem.laws as laws_package
 import mfpde.problem.terms as terms_package
 from mfpde import formats
@@ -240,6 +241,18 @@ def test_a_file_whose_term_is_missing_is_refused(tmp_path: Path, monkeypatch: py
             use()
 
 
+def test_a_density_that_another_term_would_have_is_refused(shrinking: str, tmp_path: Path) -> None:
+    """The module is another one now: the points that make the density are not where the run's own went."""
+    from mfpde.density.marginal import density
+
+    config, problem = read(*ALONE, *SMALL, shrinking, "training.final_time=2.0", "output.times=3", f"output.file={tmp_path}/o.h5")
+    solve(SELF, config, problem)
+    with h5py.File(tmp_path / "o.h5", "r+") as file:
+        file.attrs["config"] = file.attrs["config"].replace("shrinking(0.3)", "shrinking(0.1)")
+    with pytest.raises(InputError, match="not where its configuration takes them"):
+        density(tmp_path / "o.h5", ("a",))
+
+
 def test_a_problem_that_its_configuration_does_not_describe_is_refused(shrinking: str, tmp_path: Path) -> None:
     """Its density and a restart would be of another problem."""
     config, _ = read(*SMALL, f"output.file={tmp_path}/o.h5")
@@ -247,6 +260,130 @@ def test_a_problem_that_its_configuration_does_not_describe_is_refused(shrinking
     with pytest.raises(InputError, match=r"training\.terms"):
         solve(SELF, config, other)
     assert not (tmp_path / "o.h5").exists()
+
+
+@pytest.fixture
+def points(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    """The basis of the page, found by its name."""
+    folder = dropped("mfpde/features/bases/points.py", tmp_path / "bases")
+    monkeypatch.setattr(bases_package, "__path__", [*bases_package.__path__, str(folder)])
+    return "discretization.features=points"
+
+
+# An entire activation: both bases converge at once.
+AT_INFINITY = ["input.dimension=inf", "network.activation=sin(u)+cos(u)", "discretization.a_nodes=6", "training.final_time=1.0"]
+
+
+def test_a_basis_of_the_page_has_the_loss_of_the_hermite_modes(points: str) -> None:
+    """f at Gauss points and Hermite modes are two truncations that know nothing of one another: p = 1 and 2."""
+    for target, K, near in (("z1 + z1**2/2", 20, 1e-11), ("z1 + z1*z2", 9, 1e-5)):
+        given = [*AT_INFINITY, f"target.polynomial={target}", "discretization.accuracy=false", "output.times=3"]
+        hermite = mfpde.run(sections_of(given, "discretization.hermite_degree=24")).loss
+        values = mfpde.run(sections_of(given, f"discretization.hermite_degree={K}", points)).loss
+        assert np.abs(values - hermite).max() < near and values[0] - values[-1] > 0.05
+
+
+def test_a_basis_of_the_page_is_known_to_all_that_reads_a_configuration(points: str, tmp_path: Path) -> None:
+    """Its density, a restart, a sweep, particles; what needs Hermite modes, and what the basis does not know, is refused."""
+    from mfpde.density.marginal import density
+
+    small = [
+        *AT_INFINITY,
+        points,
+        "target.polynomial=z1 + z1**2/2",
+        "discretization.hermite_degree=8",
+        "discretization.accuracy=false",
+        "output.times=3",
+    ]
+    result = mfpde.run(sections_of(small), save=tmp_path / "o.h5")
+    on = mfpde.run(None, restart=tmp_path / "o.h5", final_time=2.0)
+    assert abs(on.loss[-1] - mfpde.run(sections_of(small), final_time=2.0, times=5).loss[-1]) < 1e-9
+    found = density(tmp_path / "o.h5", ("a",), bins=50)
+    middle = (found.edges[0][1:] + found.edges[0][:-1]) / 2
+    with h5py.File(tmp_path / "o.h5") as file:
+        last = max(file["slices/snapshots"])
+        mean = file["slices/label_weight"][:] @ file[f"slices/snapshots/{last}/A"][:, 0, 0]
+    assert abs((found.mass * middle).sum() - mean) < 2e-3 and result.loss[-1] < result.loss[0]
+    (tmp_path / "c.toml").write_text(mfpde.load(None, small).to_toml())
+    told = command("sweep", "c.toml", "--vary", "training.xi_a=[0.5, 1.0]", "--output", "s.h5", cwd=tmp_path)
+    assert told.returncode == 0, told.stderr
+    with h5py.File(tmp_path / "s.h5") as file:
+        assert abs(file["loss"][1, -1] - result.loss[-1]) < 1e-12
+    drawn = ["--set", "particles.sampling=gauss", "--set", "particles.particles=6", "--output", "p.h5"]
+    assert command("particles", "c.toml", *drawn, cwd=tmp_path).returncode == 0
+    with h5py.File(tmp_path / "p.h5") as file:
+        assert np.abs(file["history/loss"][:] - result.loss).max() < 1e-7
+    for words in (["particles", "c.toml", "--set", "particles.method=sgd"], ["solve", "c.toml", "--set", "input.dimension=10"]):
+        refused = command(*words, "--output", "no.h5", cwd=tmp_path)
+        assert refused.returncode == 2 and len(refused.stderr.splitlines()) == 1, refused.stderr
+
+
+def test_a_run_to_an_accuracy_studies_a_basis_of_the_page(points: str) -> None:
+    """Its size is that of K: the error covers what a far larger one says."""
+    result = mfpde.run(sections_of(AT_INFINITY, points, "target.polynomial=z1", "discretization.accuracy=1e-2", "output.times=3"))
+    fine = sections_of(AT_INFINITY, "target.polynomial=z1", "discretization.accuracy=1e-6", "output.times=3")
+    assert result.error is not None and (np.abs(result.loss - mfpde.run(fine).loss) < result.error).all()
+
+
+def sections_of(overrides: list[str], *more: str) -> dict[str, Any]:
+    """The sections of a configuration, as `mfpde.run` takes them."""
+    return tomllib.loads(mfpde.load(None, [*overrides, *more]).to_toml())
+
+
+SKEWED = '''"""An exponential law, which says nothing of its symmetry."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from mfpde.problem.laws import Law
+
+
+@dataclass(frozen=True)
+class Exponential(Law):
+    mean: float
+    usage = "exponential(m)"
+
+    @property
+    def support(self):
+        return 0.0, np.inf
+
+    def density(self, x):
+        return np.exp(-x / self.mean)
+
+    def quantile(self, u):
+        return -self.mean * np.log1p(-u)
+'''
+
+
+def test_a_skewed_law_is_right_everywhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, shrinking: str) -> None:
+    """a_0 of mean 1/2, shrinking alone: E a = exp(-0.6 t) / 2 in elements, density, particles, a restart and a sweep."""
+    from mfpde.density.marginal import density
+
+    folder = tmp_path / "laws"
+    folder.mkdir()
+    (folder / "exponential.py").write_text(SKEWED)
+    monkeypatch.setattr(laws_package, "__path__", [*laws_package.__path__, str(folder)])
+    problem = read("initial.a=exponential(0.5)")[1]
+    assert not problem.a.symmetric and "not symmetric" in problem.notices[0]
+    given = [*ALONE, *SMALL, shrinking, "initial.a=exponential(0.5)", "training.final_time=1.0", "output.times=3"]
+    mfpde.run(sections_of(given), save=tmp_path / "o.h5")
+    mfpde.run(None, restart=tmp_path / "o.h5", save=tmp_path / "on.h5", final_time=1.5)
+    for name, time in (("o.h5", 1.0), ("on.h5", 1.5)):
+        with h5py.File(tmp_path / name) as file:
+            snapshot = file[f"slices/snapshots/{max(file['slices/snapshots'])}"]
+            A, weight = snapshot["A"][:], file["slices/label_weight"][:]
+            mean = weight @ (A * file["slices/y_weight"][:]).sum(axis=(1, 2))
+        assert abs(mean - exp(-0.6 * time) / 2) < 1e-6
+        found = density(tmp_path / name, ("a",), time, bins=np.linspace(0, 6, 601)[None])
+        assert abs((found.mass * (np.arange(600) + 0.5) / 100).sum() - mean) < 2e-3
+    (tmp_path / "c.toml").write_text(mfpde.load(None, given).to_toml())
+    drawn = ["--set", "particles.sampling=sobol", "--set", "particles.particles=4096", "--output", "p.h5"]
+    assert command("particles", "c.toml", *drawn, cwd=tmp_path).returncode == 0
+    with h5py.File(tmp_path / "p.h5") as file:
+        assert abs(file["particles/a"][:].mean() - exp(-0.6) / 2) < 1e-3
+    vary = ["--vary", 'initial.a=["exponential(0.5)", "exponential(0.25)"]', "--output", "s.h5"]
+    assert command("sweep", "c.toml", *vary, cwd=tmp_path).returncode == 0
 
 
 def test_a_diagnostic_of_the_page_is_recorded_and_warns(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -317,4 +454,4 @@ def test_an_output_of_the_page_is_written_by_the_command_and_in_a_sweep(second_m
 
 def test_every_piece_of_the_page_is_run_by_a_test() -> None:
     here = Path(__file__).read_text()
-    assert len(blocks()) == 7 and all(f'"{name}"' in here for name in blocks())
+    assert len(blocks()) == 8 and all(f'"{name}"' in here for name in blocks())

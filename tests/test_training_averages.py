@@ -10,7 +10,7 @@ from mpi4py import MPI
 from support import AFFINE, first_flow, packed
 
 from mfpde.features.hermite.features import HermiteFeatures
-from mfpde.moments.averaging import EXTENDED, Moments, average_points, law_moments
+from mfpde.moments.averaging import EXTENDED, LawMoments, average_points, law_moments
 from mfpde.moments.spectrum import Spectrum, kernel_modes, spectrum
 from mfpde.neurons import Cloud
 from mfpde.problem.activation import parse_activation
@@ -18,7 +18,7 @@ from mfpde.problem.activation import parse_activation
 SELF = MPI.COMM_SELF
 
 
-def discrete(v: np.ndarray, r: np.ndarray, weight: np.ndarray, complement: float, degree: int) -> Moments:
+def discrete(v: np.ndarray, r: np.ndarray, weight: np.ndarray, complement: float, degree: int) -> LawMoments:
     """The moments of finitely many neurons, from the definition, in extended precision."""
     p = v.shape[1]
     values = {}
@@ -30,7 +30,7 @@ def discrete(v: np.ndarray, r: np.ndarray, weight: np.ndarray, complement: float
                 for a, b, w in zip(v, r, weight, strict=True)
             )  # fmt: skip
             values[tuple(beta), k] = sum(terms, EXTENDED.mpf(0))
-    return Moments(p, complement, degree, values)
+    return LawMoments(p, complement, degree, values)
 
 
 def cloud(n: int, p: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -14,10 +14,11 @@ import numpy as np
 from mpi4py import MPI
 from numpy.typing import NDArray
 
-from mfpde.density.maps import Direct, Interpolant, InY, Map, interpolant, matrix, refined, sizes
+from mfpde.density.maps import Direct, Interpolated, InY, Map, interpolant, matrix, refined_rules, sizes
 from mfpde.density.points import GROUPS, Sampling, Slabs, sample, slabs
 from mfpde.discretisation.recorded import PushForward
-from mfpde.evolution.passive import Passive, neurons, stacked
+from mfpde.errors import InputError
+from mfpde.evolution.passive import Passive, neurons, stacked, tensor_nodes
 from mfpde.neurons import Nodes
 
 Array = NDArray[np.float64]
@@ -26,6 +27,9 @@ Array = NDArray[np.float64]
 TRIALS, IN_Y_TRIALS, MAP_SHARE = 256, (16, 16), 0.5
 # Nodes of an interpolant that cost nothing to speak of, that are followed at most, and in a slab.
 FEW_NODES, MOST_NODES, MOST_IN_Y = 20_000, 300_000, 5_200
+# Nodes that a file is checked by, and by which share of the coordinates' size they may be elsewhere: the run's own time steps are
+# far more accurate, but for points that many steps have driven apart.
+CHECKED, ELSEWHERE = 32, 0.05
 # Points of a slab in a chunk.
 CHUNK = 200_000
 
@@ -71,6 +75,28 @@ class Trial:
         return self.values[:, :TRIALS]
 
 
+def check_field(run: PushForward, time: float) -> None:
+    """Follows a few nodes of a snapshot, the last one up to a time, and compares.
+
+    Raises:
+        InputError: If they go elsewhere than the run's did: the density would be that of another problem.
+    """
+    before = [snapshot for snapshot in run.snapshots if 0 < snapshot.time <= min(time, run.field.end) * (1 + 1e-9)]
+    if not before or not len(run.field.times):
+        return
+    snapshot = before[-1]
+    every = tensor_nodes(run.problem, run.rules)
+    some = np.unique(np.linspace(0, len(every.a) - 1, CHECKED).astype(np.int64))
+    start = every.part(some)
+    there = snapshot.values.reshape(len(snapshot.values), -1)[:, some]
+    apart = np.abs(stacked(Passive(run.problem, run.modes, run.field, snapshot.time)(start)) - there).max(axis=1)
+    if (apart > ELSEWHERE * (np.abs(there).max(axis=1) + np.abs(stacked(start)).max(axis=1))).any():
+        raise InputError(
+            f"the file's neurons at t = {snapshot.time:g} are not where its configuration takes them: is a law, a term or a "
+            "basis of features another one now? allowed: the modules that the run had"
+        )
+
+
 def follow_trial(run: PushForward, time: float) -> Trial:
     """Follows the trial points; without a mean field, they come from the snapshot."""
     problem = run.problem
@@ -82,7 +108,7 @@ def follow_trial(run: PushForward, time: float) -> Trial:
     if len(run.field.times):
         values = stacked(Passive(problem, run.modes, run.field, time)(nodes))
     elif snapshot is not None:
-        values = Interpolant(run.rules, snapshot.values).at(labels)
+        values = Interpolated(run.rules, snapshot.values).at(labels)
     else:
         values = stacked(nodes)  # nothing has moved
     return Trial(nodes, start, values)
@@ -105,7 +131,7 @@ def choose_map(run: PushForward, ruler: Ruler, time: float, trial: Trial, passiv
     problem = run.problem
     snapshot = run.snapshot(time)
     wanted, rules = MAP_SHARE * ruler.accuracy, run.rules
-    found = None if snapshot is None else Interpolant(rules, snapshot.values)
+    found = None if snapshot is None else Interpolated(rules, snapshot.values)
     if not len(run.field.times):
         if found is None:  # nothing has moved
             return Direct(problem, passive), 0.0
@@ -122,14 +148,14 @@ def choose_map(run: PushForward, ruler: Ruler, time: float, trial: Trial, passiv
             break
         # Where there is much to spare, coarser: the next measurement says whether that was too much.
         change = [1 if tail > tails.max() / 4 else -1 if tail < wanted / 50 and first else 0 for tail in tails]
-        rules, found, first = refined(problem, rules, change), None, False
+        rules, found, first = refined_rules(problem, rules, change), None, False
     own, labels = run.rules, len(run.rules) - problem.p
     while not problem.w.is_point and sizes(own[labels:]) <= MOST_IN_Y:
         in_y = InY(problem, passive, own[labels:])
         error = ruler.moved(*_compare(run, in_y))
         if error <= wanted:
             return in_y, error
-        own = refined(problem, own, [*[0] * labels, *[1] * problem.p])
+        own = refined_rules(problem, own, [*[0] * labels, *[1] * problem.p])
     return Direct(problem, passive), 0.0
 
 

@@ -69,7 +69,7 @@ class InY:
 
 
 @dataclass(frozen=True)
-class Interpolant:
+class Interpolated:
     """Between the nodes of rules.
 
     Attributes:
@@ -126,17 +126,17 @@ def matrix(rule: Rule, x: Array) -> Array:
     return np.eye(len(rule))[np.abs(x[:, None] - rule.nodes).argmin(axis=1)]
 
 
-def interpolant(comm: MPI.Intracomm, problem: Problem, passive: Passive, rules: tuple[Rule, ...]) -> Interpolant:
+def interpolant(comm: MPI.Intracomm, problem: Problem, passive: Passive, rules: tuple[Rule, ...]) -> Interpolated:
     """Collective. The map at the nodes of rules, by passive points that are divided over the ranks."""
     everything = tensor_nodes(problem, rules)
     first, last = share(comm, len(everything.a))
     values = np.zeros((len(problem.directions), len(everything.a)))
     values[:, first:last] = stacked(passive(everything.part(slice(first, last))))
     comm.Allreduce(MPI.IN_PLACE, values)
-    return Interpolant(rules, values.reshape(-1, *(len(rule) for rule in rules)))
+    return Interpolated(rules, values.reshape(-1, *(len(rule) for rule in rules)))
 
 
-def refined(problem: Problem, rules: tuple[Rule, ...], change: Sequence[int]) -> tuple[Rule, ...]:
+def refined_rules(problem: Problem, rules: tuple[Rule, ...], change: Sequence[int]) -> tuple[Rule, ...]:
     """Finer rules where `change` is 1 (more nodes a panel, or once these are many, twice the panels), coarser ones at -1."""
     asked = zip(rules, problem.laws, change, strict=True)
     return tuple(_changed(rule, law, way) if rule.smooth else rule for rule, law, way in asked)

@@ -23,7 +23,7 @@ from mpi4py import MPI
 from numpy.typing import NDArray
 
 from mfpde.density.bins import MOST_BINS, Density, as_bins, coordinates, make_edges, volumes
-from mfpde.density.choice import CHUNK, Ruler, choose_map, choose_steps, follow_trial
+from mfpde.density.choice import CHUNK, Ruler, check_field, choose_map, choose_steps, follow_trial
 from mfpde.density.grid import Grid
 from mfpde.density.maps import Direct, InY, Map, sizes
 from mfpde.density.masses import masses_density
@@ -108,6 +108,7 @@ def run_density(
     if not accuracy > 0:
         raise InputError(f"accuracy {accuracy:g}: allowed: a positive number")
     given = as_bins(bins, len(index))
+    check_field(run, time)
     trial = follow_trial(run, time)
     edges = make_edges(given, trial.values[list(index)])
     ruler = Ruler(comm, index, np.array([np.diff(e).min() for e in edges]), accuracy)

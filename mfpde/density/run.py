@@ -5,10 +5,10 @@ import tomllib
 import h5py
 
 from mfpde.discretisation.recorded import PointMasses, PushForward
-from mfpde.discretisations import discretisation_of
+from mfpde.discretisations import DISCRETISATIONS
+from mfpde.errors import InputError, quoted
 from mfpde.problem.config import config_of
 from mfpde.problem.problem import Problem, problem_of
-from mfpde.problem.sections import Config
 
 
 def read_density(file: h5py.File) -> PushForward | PointMasses:
@@ -17,11 +17,12 @@ def read_density(file: h5py.File) -> PushForward | PointMasses:
     Raises:
         InputError: If it holds none, or its configuration names what this version does not know.
     """
-    config, problem = read_problem(file)
-    return discretisation_of(problem, config.discretization).read(file, problem)
+    name = str(file.attrs["discretisation"])
+    if name not in DISCRETISATIONS:
+        raise InputError(f"{file.filename!r} is of the discretisation {quoted(name)}; allowed: {', '.join(DISCRETISATIONS)}")
+    return DISCRETISATIONS[name].read(file, read_problem(file))
 
 
-def read_problem(file: h5py.File) -> tuple[Config, Problem]:
-    """The configuration of an open result file, and its problem."""
-    config = config_of(tomllib.loads(file.attrs["config"]))
-    return config, problem_of(config)
+def read_problem(file: h5py.File) -> Problem:
+    """The problem of an open result file."""
+    return problem_of(config_of(tomllib.loads(file.attrs["config"])))

@@ -13,7 +13,7 @@ from mfpde.discretisations import discretisation_of, estimates_error, start_flow
 from mfpde.errors import InputError, RunError
 from mfpde.evolution.flow import DensityFlow, Observation, Recording, Step, loss
 from mfpde.evolution.integrate import integrate
-from mfpde.moments.averaging import Moments
+from mfpde.moments.averaging import LawMoments
 from mfpde.moments.linear import LinearFlow
 from mfpde.output.hdf5 import ResultFile
 from mfpde.output.protocol import Run
@@ -26,7 +26,7 @@ from mfpde.training.training import End, Silent, averaged_law, train
 
 
 @dataclass(frozen=True)
-class Study:
+class KernelStudy:
     """The last stage of a training, solved exactly.
 
     Attributes:
@@ -55,7 +55,7 @@ class Study:
         return float(-np.log(self.loss[end] / self.loss[begin]) / (self.time[end] - self.time[begin])) if end else float("nan")
 
 
-def solve_kernel(comm: Any, config: Any, problem: Any, measure: bool = True) -> Study:
+def solve_kernel(comm: Any, config: Any, problem: Any, measure: bool = True) -> KernelStudy:
     """Collective. Integrates all stages but the last, solves that one exactly and writes the result file.
 
     Args:
@@ -93,7 +93,7 @@ def solve_kernel(comm: Any, config: Any, problem: Any, measure: bool = True) -> 
         for name, array in curves.items():
             file.dataset(f"/kernel/{name}", array)
     warned = [text for name, text in recorder.warned.items() if not (refines and measure and name in ESTIMATED)]
-    return Study(linear, time, errors, uncertainty, bound, target_bound, (*problem.notices, *warned))
+    return KernelStudy(linear, time, errors, uncertainty, bound, target_bound, (*problem.notices, *warned))
 
 
 def _before(
@@ -126,7 +126,7 @@ def _refined(
 
     What the user gave stands still by itself: one more run, finer in that alone, says what it costs.
     """
-    law: Moments | None = None
+    law: LawMoments | None = None
     linear: LinearFlow | None = None
     changes = [np.inf]
     discretisation = discretisation_of(problem, config.discretization)
@@ -209,7 +209,7 @@ PASSES, STILL = 5, 1e-4
 MOST_NODES = 100_000
 
 
-def integrator_difference(study: Study, tolerance: float) -> float:
+def integrator_difference(study: KernelStudy, tolerance: float) -> float:
     """Collective. Largest difference of a coefficient at the records between the time integrator and the exact solution."""
     linear, rows = study.linear, []
     integrate(
@@ -218,7 +218,7 @@ def integrator_difference(study: Study, tolerance: float) -> float:
     return float(np.abs(np.array(rows) - linear.exact(study.time)).max())
 
 
-def _law_of_another(comm: Any, problem: Any, last: int, flow: Any, tolerance: float) -> list[Moments]:
+def _law_of_another(comm: Any, problem: Any, last: int, flow: Any, tolerance: float) -> list[LawMoments]:
     """Collective. On rank 0 the moments at the start of the last stage by another run; none if that run cannot go on."""
     try:
         with Progress(comm.rank, problem.stages[last].start or 1.0) as bar:

@@ -16,9 +16,9 @@ and all departure times follow from one of them.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
+from mpi4py import MPI
 from numpy.typing import NDArray
 
 from mfpde.discretisations import start_flow
@@ -32,7 +32,7 @@ Array = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
-class Labels:
+class FollowedLabels:
     """The neurons of every label at d = infinity.
 
     Attributes:
@@ -50,7 +50,9 @@ class Labels:
     weight: Array
 
 
-def follow_labels(comm: Any, problem: Problem, discretization: Discretization, times: Sequence[float], across: Array) -> Labels:
+def follow_labels(
+    comm: MPI.Intracomm, problem: Problem, discretization: Discretization, times: Sequence[float], across: Array
+) -> FollowedLabels:
     """The neurons at d = infinity and their rates (1) across U.
 
     Args:
@@ -71,7 +73,7 @@ def follow_labels(comm: Any, problem: Problem, discretization: Discretization, t
     weight = flow.nodes(packed(flow)).weight
     flow.follow(times, problem.numbers(discretization).tolerance, Recording(record))
     losses, v, rate = (np.array(part) for part in zip(*found, strict=True))
-    return Labels(np.array(times), losses, v, rate, weight)
+    return FollowedLabels(np.array(times), losses, v, rate, weight)
 
 
 def _rates(flow: DensityFlow, now: Nodes, residual: Array, time: float, across: Array) -> Array:
@@ -91,7 +93,7 @@ def _rates(flow: DensityFlow, now: Nodes, residual: Array, time: float, across: 
     return np.asarray(np.linalg.eigvalsh((slope + slope.transpose(0, 2, 1)) / 2)[:, -1])
 
 
-def departure(labels: Labels) -> Array:
+def departure(labels: FollowedLabels) -> Array:
     """log D(t) of (2) at the times of `labels`, shape (n,); -inf where no label moves away from U."""
     step = np.diff(labels.times)[:, None]
     growth = np.vstack((np.zeros(labels.rate.shape[1]), np.cumsum(step * (labels.rate[1:] + labels.rate[:-1]) / 2, axis=0)))
@@ -100,7 +102,7 @@ def departure(labels: Labels) -> Array:
         return np.asarray(np.log(size @ labels.weight))
 
 
-def predicted_times(labels: Labels, dimensions: Sequence[float], reference: int, time: float) -> Array:
+def predicted_times(labels: FollowedLabels, dimensions: Sequence[float], reference: int, time: float) -> Array:
     """Departure times at all d from that at `dimensions[reference]`, by (2)."""
     log_d = departure(labels)
     rising = np.flatnonzero(np.isfinite(log_d))

@@ -45,7 +45,7 @@ void law_moments(const law_t *, int64_t count, const int32_t *parent, const int3
 
 
 @dataclass(frozen=True)
-class Moments:
+class LawMoments:
     """E[u_V^beta |u_perp|^{2k}] of a law that is invariant under rotations of V-perp.
 
     Attributes:
@@ -60,15 +60,15 @@ class Moments:
     degree: int
     values: Mapping[Index, Any]
 
-    def average(self, copies: int) -> "Moments":
+    def average(self, copies: int) -> "LawMoments":
         """The moments of the average of `copies` independent copies."""
         total = self
         for _ in range(copies - 1):
             total = total._plus(self)
         scaled = {(beta, k): value / copies ** (sum(beta) + 2 * k) for (beta, k), value in total.values.items()}
-        return Moments(self.p, self.complement, self.degree, scaled)
+        return LawMoments(self.p, self.complement, self.degree, scaled)
 
-    def _plus(self, other: "Moments") -> "Moments":
+    def _plus(self, other: "LawMoments") -> "LawMoments":
         cosine = [_cosine_moment(self.complement, m) for m in range(self.degree // 4 + 1)]
         radial = {k: _radial_terms(k, cosine) for k in range(self.degree // 2 + 1)}
         values = {}
@@ -80,7 +80,7 @@ class Moments:
                 terms = (factor * self.values[gamma, i] * other.values[rest, j] for i, j, factor in radial[k])
                 total += ways * sum(terms, EXTENDED.mpf(0))
             values[beta, k] = total
-        return Moments(self.p, self.complement, self.degree, values)
+        return LawMoments(self.p, self.complement, self.degree, values)
 
 
 def _cosine_moment(complement: float, m: int) -> Fraction:
@@ -105,7 +105,7 @@ def extended(value: Fraction) -> Any:
     return EXTENDED.mpf(value.numerator) / value.denominator
 
 
-def law_moments(comm: MPI.Intracomm, nodes: Nodes, complement: float, degree: int) -> Moments | None:
+def law_moments(comm: MPI.Intracomm, nodes: Nodes, complement: float, degree: int) -> LawMoments | None:
     """Collective. The moments of the law of one neuron's w up to `degree`, on rank 0; None elsewhere.
 
     Args:
@@ -131,7 +131,7 @@ def law_moments(comm: MPI.Intracomm, nodes: Nodes, complement: float, degree: in
         return None
     totals = [sum((EXTENDED.mpf(float(x)) for part in gathered for x in part[:, i]), EXTENDED.mpf(0)) for i in range(len(index))]
     keys = [(tuple(alpha), j) for alpha, j in zip(index.alpha.tolist(), index.radial.tolist(), strict=True)]
-    return Moments(p, complement, degree, dict(zip(keys, totals, strict=True)))
+    return LawMoments(p, complement, degree, dict(zip(keys, totals, strict=True)))
 
 
 def average_points(comm: MPI.Intracomm, nodes: Nodes, copies: int) -> Nodes:

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from mfpde.evolution.flow import Field, InStage, Observation, OnRecord, Standing, Step, Watch, as_watch
 from mfpde.features.protocol import Basis
-from mfpde.moments.averaging import Moments
+from mfpde.moments.averaging import LawMoments
 from mfpde.moments.spectrum import Spectrum, kernel_modes, spectrum
 from mfpde.problem.problem import Problem
 
@@ -27,9 +27,9 @@ class LinearFlow(InStage):
         problem: With its stages.
         number: Of the stage.
         modes: Of the run, Hermite modes; those of the activation are among them.
-        law: Moments of w, on rank 0.
+        law: LawMoments of w, on rank 0.
         start: The coefficients m at the start, over the run's modes; 0 if not given (a = 0).
-        others: Moments of other computations, on rank 0: what they change is the uncertainty of the spectrum and of E.
+        others: LawMoments of other computations, on rank 0: what they change is the uncertainty of the spectrum and of E.
 
     Attributes:
         spectrum: Of K.
@@ -42,9 +42,9 @@ class LinearFlow(InStage):
         problem: Problem,
         number: int,
         modes: Basis,
-        law: Moments | None,
+        law: LawMoments | None,
         start: Array | None = None,
-        others: Sequence[Moments] = (),
+        others: Sequence[LawMoments] = (),
     ) -> None:
         self.comm, self.problem, self.number, self.law, self.modes = comm, problem, number, law, modes
         self.stage = problem.stages[number]

@@ -23,7 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mfpde.features.hermite.modes import Modes, hermite_modes
-from mfpde.moments.averaging import EXTENDED, Index, Moments, extended
+from mfpde.moments.averaging import EXTENDED, Index, LawMoments, extended
 
 Array = NDArray[np.float64]
 Polynomial = Mapping[Index, Fraction]
@@ -101,14 +101,14 @@ def kernel_modes(p: int, degree: int, d: float, spread: bool) -> Modes:
     return hermite_modes(p, degree, degree // 2 if spread else 0, d)
 
 
-def spectrum(moments: Moments, activation: tuple[Fraction, ...], modes: Modes, others: Sequence[Moments] = ()) -> Spectrum:
+def spectrum(moments: LawMoments, activation: tuple[Fraction, ...], modes: Modes, others: Sequence[LawMoments] = ()) -> Spectrum:
     """K and its eigenvalues, in extended precision.
 
     Args:
         moments: Of the law of u, up to twice the degree of the activation.
         activation: The coefficients of sigma, ascending.
         modes: Rows of K.
-        others: Moments of other computations of the same law, each less or more accurate in something.
+        others: LawMoments of other computations of the same law, each less or more accurate in something.
     """
     features = [_feature(alpha, j, activation, modes.p) for alpha, j in _indices(modes)]
     norms = [extended(_square_norm(alpha, j, moments.complement)) for alpha, j in _indices(modes)]
@@ -156,7 +156,7 @@ def _square_norm(alpha: tuple[int, ...], j: int, complement: float) -> Fraction:
     return Fraction(1, prod(factorial(a) for a in alpha) * 2**j * factorial(j) * prod(int(complement) + 2 * i for i in range(j)))
 
 
-def _gram(features: list[Polynomial], scale: list[Any], moments: Moments) -> Any:
+def _gram(features: list[Polynomial], scale: list[Any], moments: LawMoments) -> Any:
     size = len(features)
     terms = [[(key, extended(value)) for key, value in feature.items()] for feature in features]
     K = EXTENDED.zeros(size)

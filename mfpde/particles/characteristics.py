@@ -17,13 +17,13 @@ from mfpde.problem.problem import Problem
 from mfpde.quadrature.labels import Labels
 from mfpde.quadrature.rules import Rule
 
-__all__ = ["Curve", "characteristics", "normal_rule"]
+__all__ = ["Characteristics", "characteristics", "normal_rule"]
 
 Array = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
-class Curve:
+class Characteristics:
     """Loss and coefficients at the record times: times (n,), loss (n,), coefficients (n, modes)."""
 
     times: Array
@@ -33,7 +33,7 @@ class Curve:
 
 def characteristics(
     problem: Problem, labels: Labels, modes: Basis, times: Sequence[float], v_rule: Rule, tolerance: float = 1e-11
-) -> Curve:
+) -> Characteristics:
     """The loss along characteristics, on one rank.
 
     Args:
@@ -49,4 +49,4 @@ def characteristics(
     """
     features = modes.features(MPI.COMM_SELF, problem)
     records = run_gauss(problem, labels, features, times, v_rule, tolerance).records
-    return Curve(*(np.array(column) for column in list(zip(*records, strict=True))[:3]))
+    return Characteristics(*(np.array(column) for column in list(zip(*records, strict=True))[:3]))

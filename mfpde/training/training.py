@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from mfpde.errors import RunError
 from mfpde.evolution.flow import DensityFlow, Interpolant, Reader, Standing, Step, packed
 from mfpde.evolution.lagrangian import LagrangianFlow, kept_nodes
-from mfpde.moments.averaging import Moments, average_points, law_moments
+from mfpde.moments.averaging import LawMoments, average_points, law_moments
 from mfpde.moments.linear import LinearFlow
 from mfpde.parallel import share
 from mfpde.problem.problem import Problem
@@ -197,7 +197,7 @@ def next_flow(end: End, problem: Problem, k: int) -> AnyFlow:
     return flow.next_stage(k, end.vector)
 
 
-def averaged_law(end: End, problem: Problem, k: int) -> Moments | None:
+def averaged_law(end: End, problem: Problem, k: int) -> LawMoments | None:
     """Collective. On rank 0 the moments of w at the start of stage `k`, as many as it and the stages after it need."""
     assert not isinstance(end.flow, LinearFlow)  # of the first stage that is known by moments
     degree = max(stage.degree for stage in problem.stages[k:])
