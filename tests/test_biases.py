@@ -9,7 +9,6 @@ import h5py
 import numpy as np
 import pytest
 from closed_forms import gaussian_density, gaussian_rule
-from mpi4py import MPI
 from numpy.typing import NDArray
 from scipy.integrate import solve_ivp
 from scipy.special import ndtr

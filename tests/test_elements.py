@@ -8,7 +8,6 @@ from mfpde.affine.mesh import box_mesh, gauss_basis, reference_mesh
 from mfpde.affine.transport import Transport
 
 
-
 def smooth_error(p: int, degree: int, cells: int) -> float:
     """Error of the semi-discrete operator's moment against int q beta.grad psi for smooth data."""
     mesh = reference_mesh(box_mesh(MPI.COMM_SELF, p, cells, 2.0, 0.5), degree)

@@ -22,8 +22,6 @@ from mfpde.learnability.taylor_flow import taylor_coefficients, taylor_flow
 from mfpde.problem.activation import parse_activation
 from mfpde.problem.target import hermite_target, parse_target
 
-
-
 CUBIC = "z1 + 2*z1*z2 - 7/6*(z1^3 - 3*z1) - z1*(z2^2 - 1)/2 + z3*(z2 - z1^2 + 1)"
 STUCK = [
     *[(parabola_target(Fraction(c), gap.SIN_COS), "sin(u) + cos(u)") for c in ("1/2", "-1", "2/3")],
