@@ -1,4 +1,4 @@
-"""Every implementation of a protocol goes through the same tests: discretisations, laws, terms, found as the program finds them."""
+"""Every implementation of a protocol goes through the same tests: discretisations, laws, terms, all that there are."""
 
 import re
 from dataclasses import dataclass
@@ -81,7 +81,7 @@ def test_neurons_are_a_probability_law_of_the_right_dimension(run: Moved) -> Non
     first = run.flow.nodes(packed(run.flow))
     assert abs(first.weight @ first.a) < 1e-12 and np.abs(first.weight @ first.v.T).max() < 1e-12
     assert abs(first.weight @ first.a**2 - 1 / 3) < 1e-12 and abs(first.weight @ first.r**2 - (20 - run.problem.p) / 20) < 1e-12
-    assert np.abs((first.v * first.weight) @ first.v.T - np.eye(run.problem.p) / 20).max() < 1e-3 / 20  # a mesh has an end
+    assert np.abs((first.v * first.weight) @ first.v.T - np.eye(run.problem.p) / 20).max() < 3e-3 / 20  # four cells of a mesh
 
 
 def test_moments_are_those_of_the_neurons(run: Moved) -> None:
@@ -127,7 +127,7 @@ def test_moments_change_as_the_drift_of_the_neurons_says(run: Moved) -> None:
     expected = np.subtract(*(flow.features.moments(end.cloud, np.ones(1)).all for end in ends)) / (2 * h)
     out = rates_of(flow, run.vector, run.time)
     found = np.subtract(*(flow.moments(run.vector + s * out, run.time) for s in (h, -h))) / (2 * h)
-    assert np.abs(found - expected).max() < (1e-8 if isinstance(flow, LagrangianFlow) else 1e-2) * np.abs(expected).max()
+    assert np.abs(found - expected).max() < (1e-8 if isinstance(flow, LagrangianFlow) else 1e-4) * np.abs(expected).max()
     if isinstance(flow, LagrangianFlow):
         ahead, behind = (flow.nodes(run.vector + s * out) for s in (0.5, -0.5))
         for own, drifted in ((ahead.a - behind.a, rates.a), (ahead.v - behind.v, rates.v), (ahead.r - behind.r, rates.r)):
