@@ -39,15 +39,15 @@ lint: $(VENV)/.installed
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-# Those of several ranks as well, on one.
+# Those of tests/mpi as well, on one rank.
 serial: $(VENV)/.installed
 	$(BIN)/python -m pytest -q -n auto --dist worksteal
 
-# Every rank collects the tests: from the files that have some, with the bytecode that the first ranks leave.
+# Every rank collects the tests, with the bytecode that the first ranks leave, and without what one rank alone has use for.
 mpi: $(VENV)/.installed
 	for n in 2 3 8; do \
-	    env -u PYTHONDONTWRITEBYTECODE $(BIN)/mpirun -n $$n $(BIN)/python -m pytest -q -m mpi -p no:hypothesispytest \
-	        $$(grep -l mark.mpi tests/test_*.py) || exit 1; \
+	    env -u PYTHONDONTWRITEBYTECODE $(BIN)/mpirun -n $$n $(BIN)/python -m pytest -q \
+	        -p no:hypothesispytest -p no:xdist -p no:cacheprovider tests/mpi || exit 1; \
 	done
 
 format: $(VENV)/.installed

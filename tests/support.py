@@ -30,6 +30,7 @@ from mfpde.problem.problem import Problem
 from mfpde.problem.sections import Config
 from mfpde.quadrature.labels import Labels
 from mfpde.quadrature.rules import Rule
+from mfpde.training.training import train
 
 WORLD, SELF = MPI.COMM_WORLD, MPI.COMM_SELF
 # The density on a reference mesh in an affine frame, for tests that are about it.
@@ -204,3 +205,21 @@ def two_passes() -> Iterator[None]:
 def cloud_of(rng: np.random.Generator, n: int, p: int) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     """a (n), v (p, n), r (n), b (n)."""
     return rng.uniform(-1, 1, n), 0.6 * rng.standard_normal((p, n)), rng.uniform(0.3, 1.2, n), rng.standard_normal(n)
+
+
+def losses(flow: StageFlow, problem: Problem, config: Config) -> list[list[tuple[float, float]]]:
+    """Collective. Rows of time and loss, by stage."""
+    rows: list[list[tuple[float, float]]] = []
+
+    def record(current: StageFlow, step: Step, vector: np.ndarray) -> None:
+        observed = current.observe(step.time - current.stage.start, vector)
+        rows[-1].append((step.time, float(loss(observed.moments, flow.target))))
+
+    train(
+        problem,
+        flow,
+        config.record_times,
+        problem.numbers(config.discretization).tolerance,
+        Told(record, lambda _: rows.append([])),
+    )
+    return rows

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 from mpi4py import MPI
-from support import alone, command
+from support import command
 
 from mfpde.accuracy.studies import Level, choose
 from mfpde.accuracy.to_accuracy import AccurateTraining, Answer, Begun, Main, record_places, study_times
@@ -30,7 +30,7 @@ from mfpde.quadrature.panels import Panels, equal_panels
 from mfpde.quadrature.refinement import refined, refined_cells, tails
 from mfpde.quadrature.rules import gauss_rule
 
-WORLD, SELF = MPI.COMM_WORLD, MPI.COMM_SELF
+SELF = MPI.COMM_SELF
 REFERENCES: list[dict[str, Any]] = json.loads(Path(__file__).with_name("references.json").read_text())
 
 
@@ -147,19 +147,6 @@ def test_numbers_that_the_user_gives_are_kept_and_their_error_is_told() -> None:
     errors, estimates = np.abs(found.loss[1:] - reference["loss"]), found.answer.estimate.total[1:]
     assert found.answer.estimate.reached > 1e-4 and found.answer.estimate.worst == "labels"
     assert (errors <= estimates).all() and errors.max() > 1e-4
-
-
-@pytest.mark.mpi
-def test_the_estimate_does_not_depend_on_the_ranks() -> None:
-    small = ["target.polynomial=z1 + z1^2/2", "input.dimension=100", "training.final_time=1.0", "discretization.accuracy=1e-3"]
-    config = load(None, small)
-    problem, times = build_problem(config), [0.0, 0.5, 1.0]
-
-    def solved(comm: MPI.Intracomm) -> np.ndarray:
-        found = run(config, problem, times, comm)
-        return np.array([found.loss, found.answer.estimate.total])
-
-    assert np.abs(alone(lambda: solved(SELF)) - solved(WORLD)).max() < 1e-12
 
 
 def test_solve_prints_the_digits_that_hold_and_writes_the_errors(tmp_path: Path) -> None:

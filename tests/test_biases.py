@@ -9,15 +9,13 @@ import h5py
 import numpy as np
 import pytest
 from closed_forms import gaussian_density, gaussian_rule
-from mpi4py import MPI
 from numpy.typing import NDArray
 from scipy.integrate import solve_ivp
 from scipy.special import ndtr
-from support import SELF, cloud_of, command, follow, measured, packed, rates_of, read, states
+from support import SELF, cloud_of, command, measured, packed, rates_of, read, states
 
 import mfpde
 from mfpde.density.run import read_density
-from mfpde.discretisations import start_flow
 from mfpde.errors import InputError
 from mfpde.evolution.lagrangian import LagrangianFlow
 from mfpde.evolution.passive import Passive, stacked, step
@@ -29,7 +27,6 @@ from mfpde.particles.sampling import random_particles, sobol_particles
 from mfpde.particles.sgd import Sgd
 
 Array = NDArray[np.float64]
-WORLD = MPI.COMM_WORLD
 
 
 Run = dict[str, dict[str, Any]]
@@ -249,17 +246,6 @@ def test_biases_on_the_sphere_are_free() -> None:
     end: Nodes = flow.nodes(states(flow, [2.0], 1e-8)[0])
     assert np.abs((end.v**2).sum(axis=0) + end.r**2 - 1).max() < 1e-12
     assert end.b is not None and np.abs(end.b).max() > 0.05
-
-
-@pytest.mark.mpi
-@pytest.mark.parametrize("activation", ["tanh", "relu"])
-def test_a_flow_with_biases_is_the_same_on_all_ranks_as_on_one(activation: str) -> None:
-    """Each rank makes the tiles of its own neurons: E(t) to 1e-12 all the same."""
-    keys = ["initial.b=normal(0,1)", "input.dimension=30", "target.polynomial=z1", f"network.activation={activation}"]
-    config, problem = read(*keys, "discretization.b_nodes=4", "discretization.a_nodes=4", comm=WORLD)
-    flows = (start_flow(comm, problem, config.discretization) for comm in (SELF, WORLD))
-    alone, together = (follow(flow, [0.0, 0.5, 1.0], 1e-8)[:, 0] for flow in flows)
-    assert np.abs(alone - together).max() < 1e-12 and alone[-1] < 0.9 * alone[0]
 
 
 def test_the_density_of_biases_is_a_marginal_with_their_second_moment(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ from mfpde import compile as compiler
 from mfpde.compile import load_compiled
 from mfpde.errors import InputError
 
-SELF, WORLD = MPI.COMM_SELF, MPI.COMM_WORLD
+SELF = MPI.COMM_SELF
 DECLARATION = "int answer(void);"
 
 
@@ -111,13 +111,3 @@ def test_a_library_that_others_can_write_is_built_again(cache: Path, tmp_path: P
     os.replace(library, target)
     library.symlink_to(target)
     assert twice(tmp_path) == 6 and not library.is_symlink()
-
-
-@pytest.mark.mpi
-def test_what_fails_on_the_first_rank_is_raised_on_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    monkeypatch.setenv("CC", "/nonexistent/cc")
-    source = tmp_path / "answer.c"
-    source.write_text("int answer(void) { return 1; }\n")
-    with pytest.raises(InputError, match="not found"):
-        load_compiled(WORLD, source, DECLARATION, {})

@@ -3,74 +3,9 @@
 import numpy as np
 import pytest
 from mpi4py import MPI
-from ufl_forms import carried_form, density_form, gauss_space, node_dofs
 
-from mfpde.affine.mesh import ReferenceMesh, box_mesh, gauss_basis, reference_mesh
+from mfpde.affine.mesh import box_mesh, gauss_basis, reference_mesh
 from mfpde.affine.transport import Transport
-
-WORLD = MPI.COMM_WORLD
-
-
-def skewed_mesh(p: int, cells: int = 3, degree: int = 2) -> ReferenceMesh:
-    """A mesh whose cells are not boxes."""
-    domain = box_mesh(WORLD, p, cells, 2.0, 1.0)
-    x = domain.geometry.x
-    x[:, :p] += 0.11 * np.sin(x[:, :p].sum(axis=1, keepdims=True) + np.arange(p))
-    return reference_mesh(domain, degree)
-
-
-def random_field(space, dofs, rng):  # type: ignore[no-untyped-def]
-    from dolfinx import fem
-
-    function = fem.Function(space)
-    bs = space.dofmap.bs
-    function.x.array[:] = rng.standard_normal(len(function.x.array))
-    function.x.scatter_forward()
-    values = function.x.array.reshape(-1, bs)[dofs]
-    return function, np.ascontiguousarray(np.moveaxis(values, -1, 0))
-
-
-@pytest.mark.mpi
-@pytest.mark.parametrize("p", [1, 2, 3])
-@pytest.mark.parametrize("degree", [1, 3])
-def test_kernel_equals_the_assembled_ufl_form(p: int, degree: int) -> None:
-    from dolfinx import fem, la
-
-    mesh = skewed_mesh(p, cells=4, degree=degree)
-    rng = np.random.default_rng(WORLD.rank)
-    scalar, vector = gauss_space(mesh), gauss_space(mesh, p)
-    dofs, vector_dofs = node_dofs(mesh, scalar), node_dofs(mesh, vector)
-    q, q_values = random_field(scalar, dofs, rng)
-    a, a_values = random_field(scalar, dofs, rng)
-    beta, beta_values = random_field(vector, vector_dofs, rng)
-    transport = Transport(WORLD, mesh, 1)
-    owned = mesh.owned
-    ours = {"q": np.empty((1, owned, mesh.nodes)), "a": np.zeros((1, owned, mesh.nodes))}
-    values = np.ascontiguousarray(beta_values[None])
-    values[:, :, owned:] = np.nan  # the ghosts must come from their owners
-    fields = tuple(np.ascontiguousarray(x[:, :owned]) for x in (q_values, a_values))
-    transport.apply(values, (*fields, None), (ours["q"], ours["a"], None))
-    for name, form in (("q", density_form(q, beta, degree)), ("a", carried_form(a, beta, degree))):
-        assembled = fem.assemble_vector(fem.form(form))
-        assembled.scatter_reverse(la.InsertMode.add)
-        expected = assembled.array[dofs[:owned]] / mesh.weight[:owned]
-        # Round-off: a sum of a few hundred products of size |beta| |q| / h.
-        assert np.abs(ours[name][0] - expected).max(initial=0.0) < 1e-12 * max(np.abs(expected).max(initial=0.0), 1.0)
-
-
-@pytest.mark.mpi
-@pytest.mark.parametrize("p", [1, 2, 3])
-def test_mass_is_conserved_and_constants_are_carried_exactly(p: int) -> None:
-    mesh = skewed_mesh(p)
-    rng = np.random.default_rng(7 + WORLD.rank)
-    beta = rng.standard_normal((2, p, mesh.cells, mesh.nodes))
-    q = rng.standard_normal((2, mesh.owned, mesh.nodes))
-    ones, rates = np.ones_like(q), [np.empty_like(q), np.zeros_like(q)]
-    Transport(WORLD, mesh, 2).apply(beta, (q, ones, None), (*rates, None))
-    change = np.array([(mesh.weight[: mesh.owned] * rates[0][s]).sum() for s in range(2)])
-    scale = WORLD.allreduce(np.abs(mesh.weight[: mesh.owned] * rates[0]).sum())
-    assert np.abs(WORLD.allreduce(change)).max() < 1e-14 * scale
-    assert np.abs(rates[1]).max(initial=0.0) < 1e-11  # derivatives of 1 at nodes: eps times n^2 / h times |beta|
 
 
 def smooth_error(p: int, degree: int, cells: int) -> float:

@@ -1,7 +1,6 @@
 """Reference cells, the moving frame and the process grid."""
 
 from dataclasses import dataclass
-from math import factorial, prod
 
 import numpy as np
 import pytest
@@ -14,45 +13,7 @@ from mfpde.discretisation.grid import process_grid
 from mfpde.errors import InputError
 from mfpde.moving.cells import normal_cells, point_cells
 
-WORLD, SELF = MPI.COMM_WORLD, MPI.COMM_SELF
-SHAPES = [
-    (((),), (6,)),
-    (((-1.0, 0.5),), (4,)),
-    (((-1.0, 1.0), (0.0,)), (3, 4)),
-    (((), ()), (5, 5)),
-    (((0.0,), (-1.0, 1.0), ()), (2, 3, 4)),
-]
-
-
-@pytest.mark.mpi
-@pytest.mark.parametrize("edges,counts", SHAPES)
-def test_cells_cover_the_normal_law_with_exact_moments(edges: tuple[tuple[float, ...], ...], counts: tuple[int, ...]) -> None:
-    """E[prod y_q^k_q] = prod (k_q - 1)!! to degree 2 n - 1 in each variable, over all ranks."""
-    cells = normal_cells(WORLD, edges, counts)
-    p = len(edges)
-    assert cells.y.shape == (p, *cells.mass.shape) and cells.mass.shape[1] == prod(counts)
-    assert (cells.mass > 0).all() and abs(WORLD.allreduce(cells.mass.sum()) - 1) < 1e-14
-    double = lambda k: 0 if k % 2 else factorial(k) // (2 ** (k // 2) * factorial(k // 2))  # noqa: E731
-    for powers in np.random.default_rng(p).integers(0, [2 * n for n in counts], (12, p)):
-        local = (cells.mass * np.prod(cells.y ** powers[:, None, None], axis=0)).sum()
-        size = np.sqrt(float(prod(double(2 * int(k)) for k in powers)))
-        assert abs(WORLD.allreduce(local) - prod(double(int(k)) for k in powers)) < 1e-12 * size
-
-
-@pytest.mark.mpi
-@pytest.mark.parametrize("edges,counts", SHAPES)
-def test_cells_have_natural_numbers_and_are_the_same_on_any_number_of_ranks(
-    edges: tuple[tuple[float, ...], ...], counts: tuple[int, ...]
-) -> None:
-    """Cell (i_1, .., i_p) has the lexicographic number, and lies between its edges."""
-    cells, alone = normal_cells(WORLD, edges, counts), normal_cells(SELF, edges, counts)
-    numbers = np.concatenate(WORLD.allgather(cells.natural))
-    assert sorted(numbers.tolist()) == list(range(cells.count)) and cells.shape == tuple(len(x) + 1 for x in edges)
-    place = np.argsort(alone.natural)[cells.natural]
-    assert np.array_equal(cells.y, alone.y[:, place]) and np.array_equal(cells.mass, alone.mass[place])
-    for q, panel in enumerate(np.unravel_index(cells.natural, cells.shape)):
-        ends = np.array([-np.inf, *edges[q], np.inf])
-        assert (cells.y[q] > ends[panel][:, None]).all() and (cells.y[q] < ends[panel + 1][:, None]).all()
+SELF = MPI.COMM_SELF
 
 
 def test_one_cell_has_gauss_hermite_nodes_and_a_point_start_has_one_node() -> None:

@@ -1,12 +1,11 @@
 """The solver against the characteristic solution, and the same answer on any number of ranks."""
 
 from collections.abc import Callable
-from pathlib import Path
 
 import numpy as np
 import pytest
 from mpi4py import MPI
-from support import alone, coarse, exact_loss, follow, gauss_loss, labels_of, packed, read, states
+from support import coarse, exact_loss, follow, gauss_loss, labels_of, packed, read, states
 
 from mfpde.discretisations import start_flow
 from mfpde.evolution.flow import Flow
@@ -18,7 +17,6 @@ from mfpde.particles.sampling import normal_rule, random_particles
 from mfpde.problem.problem import Problem
 from mfpde.problem.sections import Config
 
-WORLD = MPI.COMM_WORLD
 SMALL_P3 = ["training.final_time=6.0", "discretization.cells=4", "discretization.a_nodes=4", "discretization.r_nodes=1"]
 
 
@@ -86,24 +84,6 @@ def test_the_frame_is_exact_at_infinite_dimension() -> None:
     assert abs(np.abs(far - limit).max() / difference - 10) < 10 * 2e-9 / difference < 0.1
 
 
-@pytest.mark.mpi
-@pytest.mark.parametrize("overrides", [["target.polynomial=z1 + z1^2/2"], ["discretization.cells=6"]])
-@pytest.mark.parametrize("mesh_ranks", sorted({1, WORLD.size}))
-def test_the_answer_does_not_depend_on_the_ranks(overrides: list[str], mesh_ranks: int) -> None:
-    """Slices over ranks and mesh over ranks: sums in another order, so the same to round-off."""
-    config, problem = setup("input.dimension=100", "training.final_time=1.0", *overrides, comm=WORLD)
-    parallel = solve(config, problem, WORLD, mesh_ranks)
-    serial = alone(lambda: solve(config, problem))
-    assert np.abs(parallel[:, 0] - serial[:, 0]).max() < 1e-12
-    assert parallel[:, 1].max() < 1e-12
-
-
-@pytest.mark.mpi
-def test_more_ranks_than_labels_leave_no_rank_waiting() -> None:
-    config, problem = setup("input.dimension=inf", "initial.a=point(0)", comm=WORLD)
-    assert len(solve(config, problem, WORLD)) == 9
-
-
 def test_the_limiter_in_every_step_keeps_the_density_non_negative() -> None:
     config, problem = setup("target.polynomial=z1 + z1^2/2", "input.dimension=20", "discretization.limiter=step")
     flow = start_flow(MPI.COMM_SELF, problem, config.discretization)
@@ -155,13 +135,3 @@ def test_elements_that_follow_the_flow_are_particles_at_their_nodes() -> None:
     exact = gauss_loss(config, problem, features, 1, 12)
     assert np.abs(follow(one, config.record_times, 1e-10)[:, 0] - exact).max() < 1e-12
     assert np.abs(follow(two, config.record_times, 1e-10)[:, 0] - exact).max() < 1e-8
-
-
-@pytest.mark.mpi
-def test_a_mesh_file_gives_the_same_loss_as_the_box() -> None:
-    path = Path(__file__).parents[1] / "meshes" / "skewed_square.xdmf"
-    short = ["training.final_time=2.0", "output.times=3"]
-    config, problem = setup(*short, f"discretization.mesh={path}", comm=WORLD)
-    box, _ = setup(*short, comm=WORLD)
-    losses = [solve(c, problem, WORLD, WORLD.size)[:, 0] for c in (config, box)]
-    assert np.abs(losses[0] - losses[1]).max() < 1e-8  # at d = 10^4 cells of any shape are exact to the time step's error

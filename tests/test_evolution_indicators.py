@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 from mpi4py import MPI
-from support import AFFINE, alone, first_flow, packed, read, states
+from support import AFFINE, first_flow, packed, read, states
 
 from mfpde.affine.flow import AffineFlow, State
 from mfpde.discretisations import start_flow
@@ -156,21 +156,6 @@ def test_what_does_not_exist_for_a_flow_has_no_column() -> None:
     moving, *_ = first_flow("input.dimension=20", "discretization.a_nodes=3", "discretization.cells=3")
     columns = moving.observe(0.0, packed(moving)).columns
     assert {name for name in NAMES if f"/history/{name}" in columns} == {"fold", "label_error", "top_modes"}
-
-
-@pytest.mark.mpi
-def test_indicators_are_the_same_on_any_number_of_ranks() -> None:
-    """All of them, of a state in which none is 0; in an affine frame nothing folds."""
-    base = [AFFINE, "discretization.cells=4", "discretization.half_width=4", "input.dimension=10", "discretization.a_nodes=3"]
-
-    def found(comm: MPI.Intracomm) -> list[float]:
-        flow, *_ = first_flow(*base, "target.polynomial=z1 + z1*z2", comm=comm)
-        vector = states(flow, [2.0], 1e-6, method="petsc")[0]
-        columns = flow.observe(2.0, vector).columns
-        return [float(columns[f"/history/{name}"]) for name in NAMES if name != "fold"]
-
-    serial = alone(lambda: found(SELF))
-    assert np.allclose(found(MPI.COMM_WORLD), serial, rtol=1e-9, atol=0) and min(serial) > 0
 
 
 @pytest.mark.parametrize("p", [1, 2, 3])

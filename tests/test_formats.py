@@ -13,53 +13,24 @@ import h5py
 import numpy as np
 import pytest
 from mpi4py import MPI
-from support import alone, clean_environment, command, first_flow, run_here, two_passes
+from outputs import GIVEN, QUICK, TOLD, Rows, assert_table_of
+from support import clean_environment, command, first_flow, run_here, two_passes
 
 import mfpde
 from mfpde import formats
-from mfpde.errors import InputError, RunError
+from mfpde.errors import InputError
 from mfpde.evolution.flow import Observation, StageFlow, Step
 from mfpde.output.hdf5 import ResultFile
-from mfpde.output.history import open_result, read_columns
+from mfpde.output.history import open_result
 from mfpde.output.protocol import Output, Run, Summary
 from mfpde.output.recorder import Recorder
 from mfpde.output.sink import MemoryFile
 from mfpde.problem.config import config_of
 from mfpde.solving import solve
 
-WORLD, SELF = MPI.COMM_WORLD, MPI.COMM_SELF
-# One neuron for each label, to an accuracy that the first pass reaches.
-QUICK: dict[str, Any] = {"dimension": np.inf, "accuracy": 1e-2, "final_time": 1.0, "times": 5, "plot": False}
-GIVEN: dict[str, Any] = {**QUICK, "accuracy": False, "a_nodes": 4}
+SELF = MPI.COMM_SELF
 WORDS = ["input.dimension=inf", "discretization.accuracy=false", "discretization.a_nodes=4", "training.final_time=1.0"]
 OPTIONS = [word for key in [*WORDS, "output.times=5"] for word in ("--set", key)]
-
-
-class Rows(Output):
-    """An output as a user writes it: the events, and the times that hold."""
-
-    def __init__(self) -> None:
-        self.events: list[str] = []
-        self.times: list[float] = []
-        self.runs: list[Run] = []
-
-    def begin(self, run: Run) -> None:
-        self.events.append("begin")
-        self.runs.append(run)
-
-    def enter(self, flow: StageFlow) -> None:
-        self.events.append("enter")
-
-    def record(self, flow: StageFlow, step: Step, vector: np.ndarray) -> None:
-        self.events.append("record")
-        self.times.append(step.time)
-
-    def abandon(self) -> None:
-        self.events.append("abandon")
-        self.times.clear()
-
-    def finish(self, summary: Summary) -> None:
-        self.events.append(f"finish {summary.time:g}")
 
 
 def heard(kind: type[Output], events: list[str]) -> type[Output]:
@@ -89,27 +60,11 @@ def heard(kind: type[Output], events: list[str]) -> type[Output]:
     return Heard
 
 
-PASS = ["begin", "enter", *["record"] * 5]
-TOLD = {"one": [*PASS, "finish 1"], "two": [*PASS, "abandon", *PASS, "finish 1"]}
-
-
 @pytest.fixture
 def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """An empty working directory."""
     monkeypatch.chdir(tmp_path)
     yield tmp_path
-
-
-def assert_table_of(stem: str) -> np.ndarray:
-    """NAME_history.csv has the rows of /history, bit for bit, and the estimated error where there is one."""
-    table = np.genfromtxt(f"{stem}_history.csv", delimiter=",", names=True)
-    with open_result(Path(f"{stem}.h5")) as file:
-        columns = read_columns(file)
-        error = {"error": file["error/estimate"][:]} if "error" in file else {}
-    expected = {"t": columns.pop("time"), **columns, **error}
-    assert set(table.dtype.names) == set(expected) and table.dtype.names[:2] == ("t", "loss")
-    assert all(np.array_equal(table[name], values, equal_nan=True) for name, values in expected.items())
-    return table
 
 
 @pytest.mark.parametrize("passes", TOLD)
@@ -223,31 +178,6 @@ def test_what_a_later_stage_is_the_first_to_have_is_nan_before(kind: Any, here: 
         assert np.array_equal(found["history/late"][:], [np.nan, np.nan, 2.0, np.nan], equal_nan=True)
         assert found["slices/late"].shape == (4, 2, 3) and np.isnan(found["slices/late"][:]).sum() == 18
         assert found["history/late"].dims[0][0].name == "/history/time" and len(found["history/time"]) == 4
-
-
-class Fails(Output):
-    """Cannot go on at t = 0.5, on the last rank alone."""
-
-    def record(self, flow: StageFlow, step: Step, vector: np.ndarray) -> None:
-        if step.time >= 0.5 and flow.comm.rank == flow.comm.size - 1:
-            raise ValueError("the plotter has no ink")
-
-
-@pytest.mark.mpi
-@pytest.mark.parametrize("passes", TOLD)
-def test_all_ranks_hear_the_same(passes: str, tmp_path: Path) -> None:
-    folder = Path(WORLD.bcast(str(tmp_path)))
-    mine = Rows()
-    with two_passes() if passes == "two" else nullcontext():
-        result = mfpde.run(comm=WORLD, progress=False, save=folder / "out.h5", also=["csv"], outputs=[mine], **QUICK)
-    assert mine.events == TOLD[passes] and mine.times == result.time.tolist()
-    assert len(alone(lambda: assert_table_of(str(folder / "out")))) == 5
-
-
-@pytest.mark.mpi
-def test_what_an_output_raises_on_one_rank_is_raised_on_all() -> None:
-    with pytest.raises(ValueError if WORLD.rank == WORLD.size - 1 else RunError, match="no ink"):
-        mfpde.run(comm=WORLD, progress=False, outputs=[Fails()], **GIVEN)
 
 
 @pytest.mark.parametrize("ranks", [1, 2])

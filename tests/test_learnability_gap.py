@@ -22,9 +22,6 @@ from mfpde.learnability.taylor_flow import taylor_coefficients, taylor_flow
 from mfpde.problem.activation import parse_activation
 from mfpde.problem.target import hermite_target, parse_target
 
-WORLD = MPI.COMM_WORLD
-
-
 CUBIC = "z1 + 2*z1*z2 - 7/6*(z1^3 - 3*z1) - z1*(z2^2 - 1)/2 + z3*(z2 - z1^2 + 1)"
 STUCK = [
     *[(parabola_target(Fraction(c), gap.SIN_COS), "sin(u) + cos(u)") for c in ("1/2", "-1", "2/3")],
@@ -78,18 +75,6 @@ def test_for_almost_all_activations_the_flow_fills_u_and_never_before_the_uncanc
             for span, order, invariant, uncancelled, _ in found.spans:
                 assert span <= invariant <= found.dimension_v, (name, i)
                 assert span < invariant or order >= uncancelled, (name, i)
-
-
-@pytest.mark.mpi
-def test_a_search_does_not_depend_on_the_ranks_and_resumes(tmp_path: Path) -> None:
-    path = WORLD.bcast(tmp_path / "gap.h5")
-    families = ["sparse", "cancelling"]
-    search(WORLD, path, ["sparse"], 4, 3)
-    rows = search(WORLD, path, families, 8, 3)
-    for name in families:
-        assert rows[name].tolist() == [gap.examine(gap.FAMILIES[name](i, 3), 3).row for i in range(8)]
-    with pytest.raises(InputError, match="seed"):
-        search(WORLD, path, families, 8, 4)
 
 
 def test_a_search_finds_the_cubic_gap_and_says_so(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from closed_forms import erf_loss, quadratic_loss, relu_kernel
 from mpi4py import MPI
-from support import QUADRATIC, alone, coarse, features_of, follow, gauss_loss, measured, packed, rates_of
+from support import QUADRATIC, coarse, follow, gauss_loss, measured, packed, rates_of
 
 from mfpde.discretisations import start_flow
 from mfpde.errors import InputError
@@ -21,7 +21,7 @@ from mfpde.problem.activation import NAMES, derivative, parse_activation
 from mfpde.problem.config import load
 from mfpde.problem.problem import Problem
 
-WORLD, SELF = MPI.COMM_WORLD, MPI.COMM_SELF
+SELF = MPI.COMM_SELF
 DEEP = ["discretization.hermite_degree=20", "discretization.radial_degree=0", "target.polynomial=z1"]
 
 
@@ -177,24 +177,6 @@ def test_the_density_lies_in_the_confidence_band_of_sgd() -> None:
     mean, error = np.mean(runs, axis=0), np.std(runs, axis=0, ddof=1) / sqrt(12)
     assert (np.abs(mean - density) < student.ppf(0.9995, 11) * error).all()
     assert (error < 0.02 * density).all()  # the band says something
-
-
-@pytest.mark.mpi
-def test_networks_and_sgd_give_the_same_curve_on_any_number_of_ranks() -> None:
-    """Neurons passed around the ring, and sums in another order: the same to round-off. 5 neurons leave some ranks idle."""
-    config, problem, _ = coarse("input.dimension=15", "training.final_time=1.0", "output.times=3")
-
-    def losses(n: int, comm: MPI.Intracomm) -> np.ndarray:
-        features = features_of(config, problem, comm)
-        span = [n * k // comm.size for k in (comm.rank, comm.rank + 1)]
-        start = initial_network(problem, n, (0, 0), *span)
-        loss = list(network_loss(problem, features, config.record_times, start))
-        training = Sgd(problem, features, *start, 20, 0.1, (0, 0))
-        training.run(config.record_times, lambda time, value, moments: loss.append(value))
-        return np.array(loss)
-
-    for n in (5, 37):
-        assert np.abs(losses(n, WORLD) - alone(lambda n=n: losses(n, SELF))).max() < 1e-12
 
 
 @pytest.mark.parametrize("method", ["network", "sgd"])

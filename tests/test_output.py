@@ -16,7 +16,6 @@ from support import AFFINE, command, run_here
 from mfpde.errors import InputError
 from mfpde.output.hdf5 import ResultFile
 
-WORLD = MPI.COMM_WORLD
 SMALL = [
     "--set", "discretization.a_nodes=4", "--set", "discretization.r_nodes=1", "--set", "discretization.cells=6", "--set", AFFINE,
     "--set", "training.final_time=1.0",
@@ -120,24 +119,6 @@ def test_a_killed_run_leaves_a_file_that_can_be_read_throughout(tmp_path: Path) 
 def test_petsc_options_reach_the_time_stepper(tmp_path: Path) -> None:
     done = command("solve", *SMALL, "--output", "out.h5", "--", "-ts_rk_type", "3bs", "-ts_view", cwd=tmp_path)
     assert done.returncode == 0 and "3bs" in done.stdout
-
-
-@pytest.mark.mpi
-def test_fields_are_written_in_natural_order_by_all_ranks() -> None:
-    import tempfile
-
-    folder = WORLD.bcast(tempfile.mkdtemp() if WORLD.rank == 0 else None)
-    path = Path(folder) / "out.h5"
-    shape = (5, 7, 3)
-    index = np.arange(WORLD.rank, 105, WORLD.size)
-    with ResultFile(WORLD, path) as file:
-        file.field("/slices/x", shape, index, index.astype(float))
-        file.record({"/history/time": 0.0})
-    if WORLD.rank == 0:
-        with h5py.File(path) as result:
-            assert np.array_equal(result["slices/x"][:], np.arange(105.0).reshape(shape))
-            assert result.attrs["complete"]
-    WORLD.Barrier()
 
 
 @pytest.mark.parametrize("ranks", [1, 2])

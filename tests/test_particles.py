@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from closed_forms import quadratic_loss
 from mpi4py import MPI
-from support import AFFINE, QUADRATIC, alone, coarse, command, follow, gauss_loss, labels_of, measured
+from support import AFFINE, QUADRATIC, coarse, command, follow, gauss_loss, labels_of, measured
 
 from mfpde.discretisations import build_problem, start_flow
 from mfpde.evolution.lagrangian import LagrangianFlow
@@ -19,7 +19,7 @@ from mfpde.problem.config import load
 from mfpde.problem.problem import Problem
 from mfpde.problem.sections import Config
 
-WORLD, SELF = MPI.COMM_WORLD, MPI.COMM_SELF
+SELF = MPI.COMM_SELF
 
 
 def sampled_loss(sampler, config: Config, problem: Problem, features: HermiteFeatures, count: int, repeat: int = 0):  # type: ignore[no-untyped-def]
@@ -102,30 +102,6 @@ def test_random_particles_have_the_initial_law() -> None:
         assert abs((drawn.a**2).mean() - second) < 0.02 * second + 1e-15
         assert np.abs((drawn.v**2).mean(axis=1) * 20 - 1).max() < 0.03
         assert abs((drawn.r**2).mean() * 20 / 18 - 1) < 0.02
-
-
-@pytest.mark.mpi
-@pytest.mark.parametrize("sampling", ["random", "sobol", "gauss"])
-def test_particles_give_the_same_curve_on_any_number_of_ranks(sampling: str, tmp_path_factory) -> None:  # type: ignore[no-untyped-def]
-    """Sums in another order: the same to round-off. Fewer particles than ranks leave no rank waiting."""
-    folder = WORLD.bcast(tmp_path_factory.mktemp("particles") if WORLD.rank == 0 else None)
-    counts = (256, 4) if sampling != "gauss" else (500,)
-    short = ["training.final_time=1.0", "output.times=3", "discretization.accuracy=1e-2", "input.dimension=50"]
-    for count in counts:
-        config, problem, _ = coarse(f"particles.sampling={sampling}", f"particles.particles={count}", *short)
-        particles(WORLD, replace_file(config, folder / "all.h5"), problem)
-        one = replace_file(config, folder / "one.h5")
-        alone(lambda one=one, problem=problem: particles(SELF, one, problem))
-        with h5py.File(folder / "all.h5") as together, h5py.File(folder / "one.h5") as serial:
-            assert np.abs(together["history/loss"][:] - serial["history/loss"][:]).max() < 1e-12
-            assert np.abs(together["particles/v"][:] - serial["particles/v"][:]).max() < 1e-10
-        WORLD.Barrier()
-
-
-def replace_file(config: Config, path: Path) -> Config:
-    import msgspec
-
-    return msgspec.structs.replace(config, output=msgspec.structs.replace(config.output, file=str(path)))
 
 
 def test_the_command_line_writes_the_mean_and_band_of_its_repeats(tmp_path: Path) -> None:

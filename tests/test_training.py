@@ -7,9 +7,9 @@ import h5py
 import numpy as np
 import pytest
 from mpi4py import MPI
-from support import AFFINE, Told, alone, command, first_flow, labels_of, packed, read, states
+from support import AFFINE, Told, command, first_flow, labels_of, losses, packed, read, states
 
-from mfpde.discretisations import build_problem, start_flow
+from mfpde.discretisations import build_problem
 from mfpde.errors import InputError
 from mfpde.evolution.flow import StageFlow, Step, loss
 from mfpde.evolution.integrate import Method
@@ -22,34 +22,15 @@ from mfpde.moments.linear import LinearFlow
 from mfpde.particles.characteristics import characteristics, normal_rule
 from mfpde.problem.config import load
 from mfpde.problem.problem import Problem
-from mfpde.problem.sections import Config
 from mfpde.training.training import DensityFlow, Silent, next_flow, train
 
-WORLD, SELF = MPI.COMM_WORLD, MPI.COMM_SELF
+SELF = MPI.COMM_SELF
 CHEN_GE = "training.strategy=chen-ge"
 SMALL = ["discretization.a_nodes=4", "discretization.r_nodes=2", "discretization.cells=6"]
 STAGES = (
     "training.stages=[{duration=1.0, xi_w=1.0}, {duration=1.0, xi_a=1.0, xi_w='exp(-t)'},"
     " {duration=2.0, xi_a=0.5, activation='(1+u)**2', average=2, reset_a=true}, {duration=1.0, xi_a=2.0, activation='(1+u)**2'}]"
 )
-
-
-def losses(flow: StageFlow, problem: Problem, config: Config) -> list[list[tuple[float, float]]]:
-    """Collective. Rows of time and loss, by stage."""
-    rows: list[list[tuple[float, float]]] = []
-
-    def record(current: StageFlow, step: Step, vector: np.ndarray) -> None:
-        observed = current.observe(step.time - current.stage.start, vector)
-        rows[-1].append((step.time, float(loss(observed.moments, flow.target))))
-
-    train(
-        problem,
-        flow,
-        config.record_times,
-        problem.numbers(config.discretization).tolerance,
-        Told(record, lambda _: rows.append([])),
-    )
-    return rows
 
 
 def displaced(flow: DensityFlow) -> np.ndarray:
@@ -134,44 +115,6 @@ def test_another_activation_after_an_average_takes_the_tuples_of_labels() -> Non
     rows = losses(flow, problem, config)
     assert not problem.stages[1].by_moments and rows[1][0][1] == pytest.approx(1.0) and rows[1][-1][1] < 0.95
     assert all(after[1] < before[1] for before, after in pairwise(rows[1]))
-
-
-def assert_independent_of_the_ranks(overrides: list[str]) -> None:
-    """Collective. Times and losses of all stages to 1e-12."""
-
-    def rows(comm: MPI.Intracomm) -> np.ndarray:
-        return np.concatenate(losses(*first_flow(*overrides, comm=comm)))
-
-    assert np.abs(rows(WORLD) - alone(lambda: rows(SELF))).max() < 1e-12
-
-
-@pytest.mark.mpi
-@pytest.mark.parametrize("overrides", [["input.dimension=100"], ["initial.w=zero"]])
-def test_stages_give_the_same_loss_on_any_number_of_ranks(overrides: list[str]) -> None:
-    base = [*SMALL, STAGES, "target.polynomial=z1 + z1^2/2", "discretization.tolerance=1e-6", "output.times=2", *overrides]
-    assert_independent_of_the_ranks(base)
-
-
-@pytest.mark.mpi
-def test_tuples_of_labels_give_the_same_loss_on_any_number_of_ranks() -> None:
-    stages = "training.stages=[{duration=1.0, xi_w=1.0}, {duration=1.0, xi_a=1.0, xi_w=1.0, average=2, reset_a=true}]"
-    base = ["initial.w=zero", "discretization.a_nodes=3", stages]
-    assert_independent_of_the_ranks(base)
-
-
-@pytest.mark.mpi
-def test_law_moments_are_the_same_on_any_number_of_ranks() -> None:
-    """Slices or the mesh divided: to the rounding of the density's normalisation."""
-    base = [*SMALL, AFFINE, "input.dimension=100", "target.polynomial=z1 + z1^2/2", "discretization.cells=8"]
-    slices, problem, config = first_flow(*base, comm=WORLD)
-    mesh = start_flow(WORLD, problem, config.discretization, WORLD.size)
-    flows = (slices, mesh, first_flow(*base)[0])
-    *parallel, serial = (law_moments(flow.comm, flow.nodes(packed(flow)), problem.d - problem.p, 6) for flow in flows)
-    assert serial is not None
-    for moments in parallel:
-        assert (moments is None) == (WORLD.rank > 0)
-        if moments is not None:
-            assert max(abs(float(moments.values[key] - serial.values[key])) for key in serial.values) < 1e-14
 
 
 def test_the_rate_approaches_its_limit_like_one_over_d() -> None:

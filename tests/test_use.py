@@ -20,7 +20,7 @@ from mfpde.output.history import difference, read_history, read_text
 from mfpde.problem.config import config_of
 from mfpde.progress import Progress, duration, report, speak
 
-WORLD, SELF = MPI.COMM_WORLD, MPI.COMM_SELF
+SELF = MPI.COMM_SELF
 # One neuron for each label, at a resolution that is given.
 SMALL: dict[str, Any] = {"dimension": np.inf, "accuracy": False, "a_nodes": 4, "final_time": 1.0, "times": 5}
 WORDS = ["--set", "input.dimension=inf", "--set", "discretization.accuracy=false", "--set", "discretization.a_nodes=4"]
@@ -80,16 +80,6 @@ def test_progress_goes_to_a_function() -> None:
 def test_what_is_wrong_is_said_in_one_line(keywords: dict[str, Any], word: str) -> None:
     with pytest.raises(InputError, match=word):
         mfpde.run(comm=SELF, **keywords)
-
-
-@pytest.mark.mpi
-def test_all_ranks_hold_the_curves() -> None:
-    result = mfpde.run(
-        comm=WORLD, progress=False, polynomial="z1", dimension=100, final_time=0.5, times=3, accuracy=False, a_nodes=3
-    )
-    losses = WORLD.allgather(result.loss.tolist())
-    assert all(loss == losses[0] for loss in losses) and len(losses[0]) == 3
-    assert (result.plot() is None) == (WORLD.rank > 0)
 
 
 def test_parameters_stand_in_every_expression() -> None:
