@@ -10,7 +10,7 @@ from mpi4py import MPI
 from support import alone, coarse, features_of, measured
 
 from mfpde.errors import InputError
-from mfpde.features.features import Features
+from mfpde.features.hermite.features import HermiteFeatures
 from mfpde.learnability import gap
 from mfpde.learnability.search import search
 from mfpde.particles.network import NetworkFlow, initial_network
@@ -43,7 +43,7 @@ def replace_file(config: Config, path: Path) -> Config:
     return msgspec.structs.replace(config, output=msgspec.structs.replace(config.output, file=str(path)))
 
 
-def network_loss(problem: Problem, features: Features, times: list[float], start, tolerance: float = 1e-8):  # type: ignore[no-untyped-def]
+def network_loss(problem: Problem, features: HermiteFeatures, times: list[float], start, tolerance: float = 1e-8):  # type: ignore[no-untyped-def]
     return measured(NetworkFlow(problem, features, *start), times, tolerance)
 
 
