@@ -2,7 +2,6 @@
 
 from dataclasses import dataclass
 from math import inf
-from typing import cast
 
 import numpy as np
 from mpi4py import MPI
@@ -49,7 +48,7 @@ def process_grid(comm: MPI.Intracomm, slices: int, cells: int, mesh_ranks: int =
     groups = size // mesh_ranks
     group = comm.rank // mesh_ranks
     bounds = [slices * g // groups for g in (group, group + 1)]
-    mesh_comm = cast(MPI.Intracomm, comm.Split(group, comm.rank))
+    mesh_comm = MPI.Intracomm(comm.Split(group, comm.rank))
     return ProcessGrid(comm, mesh_comm, group, groups, range(*bounds))
 
 

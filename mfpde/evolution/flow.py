@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
 from mpi4py import MPI
@@ -250,7 +250,7 @@ def packed(flow: Flow) -> Array:
     return vector
 
 
-def loss(moments: Array, target: Array, beyond: float = 0.0) -> Any:
+def loss(moments: Array, target: Array, beyond: float = 0.0) -> Array:
     """E = 1/2 sum_i (m_i - h_i)^2 over the last axis: Parseval's identity, truncated to the modes; and 1/2 of the energy of h*
     beyond them."""
-    return 0.5 * np.square(moments - target).sum(axis=-1) + beyond
+    return np.asarray(0.5 * np.square(moments - target).sum(axis=-1) + beyond)

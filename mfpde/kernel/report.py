@@ -1,16 +1,16 @@
 """What `python -m mfpde.kernel` prints."""
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 
 from mfpde.digits import scientific
 from mfpde.kernel.study import KernelStudy
 from mfpde.moments.spectrum import Spectrum, direction
+from mfpde.problem.problem import Problem
 
 
-def render(study: KernelStudy, problem: Any, further: Sequence[tuple[str, str]] = (), most: int = 12) -> str:
+def render(study: KernelStudy, problem: Problem, further: Sequence[tuple[str, str]] = (), most: int = 12) -> str:
     """What the command prints: the smallest `most` eigenvalues, what follows from them, and further rows of names and values."""
     spectrum, on_V, stage = study.linear.spectrum, study.linear.on_V, problem.stages[-1]
     lines = [f"{'eigenvalue':>16} {'certain':>8}   direction"]

@@ -3,10 +3,11 @@
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import msgspec
 import numpy as np
+from mpi4py import MPI
+from numpy.typing import NDArray
 
 from mfpde.discretisation.resolution import Resolution, given_resolution, is_given
 from mfpde.discretisations import discretisation_of, estimates_error, start_flow
@@ -18,11 +19,14 @@ from mfpde.moments.linear import LinearFlow
 from mfpde.output.hdf5 import ResultFile
 from mfpde.output.protocol import Run
 from mfpde.output.recorder import ESTIMATED, Recorder
-from mfpde.problem.sections import LARGEST_K
+from mfpde.problem.problem import Problem
+from mfpde.problem.sections import LARGEST_K, Config, Discretization
 from mfpde.problem.stages import stage_times
 from mfpde.progress import Progress, warn
 from mfpde.quadrature.panels import Panels, equal_panels
 from mfpde.training.training import End, Silent, averaged_law, train
+
+Array = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -39,12 +43,12 @@ class KernelStudy:
         warnings: Advice about the problem, and about what the stages before did not resolve.
     """
 
-    linear: Any
-    time: Any
-    loss: Any
-    uncertainty: Any
-    bound: Any
-    target_bound: Any
+    linear: LinearFlow
+    time: Array
+    loss: Array
+    uncertainty: Array
+    bound: Array
+    target_bound: Array
     warnings: tuple[str, ...] = ()
 
     @property
@@ -55,7 +59,7 @@ class KernelStudy:
         return float(-np.log(self.loss[end] / self.loss[begin]) / (self.time[end] - self.time[begin])) if end else float("nan")
 
 
-def solve_kernel(comm: Any, config: Any, problem: Any, measure: bool = True) -> KernelStudy:
+def solve_kernel(comm: MPI.Intracomm, config: Config, problem: Problem, measure: bool = True) -> KernelStudy:
     """Collective. Integrates all stages but the last, solves that one exactly and writes the result file.
 
     Args:
@@ -97,7 +101,7 @@ def solve_kernel(comm: Any, config: Any, problem: Any, measure: bool = True) -> 
 
 
 def _before(
-    comm: Any, config: Any, problem: Any, flow: DensityFlow, tolerance: float, last: int, file: ResultFile
+    comm: MPI.Intracomm, config: Config, problem: Problem, flow: DensityFlow, tolerance: float, last: int, file: ResultFile
 ) -> tuple[Recorder, End]:
     """Collective. All stages but the last, written to the file."""
     with Progress(comm.rank, problem.stages[last].start or 1.0) as bar:
@@ -106,7 +110,9 @@ def _before(
         return recorder, train(problem, flow, config.history_times, tolerance, recorder, last)
 
 
-def _given(comm: Any, config: Any, problem: Any, last: int, file: ResultFile, measure: bool) -> tuple[Recorder, End, LinearFlow]:
+def _given(
+    comm: MPI.Intracomm, config: Config, problem: Problem, last: int, file: ResultFile, measure: bool
+) -> tuple[Recorder, End, LinearFlow]:
     """Collective. At the resolution of the configuration; a run at another one says how certain the eigenvalues are."""
     others = []
     if measure:
@@ -120,7 +126,7 @@ def _given(comm: Any, config: Any, problem: Any, last: int, file: ResultFile, me
 
 
 def _refined(
-    comm: Any, config: Any, problem: Any, last: int, file: ResultFile, measure: bool
+    comm: MPI.Intracomm, config: Config, problem: Problem, last: int, file: ResultFile, measure: bool
 ) -> tuple[Recorder, End, LinearFlow]:
     """Collective. Refines all directions at once until every eigenvalue stands still, or no longer comes nearer to it.
 
@@ -153,7 +159,7 @@ def _refined(
     return recorder, end, linear
 
 
-def resolutions(problem: Any, options: Any) -> Iterator[Resolution]:
+def resolutions(problem: Problem, options: Discretization) -> Iterator[Resolution]:
     """Finer and finer resolutions, in all directions at once but for the numbers that the user gave."""
     given = given_resolution(problem, options)
     for step in range(PASSES):
@@ -172,7 +178,7 @@ def resolutions(problem: Any, options: Any) -> Iterator[Resolution]:
         yield found
 
 
-def finer_where_given(problem: Any, options: Any, resolution: Resolution) -> Resolution:
+def finer_where_given(problem: Problem, options: Discretization, resolution: Resolution) -> Resolution:
     """The resolution, finer in what the user gave: K and the labels of a twice as many, those of r and y half as many again."""
 
     def more(direction: str, panels: Panels) -> Panels:
@@ -190,7 +196,7 @@ def finer_where_given(problem: Any, options: Any, resolution: Resolution) -> Res
     )
 
 
-def _at_most(problem: Any, K: int) -> int:
+def _at_most(problem: Problem, K: int) -> int:
     """K, or the largest degree allowed."""
     known = problem.target.known_degree
     return min(K, LARGEST_K if known is None else known)
@@ -218,7 +224,7 @@ def integrator_difference(study: KernelStudy, tolerance: float) -> float:
     return float(np.abs(np.array(rows) - linear.exact(study.time)).max())
 
 
-def _law_of_another(comm: Any, problem: Any, last: int, flow: Any, tolerance: float) -> list[LawMoments]:
+def _law_of_another(comm: MPI.Intracomm, problem: Problem, last: int, flow: DensityFlow, tolerance: float) -> list[LawMoments]:
     """Collective. On rank 0 the moments at the start of the last stage by another run; none if that run cannot go on."""
     try:
         with Progress(comm.rank, problem.stages[last].start or 1.0) as bar:
@@ -231,7 +237,7 @@ def _law_of_another(comm: Any, problem: Any, last: int, flow: Any, tolerance: fl
     return [] if law is None else [law]
 
 
-def other_discretization(options: Any, problem: Any) -> Any:
+def other_discretization(options: Discretization, problem: Problem) -> Discretization:
     """Coarser elements, 3/4 of the labels of a and of the cells and one label of r less, larger steps, but more modes."""
     numbers = problem.numbers(options)
     return msgspec.structs.replace(

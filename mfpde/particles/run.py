@@ -6,12 +6,20 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from mpi4py import MPI
+from numpy.typing import NDArray
+
 from mfpde.errors import InputError
 from mfpde.features.bases import basis_of
 from mfpde.output.hdf5 import ResultFile
 from mfpde.particles.methods import METHODS
 from mfpde.particles.repeats import RepeatRecorder
+from mfpde.problem.problem import Problem
+from mfpde.problem.sections import Config
 from mfpde.progress import Progress
+
+Array = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -32,10 +40,10 @@ class Summary:
     particles: int
     steps: int
     wall_time: float
-    error: Any = None
+    error: Array | None = None
 
 
-def particles(comm: Any, config: Any, problem: Any) -> Summary:
+def particles(comm: MPI.Intracomm, config: Config, problem: Problem) -> Summary:
     """Collective. Runs all repeats of the configuration's [particles] and writes the result file.
 
     Raises:
@@ -64,7 +72,7 @@ def particles(comm: Any, config: Any, problem: Any) -> Summary:
     return Summary(recorder.first_loss, recorder.loss, recorder.band, outcome.count, outcome.steps, wall_time, outcome.error)
 
 
-def _with_progress(record: Callable[..., None], bar: Any, offset: float) -> Callable[..., None]:
+def _with_progress(record: Callable[..., None], bar: Progress, offset: float) -> Callable[..., None]:
     count = 0
 
     def both(when: float, loss: float, *rest: Any) -> None:
