@@ -8,6 +8,7 @@ Times are those of the training.
 """
 
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -52,7 +53,7 @@ def write_series(comm: MPI.Intracomm, result: Path, mesh: bool = False) -> dict[
     for number, time in enumerate(times):
         path = result.with_name(f"{result.stem}_density_{number:04d}.vti")
         found = recorded_density(run, axes, time, bins, ACCURACY[known], comm, 3)
-        on_first(comm, lambda found=found, path=path: _image(found, path))  # type: ignore[misc]
+        on_first(comm, partial(_image, found, path))
         members.append((time, path))
     files = {"density": result.with_name(f"{result.stem}_density.pvd")}
     on_first(comm, lambda: write_collection(files["density"], members))
