@@ -6,6 +6,8 @@ moved by more than `uncertainty`.
 """
 
 import json
+import re
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -40,7 +42,25 @@ def is_quick(reference: dict[str, Any]) -> bool:
     return bool(reference["times"][-1] <= 8 and (d == "inf" or d >= 30 or "z2" not in reference["polynomial"]))
 
 
-QUICK = list(filter(is_quick, REFERENCES))
+def kinds(reference: dict[str, Any]) -> tuple[tuple[Any, ...], ...]:
+    """What a reference stands for: activation, p and d = inf or not; and the law of a with the learning rates."""
+    activation, p = reference["activation"].partition("(")[0], max(map(int, re.findall(r"z(\d)", reference["polynomial"])))
+    return (activation, p, reference["dimension"] == "inf"), (reference["a"], reference["xi_a"], reference["xi_w"])
+
+
+def first_of_each(part: int, order: Callable[[dict[str, Any]], Any]) -> list[dict[str, Any]]:
+    """The first reference of each kind."""
+    found: dict[tuple[Any, ...], dict[str, Any]] = {}
+    for reference in sorted(filter(is_quick, REFERENCES), key=order):
+        found.setdefault(kinds(reference)[part], reference)
+    return list(found.values())
+
+
+# One reference of each activation, p and kind of d, at the smallest d, where the law spreads most; and one of each law of a and
+# learning rates, the cheapest: most variables at the largest d.  benchmarks/accuracy.py takes all.
+HARD = first_of_each(0, lambda r: float(r["dimension"]))
+OTHER = first_of_each(1, lambda r: (-kinds(r)[0][1], -float(r["dimension"])))
+CHOSEN = [r for r in REFERENCES if r in HARD or r in OTHER]
 # Those whose estimate is more than a hundred times the error.
 LOOSE = {"z1**2/2-z1/3 sin(u)+cos(u) uniform(-1,1) 1.0 1.0 d=1000"}
 
@@ -107,6 +127,16 @@ def is_dear(reference: dict[str, Any]) -> bool:
     return bool(d != "inf" and ("z3" in reference["polynomial"] or (kinks and "z2" in reference["polynomial"]) or d < 10))
 
 
+def standard(p: int, d: float | str) -> dict[str, Any]:
+    """The reference with tanh(u + 1/2) for z1 + z1^2/2 or z1 + z1 z2 at this d, known to 1e-7."""
+    polynomial = {1: "z1+z1**2/2", 2: "z1+z1*z2"}[p]
+    (found,) = (
+        r for r in REFERENCES if name(r) == f"{polynomial} tanh(u+0.5) uniform(-1,1) 1.0 1.0 d={d}" and r["times"][-1] == 8
+    )
+    assert found["uncertainty"] <= 1e-7
+    return found
+
+
 def check(reference: dict[str, Any], accuracy: float) -> float:
     """Asserts error <= estimate <= accuracy at the reference's times; returns how many times too large the estimate is."""
     config = load(None, [*overrides(reference), f"discretization.accuracy={accuracy}"])
@@ -120,7 +150,7 @@ def check(reference: dict[str, Any], accuracy: float) -> float:
     return float(estimates.max() / max(errors.max(), uncertainty))
 
 
-@pytest.mark.parametrize("reference", QUICK, ids=name)
+@pytest.mark.parametrize("reference", CHOSEN, ids=name)
 def test_the_error_is_below_the_estimate_and_that_not_a_hundred_times_larger(reference: dict[str, Any]) -> None:
     """The second but for those in `LOOSE`."""
     ratio = check(reference, 1e-3 if is_dear(reference) else 1e-4)
@@ -128,22 +158,22 @@ def test_the_error_is_below_the_estimate_and_that_not_a_hundred_times_larger(ref
 
 
 def test_nine_estimates_of_ten_are_not_a_hundred_times_too_large() -> None:
-    assert len(QUICK) >= 30 and len(LOOSE) <= len(QUICK) / 10 and set(map(name, QUICK)) >= LOOSE
+    assert len(CHOSEN) >= 25 and len(LOOSE) <= len(CHOSEN) / 10 and set(map(name, CHOSEN)) >= LOOSE
 
 
-@pytest.mark.parametrize("reference", [r for r in QUICK if r["uncertainty"] <= 2e-7][:4], ids=name)
-def test_a_hundred_times_the_accuracy_is_reached_too(reference: dict[str, Any]) -> None:
-    check(reference, 1e-6)
+@pytest.mark.parametrize("p,d", [(1, 100), (2, "inf")])
+def test_a_hundred_times_the_accuracy_is_reached_too(p: int, d: float | str) -> None:
+    check(standard(p, d), 1e-6)
 
 
 def test_numbers_that_the_user_gives_are_kept_and_their_error_is_told() -> None:
-    """Six labels of a are too few for z1 + z1^2/2: the estimate says so, and so does the truth."""
-    reference = next(r for r in QUICK if r["polynomial"] == "z1+z1**2/2" and r["activation"] == "tanh(u+0.5)")
+    """Six labels of a are too few for z1 + z1 z2: the estimate says so, and so does the truth."""
+    reference = standard(2, "inf")
     given = ["discretization.a_nodes=6", "discretization.hermite_degree=8"]
     config = load(None, [*overrides(reference), *given])
     found = run(config, build_problem(config), [0.0, *reference["times"]])
     resolution = found.answer.passes[-1].resolution
-    assert resolution.a.total == 6 and resolution.hermite_degree == 8
+    assert resolution.labels["a"].total == 6 and resolution.hermite_degree == 8
     errors, estimates = np.abs(found.loss[1:] - reference["loss"]), found.answer.estimate.total[1:]
     assert found.answer.estimate.reached > 1e-4 and found.answer.estimate.worst == "labels"
     assert (errors <= estimates).all() and errors.max() > 1e-4
