@@ -81,10 +81,10 @@ def test_breaks_that_differ_by_round_off_are_one() -> None:
     assert [rate.on(common, 1.0)(common) for rate in (*rates, nudged)] == [1.0, 0.0, 2.0, 2.0]
 
 
-def test_a_narrow_pulse_has_breaks_that_no_step_can_leap_over() -> None:
+def test_a_narrow_pulse_has_pieces_that_no_step_can_leap_over() -> None:
     schedule = parse_schedule("1e6*exp(-((t - 3.05)/1e-6)^2)", "training.xi_w", T)
-    assert any(abs(t - 3.05) < 1e-5 for t in schedule.breaks)
-    assert not parse_schedule("1 + sin(20*t)", "training.xi_w", T).breaks
+    assert any(abs(t - 3.05) < 1e-5 for t in schedule.pieces) and schedule.longest_step(3.05) < 1e-5
+    assert not schedule.breaks and not parse_schedule("1 + sin(20*t)", "training.xi_w", T).breaks
 
 
 @pytest.mark.parametrize(

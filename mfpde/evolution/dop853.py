@@ -31,7 +31,7 @@ def advance(
     """Collective. Integrates over an interval and tells `watch` of records and steps; returns the state and the last step.
 
     Args:
-        flow: The right-hand side; the longest stable step that it names and its limiter are left to other methods.
+        flow: The right-hand side; the longest stable step that its rates name and its limiter are left to other methods.
         vector: The state at the interval's start, or where the integration is taken up again.
         interval: Where the right-hand side is smooth.
         tolerance: Of one step, root mean square over all unknowns, relative and absolute (in units of `flow.scales`).
@@ -47,7 +47,9 @@ def advance(
     with np.errstate(invalid="ignore", over="ignore"):  # what is not finite ends the run below
         solver = _Distributed(flow, vector, total, interval, tolerance, resume)
         while solver.status == "running":
-            if interval.last and solver.t + solver.h_abs >= interval.end:  # the end shortens this step, a later one would not
+            solver.max_step = flow.longest_step(solver.t)
+            proposed = min(solver.h_abs, solver.max_step)
+            if interval.last and solver.t + proposed >= interval.end:  # the end shortens this step, a later one would not
                 watch.keep(solver.standing(step), solver.y[: flow.size], urgent=True)
             message = solver.step()
             if solver.status == "failed":

@@ -120,6 +120,11 @@ class Flow(Protocol):
     def unit_of_time(self, time: float) -> float:
         """What a change of order 1 takes at `time`; inf where nothing moves."""
 
+    def longest_step(self, time: float) -> float:
+        """The longest step from `time` that the right-hand side's own dependence on time allows, whatever the state; may be inf.
+
+        The same on all ranks: a step that is longer could miss what happens within it."""
+
     def fastest(self, time: float, vector: Array) -> str:
         """Collective. Names what moves fastest, for messages; may be empty."""
 
@@ -235,6 +240,9 @@ class InStage:
 
     def unit_of_time(self, time: float) -> float:
         return self.stage.unit_of_time(time)
+
+    def longest_step(self, time: float) -> float:
+        return self.stage.longest_step(time)
 
     def after_step(self, vector: Array) -> bool:
         return False

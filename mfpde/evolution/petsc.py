@@ -75,7 +75,7 @@ class _Run:
             self.longest = self.flow.rates(self.interval.inside(time), values, rates)
 
     def before_step(self, ts: PETSc.TS) -> None:
-        """Shortens the step that the error estimate proposes: first by the Courant number, then to meet the record."""
+        """Shortens the step that the error estimate proposes: by the Courant number, by pulses of a rate, to meet the record."""
         step = min(ts.getTimeStep(), self.longest)
         tiny = step < TINY_STEP * self.flow.unit_of_time(ts.getTime())
         most = MOST_TINY_STEPS if tiny else MOST_STEPS
@@ -87,6 +87,7 @@ class _Run:
                 "become too fast, or the density too thin for the mesh (see /history/torn, /history/negative); lower the "
                 "learning rates, take more cells, or an earlier training.final_time"
             )
+        step = min(step, self.flow.longest_step(ts.getTime()))
         remaining = self.stops[self.next] - ts.getTime()
         # Equal steps up to the record, rather than a last one that is tiny.
         count = ceil(remaining / step * (1 - 1e-12)) if remaining < 2 * step else 0

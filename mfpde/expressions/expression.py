@@ -18,11 +18,14 @@ from mfpde.expressions import breakpoints
 from mfpde.expressions.building import build, elementary, rational_number, symbol
 from mfpde.expressions.code import array_source, evaluate, scalar_source
 from mfpde.expressions.enclosures import Range, enclose
+from mfpde.expressions.pieces import pieces
 from mfpde.expressions.reading import TooCostly, allowed, limited, read
 from mfpde.expressions.series import power_series
 
 Array = NDArray[np.float64]
 
+# Derivatives that bound what lies between samples, and operations of the longest one that is worth it.
+MOST_DERIVATIVES, MOST_OPERATIONS = 4, 400
 # Expressions that are kept, by their texts.
 MOST_KEPT = 1000
 
@@ -193,6 +196,24 @@ class Expression:
     def pulse_edges(self, edges: Sequence[float], width: float) -> set[float]:
         """The ends of boxes narrower than `width` on which it varies much, see `breakpoints.pulse_edges`."""
         return breakpoints.pulse_edges(self, edges, width)
+
+    def pieces(self, edges: Sequence[float]) -> list[float]:
+        """The ends of pieces on which it is a polynomial of moderate degree, see `pieces.pieces`; raises TooCostly."""
+        return [float(x) for x in pieces(self, self._between_jumps, edges)]
+
+    @cached_property
+    def _between_jumps(self) -> list["Expression"]:
+        """Its derivatives, where it does not jump."""
+        import sympy
+
+        found: list[Expression] = []
+        last = self
+        while len(found) < MOST_DERIVATIVES:
+            last = self.of(last.derivative.symbolic.replace(sympy.DiracDelta, lambda *_: sympy.Integer(0)))
+            if sympy.count_ops(last.symbolic) > MOST_OPERATIONS:
+                break
+            found.append(last)
+        return found
 
     def least_value(self, edges: Sequence[float]) -> tuple[float, float]:
         """A point and the value there, the least if it is negative somewhere, see `breakpoints.least_value`."""

@@ -1,7 +1,8 @@
 """Learning rates xi(t): non-negative numbers, expressions in t, or tables of (t, value).
 
 A rate may jump or have kinks at finitely many times, its `breaks`: time integration ends a step there and begins another,
-with the limit from the left before, from the right after (`Schedule.on`).
+with the limit from the left before, from the right after (`Schedule.on`).  Between them it is resolved before it is integrated:
+on each of its pieces it is a polynomial of moderate degree, so no step that is at most as long as a piece leaps over a pulse.
 """
 
 import math
@@ -18,14 +19,13 @@ from mfpde.errors import InputError, quoted
 from mfpde.expressions.code import evaluate_scalar
 from mfpde.expressions.enclosures import TooManyBoxes
 from mfpde.expressions.expression import Expression, parse
+from mfpde.expressions.pieces import X, longest_step
 from mfpde.expressions.reading import TooCostly, limited
 
 Array = NDArray[np.float64]
 Text = float | str | Sequence[Sequence[float]]
 
 MOST_BREAKS = 10_000
-# A part of the duration: a rate that varies within less is a pulse that a time step might leap over.
-PULSE = 1 / 512
 # Parts of the duration: breaks that are nearer to each other count as one, and limits are taken this far from them.
 NEAR, BESIDE = 1e-12, 1e-14
 
@@ -40,6 +40,7 @@ class Schedule:
         constant: Its value if it does not depend on t.
         final_time: T.
         edges: Times in [0, T] at which it may jump or have a kink, ascending.
+        pieces: Ends of its pieces, ascending from 0 to T, the edges among them; none where it is constant between the edges.
     """
 
     text: str
@@ -47,6 +48,7 @@ class Schedule:
     constant: float | None
     final_time: float = math.inf
     edges: tuple[float, ...] = ()
+    pieces: tuple[float, ...] = ()
 
     @property
     def zero(self) -> bool:
@@ -82,18 +84,26 @@ class Schedule:
             low = high = (start + end) / 2
         return lambda t: self(min(max(t, low), high))
 
+    def longest_step(self, t: float) -> float:
+        """The longest time step from t that cannot leap over a pulse: no longer than any of the pieces that it enters."""
+        if len(self.pieces) <= 2:
+            return math.inf
+        return longest_step(self.pieces, min(bisect_right(self.pieces, t), len(self.pieces) - 1) - 1, t)
+
     def integral(self, times: Array) -> Array:
         """int_0^t xi at each of `times` (ascending, from 0 or later)."""
         if self.constant is not None:
             return self.constant * times
         from scipy.integrate import quad
 
-        parts = []
-        with warnings.catch_warnings():  # where a rate is hardly smooth, as much accuracy as there is
+        parts, ends = [], self.pieces or self.edges
+        with warnings.catch_warnings():  # where rounding errors of a rate prevail, as much accuracy as there is
             warnings.simplefilter("ignore")
             for low, high in pairwise([0.0, *times]):
-                pieces = pairwise([low, *(t for t in self.breaks if low < t < high), high])
-                parts.append(sum(quad(self.on(a, b), a, b, epsabs=1e-13, epsrel=1e-13)[0] for a, b in pieces))
+                inner = ends[bisect_right(ends, low) : bisect_left(ends, high)]
+                parts.append(
+                    sum(quad(self.on(a, b), a, b, epsabs=1e-13, epsrel=1e-13)[0] for a, b in pairwise([low, *inner, high]))
+                )
         return np.cumsum(parts)
 
 
@@ -132,6 +142,9 @@ def parse_schedule(text: Text, key: str, final_time: float) -> Schedule:
         with limited(key, text):
             schedule = replace(schedule, edges=_edges(expression, final_time))
             wrong = _wrong_value(expression, schedule)
+            if wrong is None:
+                schedule = replace(schedule, pieces=_pieces(expression, schedule))
+                wrong = _negative(expression, schedule)
     except TooCostly as error:
         raise InputError(f"{key}: {quoted(text)} {error}") from None
     if wrong is not None:
@@ -161,7 +174,7 @@ def _value(rate: Callable[[float], float], t: float) -> float:
 
 
 def _edges(expression: Expression, final_time: float) -> tuple[float, ...]:
-    """`Schedule.edges`, and the ends of narrow pulses' parts, which a time step must not leap over."""
+    """`Schedule.edges`."""
     edges: list[float] = []
     for x in expression.kinks(0.0, final_time, MOST_BREAKS):
         gap = (x - edges[-1]) / final_time if edges else 1.0
@@ -169,10 +182,15 @@ def _edges(expression: Expression, final_time: float) -> tuple[float, ...]:
             raise TooCostly(f"jumps at t = {edges[-1]:.17g} and {x:.17g}; allowed: jumps {NEAR:g} of the duration apart")
         if gap > NEAR:
             edges.append(x)
-    edges = sorted({*edges, *expression.pulse_edges(sorted({0.0, *edges, final_time}), PULSE * final_time)})
-    if len(edges) > MOST_BREAKS:
-        raise TooCostly(f"has {len(edges)} jumps, kinks or parts of narrow pulses; allowed: at most {MOST_BREAKS}")
     return tuple(edges)
+
+
+def _pieces(expression: Expression, schedule: Schedule) -> tuple[float, ...]:
+    """`Schedule.pieces`."""
+    ends = expression.pieces([0.0, *schedule.breaks, schedule.final_time])
+    if len(ends) > MOST_BREAKS:
+        raise TooCostly(f"has {len(ends)} parts of narrow pulses or of an oscillation; allowed: at most {MOST_BREAKS}")
+    return tuple(ends)
 
 
 def _wrong_value(expression: Expression, schedule: Schedule) -> tuple[float, float] | None:
@@ -192,6 +210,15 @@ def _wrong_value(expression: Expression, schedule: Schedule) -> tuple[float, flo
         pass  # the samples must do
     time, value = expression.least_value(edges)
     return (time, value) if value < -SLACK * max(1.0, *(schedule(x) for x in edges)) else None
+
+
+def _negative(expression: Expression, schedule: Schedule) -> tuple[float, float] | None:
+    """A time among the points of the pieces and the value there, the least if it is negative; None if none is."""
+    ends = np.array(schedule.pieces)
+    times = (ends[:-1, None] + np.diff(ends)[:, None] * (1 + X) / 2).ravel()
+    values = expression(times)
+    k = int(values.argmin())
+    return (float(times[k]), float(values[k])) if values[k] < -SLACK * max(1.0, float(values.max())) else None
 
 
 def _table(rows: Sequence[Sequence[float]], key: str, final_time: float) -> Schedule:

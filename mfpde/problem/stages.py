@@ -97,6 +97,10 @@ class Stage:
         fastest = max(self.rates(time))
         return 1 / fastest if fastest > 0 else inf
 
+    def longest_step(self, time: float) -> float:
+        """The longest step from `time` that cannot leap over a pulse of a learning rate; inf if there is none."""
+        return min(xi.longest_step(time) for xi in (self.xi_a, self.xi_w, self.xi_b))
+
     @property
     def linear(self) -> bool:
         """Whether only a is trained, and with a polynomial: then moments of the law of w are all that enters."""
