@@ -31,7 +31,7 @@ from mfpde.density.points import GROUPS, Sampling, slabs
 from mfpde.density.run import read_density
 from mfpde.discretisation.recorded import PointMasses, PushForward
 from mfpde.errors import InputError
-from mfpde.output.history import open_result
+from mfpde.output.history import BULK, open_result
 from mfpde.parallel import on_first
 
 Array = NDArray[np.float64]
@@ -71,7 +71,7 @@ def density(
 
 
 def _read(path: Path) -> PushForward | PointMasses:
-    with open_result(path) as file:
+    with open_result(path, BULK) as file:
         if "slices/snapshots" not in file and "field" not in file:
             raise InputError(f"{str(path)!r} holds no density (no snapshot and no mean field)")
         return read_density(file)
