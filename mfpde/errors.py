@@ -2,12 +2,16 @@
 
 import difflib
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, Literal
 
 # Characters of what the user wrote in a message, and of a message.
 LONGEST_QUOTE, LONGEST_LINE = 80, 1200
 # Characters of a name that is compared with others.
 LONGEST_NAME = 40
+
+
+# How numpy treats floating point errors unless told otherwise: a program's own `np.seterr` is not for what runs within ours.
+USUAL: dict[str, Literal["ignore", "warn"]] = {"divide": "warn", "over": "warn", "under": "ignore", "invalid": "warn"}
 
 
 class InputError(Exception):

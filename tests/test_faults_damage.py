@@ -164,7 +164,7 @@ def test_a_size_that_the_file_does_not_hold_costs_no_memory(result: Path, tmp_pa
     path.write_bytes(result.read_bytes())
     with h5py.File(path, "a") as file:
         file["/field/moments"].resize(10**9, axis=0)
-    with pytest.raises(InputError, match="/field/moments has the shape .* more than the file holds"), open_result(path, BULK):
+    with pytest.raises(InputError, match=r"/field/moments has the shape .* more than the file holds"), open_result(path, BULK):
         pass
 
 

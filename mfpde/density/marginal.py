@@ -30,7 +30,7 @@ from mfpde.density.masses import masses_density
 from mfpde.density.points import GROUPS, Sampling, slabs
 from mfpde.density.run import read_density
 from mfpde.discretisation.recorded import PointMasses, PushForward
-from mfpde.errors import InputError
+from mfpde.errors import USUAL, InputError
 from mfpde.output.history import BULK, open_result
 from mfpde.parallel import on_first
 
@@ -44,6 +44,7 @@ MOST_CELLS = 1 << 24
 START, LEAST, GROWTH, FEW = 1_000_000, 12, 8.0, 4
 
 
+@np.errstate(**USUAL)
 def density(
     file: str | Path,
     axes: Sequence[str] = ("a", "v1"),

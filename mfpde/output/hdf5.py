@@ -49,7 +49,7 @@ class ResultFile:
     whichever are more, and the file at `path` is whole, with all records before them.  (Where copying the whole file takes
     more than a second, which happens after a snapshot, or always if there are no hard links: those of twice the time that
     this takes.)  Against a power failure the file is synced as often as that costs 5% of the time.  While it is open,
-    SIGINT and SIGTERM wait for the end of a step, see `mfpde.interrupts`.
+    SIGINT, SIGTERM and SIGHUP wait for the end of a step, see `mfpde.interrupts`.
 
     Args:
         comm: All ranks of the run.

@@ -88,7 +88,7 @@ def read_text(path: Path) -> History:
     return History(path, "", True, times, loss, none, (), np.empty(0), None, loss[None], 0.0, errors[0] if errors else None)
 
 
-# What is read by those alone who go on from it: the state of a checkpoint; the neurons at some times; the mean field of all steps.
+# What only some read: the state of a checkpoint; the neurons at some times; the mean field of all steps.
 BULK = ("/checkpoint/", "/slices/snapshots/", "/field/")
 
 

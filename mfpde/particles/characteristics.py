@@ -10,6 +10,7 @@ import numpy as np
 from mpi4py import MPI
 from numpy.typing import NDArray
 
+from mfpde.errors import USUAL
 from mfpde.features.features import Features
 from mfpde.features.modes import Modes
 from mfpde.particles.reduced import run_gauss
@@ -32,6 +33,7 @@ class Curve:
     coefficients: Array
 
 
+@np.errstate(**USUAL)
 def characteristics(
     problem: Problem, labels: Labels, modes: Modes, times: Sequence[float], v_rule: Rule, tolerance: float = 1e-11
 ) -> Curve:
