@@ -39,6 +39,11 @@ import importlib.util
 import os
 from typing import TYPE_CHECKING, Any
 
+from mfpde import early
+
+if early.is_command():
+    early.listen()
+
 from mfpde.errors import InputError as InputError
 from mfpde.errors import RunError as RunError
 from mfpde.version import __version__ as __version__

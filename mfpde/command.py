@@ -12,9 +12,10 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mfpde.errors import InputError, RunError, one_line
+from mfpde.early import launched
+from mfpde.errors import InputError, RunError, one_line, quoted
 from mfpde.parallel import on_first
-from mfpde.progress import launched, speak
+from mfpde.progress import log_failed, speak
 from mfpde.version import __version__
 
 if TYPE_CHECKING:
@@ -27,15 +28,18 @@ if TYPE_CHECKING:
 def run_command(parser: argparse.ArgumentParser, body: Callable[[MPI.Intracomm, argparse.Namespace], None]) -> int:
     """Collective over all ranks. Parses the command line, runs `body(comm, arguments)` and returns the exit status.
 
-    Status 0; 2 for bad input and 1 for a run that cannot go on, 130 and 143 for one that SIGINT or SIGTERM ended, with one
-    line on standard error; an error on any rank ends all of them within seconds.
+    Status 0; 2 for bad input and 1 for a run that cannot go on, 129, 130 and 143 for one that SIGHUP, SIGINT or SIGTERM ended,
+    with one line on standard error; an error on any rank ends all of them within seconds.
     """
     arguments, petsc_options = _parse(parser, sys.argv[1:])
     prepare_streams()
+    if not _has_folder():
+        return 2
     import petsc4py
 
-    petsc4py.init(["mfpde", *petsc_options])
-    signal.signal(signal.SIGPIPE, signal.SIG_IGN)  # PETSc would end the run; a write that fails is handled below
+    # Its handlers of signals would take the place of ours.
+    petsc4py.init(["mfpde", "-no_signal_handler", *petsc_options])
+    signal.signal(signal.SIGPIPE, signal.SIG_IGN)  # a write that fails is handled below
     from mpi4py import MPI
 
     from mfpde.interrupts import GRACE, Interrupted, abort, pending, signals_noted
@@ -64,6 +68,7 @@ def run_command(parser: argparse.ArgumentParser, body: Callable[[MPI.Intracomm, 
             outcomes = comm.allgather((status, message))
             status = max(status for status, _ in outcomes)
             message = next(message for _, message in outcomes if message is not None)
+        status = max(status, int(comm.bcast(log_failed())))
         if comm.rank == 0:
             advice = [f"warning: {text}" for text in unused_options(petsc_options)] if not anywhere else [message]
             for text in filter(None, advice):
@@ -85,16 +90,40 @@ def outcome(body: Callable[[], None]) -> tuple[int, str | None]:
     except Interrupted as error:
         return error.status, str(error)
     except BrokenPipeError:  # the reader of our output, such as head, has left
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        leave_output()
         return 0, ""
     except MemoryError as error:
         return 1, f"out of memory: {error}"
+    except OSError as error:
+        leave_output()
+        name = f" {error.filename!r}" if error.filename else ""
+        return 1, f"cannot read or write{name}: {error.strerror or error}"
     except Exception as error:
         import traceback
 
         traceback.print_exc()
         return 1, f"{type(error).__name__}: {error}"
     return 0, None
+
+
+def leave_output() -> None:
+    """What is still to be written to standard output goes nowhere, if it can go where it should."""
+    try:
+        sys.stdout.flush()
+    except (OSError, ValueError):
+        with suppress(OSError, ValueError):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def _has_folder() -> bool:
+    """Whether the working directory is still there; MPI and PETSc ask for it."""
+    try:
+        os.getcwd()
+    except OSError as error:
+        if not launched():
+            say(f"there is no working directory: {error.strerror}; allowed: one that has not been deleted")
+        return False
+    return True
 
 
 def say(text: str) -> None:
@@ -168,6 +197,8 @@ def load_problem(
         import json
 
         file = arguments.output if place is None else place
+        if any("\ud800" <= letter <= "\udfff" for letter in file or ""):
+            raise InputError(f"--output: {quoted(file)} is not UTF-8; allowed: names that are")
         output = [] if file is None else [f"output.file={json.dumps(file)}"]
         changes = [*arguments.set, *overrides, *output]
         config = load(arguments.config, changes) if base is None else config_of(base, changes)

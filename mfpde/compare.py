@@ -29,7 +29,7 @@ def _compare(arguments: argparse.Namespace) -> Any:
 
     from mfpde.errors import InputError
     from mfpde.output.comparison import plot_comparison
-    from mfpde.output.history import difference, probe, read_history, read_text
+    from mfpde.output.history import check_file, difference, probe, read_history, read_text
     from mfpde.paths import check_picture
     from mfpde.progress import text_table
 
@@ -41,8 +41,8 @@ def _compare(arguments: argparse.Namespace) -> Any:
         if path.is_file() and path.suffix in TEXT and not h5py.is_hdf5(path):
             histories.append(read_text(path))
             continue
-        if path.is_file():
-            probe(path)
+        check_file(path)
+        probe(path)
         histories.append(read_history(path))
     first, *others = histories
     differences = [difference(other, first) for other in others]

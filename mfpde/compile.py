@@ -19,7 +19,8 @@ import stat
 import sys
 import sysconfig
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 from types import ModuleType
@@ -81,12 +82,21 @@ def _library(source: Path, declarations: str, macros: Mapping[str, int]) -> tupl
     code = _INCLUDE.sub(lambda match: next(PACKAGE.rglob(match.group(1))).read_text(), source.read_text())
     parts = (code, declarations, repr(sorted(macros.items())), repr(FLAGS), sys.version, _processor())
     name = f"_{source.stem}_{hashlib.sha256(chr(0).join(parts).encode()).hexdigest()[:16]}"
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "mfpde"
+    cache = _cache()
     path = cache / (name + str(sysconfig.get_config_var("EXT_SUFFIX")))
     _make_private(cache)
     if not _is_sound(path):
         _build(path, name, code, declarations, macros)
     return path, name
+
+
+def _cache() -> Path:
+    if given := os.environ.get("XDG_CACHE_HOME"):
+        return Path(given) / "mfpde"
+    try:
+        return Path.home() / ".cache" / "mfpde"
+    except RuntimeError:  # a user without a name, as in containers
+        raise InputError("there is no home directory for the cache of compiled code; set XDG_CACHE_HOME") from None
 
 
 def _make_private(folder: Path) -> None:
@@ -126,7 +136,8 @@ DIGEST = 32
 def _build(path: Path, name: str, code: str, declarations: str, macros: Mapping[str, int]) -> None:
     from cffi import FFI, VerificationError
 
-    compiler = (os.environ.get("CC") or sysconfig.get_config_var("CC") or "cc").split()[0]
+    given = ((os.environ.get("CC") or "").split(), (sysconfig.get_config_var("CC") or "").split(), ["cc"])
+    compiler = next(words for words in given if words)[0]
     if shutil.which(compiler) is None:
         raise InputError(f"the C compiler {compiler!r} was not found: install one (Debian: apt-get install gcc), or set CC")
     sizes = ", ".join(f"{name} = {value}" for name, value in sorted(macros.items()))
@@ -136,17 +147,50 @@ def _build(path: Path, name: str, code: str, declarations: str, macros: Mapping[
     ffi.set_source(name, code, define_macros=sorted(macros.items()), extra_compile_args=list(FLAGS))
     try:
         with tempfile.TemporaryDirectory(dir=path.parent) as folder:
-            built = Path(ffi.compile(tmpdir=folder))
+            with _without_blank_compiler(), _errors_to(Path(folder) / "said") as said:
+                built = Path(ffi.compile(tmpdir=folder))
+            if not built.is_file():
+                raise InputError(f"the C compiler {compiler!r} ended well and wrote nothing: is it one? Set CC")
             content = built.read_bytes()
             built.write_bytes(content + _digest(path, content))
             built.chmod(0o700)
             os.replace(built, path)
     except VerificationError as exception:
-        raise InputError(f"the C compiler {compiler!r} failed (are the Python headers installed?): {exception}") from None
+        flags = ", ".join(f"{name} = {os.environ[name]!r}" for name in ("CC", "CFLAGS", "LDFLAGS") if os.environ.get(name))
+        hint = f"is it the setting {flags}?" if flags else "are the Python headers installed?"
+        reason = next((line for line in said if "error" in line), str(exception))
+        raise InputError(f"the C compiler {compiler!r} failed ({hint}): {reason.strip()}") from None
     except OSError as exception:
         raise InputError(
             f"cannot write the cache of compiled code {path.parent}: {exception.strerror}; set XDG_CACHE_HOME"
         ) from None
+
+
+@contextmanager
+def _without_blank_compiler() -> Iterator[None]:
+    """A CC of blanks is none: within the block it is not set."""
+    blank = os.environ.pop("CC") if os.environ.get("CC", "").isspace() else None
+    try:
+        yield
+    finally:
+        if blank is not None:
+            os.environ["CC"] = blank
+
+
+@contextmanager
+def _errors_to(place: Path) -> Iterator[list[str]]:
+    """What programs that are called within the block say on standard error, as a list of lines that is filled at its end."""
+    said: list[str] = []
+    sys.stderr.flush()
+    before = os.dup(2)
+    try:
+        with place.open("wb") as file:
+            os.dup2(file.fileno(), 2)
+        yield said
+    finally:
+        os.dup2(before, 2)
+        os.close(before)
+        said += place.read_text(errors="replace").splitlines()
 
 
 def _import(path: Path, name: str) -> ModuleType:

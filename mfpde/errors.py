@@ -2,12 +2,25 @@
 
 import difflib
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, Literal, TypedDict
 
 # Characters of what the user wrote in a message, and of a message.
 LONGEST_QUOTE, LONGEST_LINE = 80, 1200
 # Characters of a name that is compared with others.
 LONGEST_NAME = 40
+
+
+class FloatErrors(TypedDict):
+    """Arguments of `numpy.errstate`."""
+
+    divide: Literal["ignore", "warn"]
+    over: Literal["ignore", "warn"]
+    under: Literal["ignore", "warn"]
+    invalid: Literal["ignore", "warn"]
+
+
+# How numpy treats floating point errors unless told otherwise: a program's own `np.seterr` is not for what runs within ours.
+USUAL: FloatErrors = {"divide": "warn", "over": "warn", "under": "ignore", "invalid": "warn"}
 
 
 class InputError(Exception):

@@ -10,7 +10,7 @@ import h5py
 import numpy as np
 
 from mfpde.command import outcome, prepare_streams, say
-from mfpde.output.history import loss_error, open_result, probe
+from mfpde.output.history import BULK, check_file, loss_error, open_result, probe
 from mfpde.progress import table
 
 # In a picture of a density, for each axis.
@@ -31,9 +31,9 @@ def main() -> int:
 
 
 def _inspect(path: Path, plot: bool) -> None:
-    if path.is_file():
-        probe(path)
-    with open_result(path) as file:
+    check_file(path)
+    probe(path)
+    with open_result(path, BULK) as file:
         report = _report(file)
     print(report, flush=True)
     if plot:

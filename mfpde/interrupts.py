@@ -1,6 +1,6 @@
 """Interrupts: a signal is noted, and the ranks agree on it at the end of a step.
 
-SIGINT and SIGTERM reach the ranks at different moments, or one of them alone; a rank that left by itself would keep the
+SIGINT, SIGTERM and SIGHUP reach the ranks at different moments, or one of them alone; a rank that left by itself would keep the
 others waiting in a collective call for ever.  So while a result file is open a signal only sets a flag, and
 `stop_together`, which time integrators call after each step, raises Interrupted on all ranks at the same step.  Without
 an open file nothing is lost by ending at once.  A thread watches: a rank that does not come to the end of its step
@@ -19,13 +19,11 @@ from typing import Any
 
 import numpy as np
 
+from mfpde.early import FORWARDED, LISTENED, SIGNALS
 from mfpde.errors import one_line
 
 # Seconds in which all ranks have to come to an agreement.
 GRACE = 3.0
-# Seconds that the launcher has to pass a line on: what it has not read when a rank aborts, it drops.
-FORWARDED = 0.3
-SIGNALS = {signal.SIGINT: "interrupted", signal.SIGTERM: "terminated"}
 
 
 class Interrupted(BaseException):
@@ -89,7 +87,7 @@ def deferred(*leftovers: Path) -> Iterator[None]:
 
 @contextmanager
 def signals_noted(comm: Any) -> Iterator[None]:
-    """Within the block SIGINT and SIGTERM are handled as this module says. In the main thread only."""
+    """Within the block SIGINT, SIGTERM and SIGHUP are handled as this module says. In the main thread only."""
     _State.pending, _State.settled = 0, threading.Event()
     read, write = os.pipe()
     os.set_blocking(write, False)
@@ -99,7 +97,7 @@ def signals_noted(comm: Any) -> Iterator[None]:
         if _State.leftovers is None and comm.size == 1:
             raise Interrupted(number)
 
-    handlers = {number: signal.signal(number, note) for number in SIGNALS}
+    handlers = {number: signal.signal(number, note) for number in LISTENED}
     # The C part of the handler writes there even while this thread waits in MPI and cannot run Python's part.
     descriptor = signal.set_wakeup_fd(write, warn_on_full_buffer=False)
     threading.Thread(target=_watch, args=(comm, read, _State.settled), daemon=True).start()
@@ -111,6 +109,36 @@ def signals_noted(comm: Any) -> Iterator[None]:
             signal.signal(number, handler)
         _State.settled.set()
         os.close(write)  # ends the thread
+
+
+@contextmanager
+def interruptible() -> Iterator[None]:
+    """Within the block Ctrl-C waits for the end of a step, in the main thread of a program; a second one waits for nothing.
+
+    Raises:
+        KeyboardInterrupt: At the end of that step, or of the block.
+    """
+    ours = threading.current_thread() is threading.main_thread() and signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    if not ours:
+        yield
+        return
+
+    def note(number: int, frame: Any) -> None:
+        if _State.pending:
+            raise KeyboardInterrupt
+        _State.pending = number
+
+    _State.pending = 0
+    signal.signal(signal.SIGINT, note)
+    try:
+        yield
+        if _State.pending:
+            raise KeyboardInterrupt("interrupted when the run was done")
+    except Interrupted as error:
+        raise KeyboardInterrupt(str(error)) from None
+    finally:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        _State.pending = 0
 
 
 def _watch(comm: Any, read: int, settled: threading.Event) -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+from mfpde.early import launched
 from mfpde.errors import InputError, one_line
 
 # Said by a command that is not --quiet, and written to --log FILE; a program that uses the package may listen, too.
@@ -25,6 +26,7 @@ class _State:
     """What a command was told."""
 
     quiet = False
+    log_failed = False
 
 
 class Progress:
@@ -112,6 +114,35 @@ def duration(seconds: float) -> str:
     return f"{minutes} min" if minutes < 100 else f"{minutes // 60} h {minutes % 60} min"
 
 
+class _LogFile(logging.FileHandler):
+    """A log that cannot be written any more says so once, and the run goes on."""
+
+    def handleError(self, record: logging.LogRecord) -> None:
+        self.fail(sys.exception())
+
+    def write(self, text: str) -> None:
+        """Lines as they are."""
+        try:
+            print(text, file=self.stream, flush=True)
+        except (OSError, ValueError) as error:
+            self.fail(error)
+
+    def close(self) -> None:
+        with suppress(OSError, ValueError):
+            super().close()
+
+    def fail(self, error: BaseException | None) -> None:
+        if not _State.log_failed:
+            _State.log_failed = True
+            reason = getattr(error, "strerror", None) or error
+            warn(f"--log: cannot write {self.baseFilename!r}: {reason}; what follows is not in it")
+
+
+def log_failed() -> bool:
+    """Whether the log of this process lacks something."""
+    return _State.log_failed
+
+
 class _Lines(logging.Handler):
     """Writes lines to standard output, above the bar if there is one; a reader that has left is no error."""
 
@@ -136,7 +167,7 @@ def speak(rank: int, quiet: bool, log: Path | None) -> None:
     Raises:
         InputError: If the file cannot be written.
     """
-    _State.quiet = quiet
+    _State.quiet, _State.log_failed = quiet, False
     for handler in list(LOG.handlers):
         LOG.removeHandler(handler)
         handler.close()
@@ -151,7 +182,7 @@ def speak(rank: int, quiet: bool, log: Path | None) -> None:
         LOG.addHandler(lines)
     if log is not None:
         try:
-            to_file = logging.FileHandler(log, encoding="utf-8", errors="backslashreplace")
+            to_file = _LogFile(log, encoding="utf-8", errors="backslashreplace")
         except OSError as error:
             raise InputError(f"--log: cannot write {str(log)!r}: {error.strerror}; allowed: a file that can be written") from None
         to_file.setFormatter(logging.Formatter("%(asctime)s %(message)s"))
@@ -168,7 +199,8 @@ def report(text: str) -> None:
 def warn(text: str) -> None:
     """One line of advice: on standard error, also where a command is to be quiet, and in its log."""
     line = f"mfpde: warning: {one_line(text)}"
-    print(line, file=sys.stderr, flush=True)
+    with suppress(OSError, ValueError):
+        print(line, file=sys.stderr, flush=True)
     _log(line)
 
 
@@ -182,9 +214,8 @@ def remark(text: str) -> None:
 
 def _log(text: str) -> None:
     for handler in LOG.handlers:
-        if isinstance(handler, logging.FileHandler) and handler.stream is not None:
-            handler.stream.write(f"{text}\n")
-            handler.flush()
+        if isinstance(handler, _LogFile) and not _State.log_failed:
+            handler.write(text)
 
 
 def counter(rank: int, total: int, unit: str) -> Any:
@@ -194,15 +225,6 @@ def counter(rank: int, total: int, unit: str) -> Any:
     return tqdm(
         total=total, unit=f" {unit}", ncols=LENGTH, mininterval=0.2, disable=rank > 0 or _State.quiet or not on_terminal()
     )
-
-
-def launched() -> int | None:
-    """This process's rank as its launcher says before MPI starts; None without a launcher."""
-    return next((int(os.environ[name]) for name in RANK if os.environ.get(name, "").isdigit()), None)
-
-
-# What Open MPI, PMIx, MPICH and Intel MPI, MVAPICH and SLURM's srun call it.
-RANK = ("OMPI_COMM_WORLD_RANK", "PMIX_RANK", "PMI_RANK", "MV2_COMM_WORLD_RANK", "SLURM_PROCID")
 
 
 def on_terminal() -> bool:

@@ -12,6 +12,7 @@ Nothing is written unless asked for.  Under mpirun all ranks call alike, and all
 """
 
 import tempfile
+import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -28,7 +29,8 @@ from petsc4py import PETSc  # noqa: F401  (it begins on all ranks together: late
 
 from mfpde import formats
 from mfpde.discretisations import build_problem
-from mfpde.errors import InputError, did_you_mean, quoted
+from mfpde.errors import USUAL, InputError, did_you_mean, quoted
+from mfpde.interrupts import interruptible
 from mfpde.output.captions import provenance
 from mfpde.output.checkpoint import Checkpoint, read_checkpoint
 from mfpde.output.continuation import check_continuation, stored
@@ -228,6 +230,11 @@ class Result:
                 yield path
 
 
+# Runs of threads follow one another: MPI, PETSc and HDF5 are those of the process.
+_TURN = threading.RLock()
+
+
+@np.errstate(**USUAL)
 def run(
     source: str | Path | Mapping[str, Any] | None = None,
     *,
@@ -267,6 +274,21 @@ def run(
     ("chen-ge") those of Chen and Ge (arXiv:2402.08948).
     """
     ranks = MPI.COMM_WORLD if comm is None else comm
+    with _TURN, interruptible():
+        return _run(source, ranks, progress, budget, save, restart, outputs, keywords)
+
+
+def _run(
+    source: str | Path | Mapping[str, Any] | None,
+    ranks: MPI.Intracomm,
+    progress: bool | Told | None,
+    budget: float | None,
+    save: str | Path | None,
+    restart: str | Path | None,
+    outputs: Sequence[Output],
+    keywords: Mapping[str, Any],
+) -> Result:
+    """Collective. The same without its turn, and its answer to Ctrl-C."""
 
     def read() -> tuple[Config, Problem, Checkpoint | None]:
         kept = None if restart is None else read_checkpoint(Path(restart))

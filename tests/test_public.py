@@ -20,7 +20,7 @@ NAMES = (
 )  # fmt: skip
 # Nobody may import from a later row, nor from another room of the same row.
 ROWS: tuple[tuple[str, ...], ...] = (
-    ("errors", "callable", "digits", "version"),
+    ("errors", "callable", "digits", "version", "early"),
     ("registry", "progress", "interrupts", "petsc", "paths"),
     ("parallel",),
     ("compile",),

@@ -66,7 +66,7 @@ def test_a_sweep_is_one_labelled_file_and_keeps_what_is_finished(tmp_path: Path,
 def test_a_member_that_fails_is_recorded_and_the_others_go_on(tmp_path: Path, sweep: Callable[..., tuple[int, str]]) -> None:
     words = ["--show", "time_to_level", "--level", "0.9", "--output", "s.h5"]
     status, said = sweep("--vary", 'network.activation=["tanh", "1/u"]', *words)
-    assert status == 0 and "1 of 2 members failed" in said
+    assert status == 1 and "1 of 2 members failed" in said
     with h5py.File(tmp_path / "s.h5") as file:
         message = file["message"].asstr()[:]
         assert message[0] == "" and "network.activation" in message[1]

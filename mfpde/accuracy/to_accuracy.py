@@ -40,18 +40,27 @@ class Pass:
 
 
 @dataclass(frozen=True)
-class Answer:
+class Assessment:
+    """What is known of the error of a training to an accuracy; plain data.
+
+    Attributes:
+        estimate: At all records of the main run.
+        passes: All main runs, the last one is the answer.
+    """
+
+    estimate: Estimate
+    passes: tuple[Pass, ...]
+
+
+@dataclass(frozen=True)
+class Answer(Assessment):
     """How a training to an accuracy ended.
 
     Attributes:
         end: Of the main run.
-        estimate: At all its records.
-        passes: All main runs, the last one is the answer.
     """
 
     end: End
-    estimate: Estimate
-    passes: tuple[Pass, ...]
 
 
 @dataclass(frozen=True)
@@ -148,7 +157,7 @@ class AccurateTraining:
             spent = self.comm.bcast(time.monotonic() - self.started)
             enough = found.reached <= self.accuracy or len(self.passes) == PASSES
             if enough or course.kept or not found.settled or 3 * spent > self.budget:
-                return Answer(end, found, tuple(self.passes))
+                return Answer(found, tuple(self.passes), end)
             self.wanted *= 0.5 * self.accuracy / found.reached
             course = kept = None
             began = time.monotonic()

@@ -30,8 +30,8 @@ from mfpde.density.masses import masses_density
 from mfpde.density.points import GROUPS, Sampling, slabs
 from mfpde.density.run import read_density
 from mfpde.discretisation.recorded import PointMasses, PushForward
-from mfpde.errors import InputError
-from mfpde.output.history import open_result
+from mfpde.errors import USUAL, InputError
+from mfpde.output.history import BULK, open_result
 from mfpde.parallel import on_first
 
 Array = NDArray[np.float64]
@@ -44,6 +44,7 @@ MOST_CELLS = 1 << 24
 START, LEAST, GROWTH, FEW = 1_000_000, 12, 8.0, 4
 
 
+@np.errstate(**USUAL)
 def density(
     file: str | Path,
     axes: Sequence[str] = ("a", "v1"),
@@ -71,7 +72,7 @@ def density(
 
 
 def _read(path: Path) -> PushForward | PointMasses:
-    with open_result(path) as file:
+    with open_result(path, BULK) as file:
         if "slices/snapshots" not in file and "field" not in file:
             raise InputError(f"{str(path)!r} holds no density (no snapshot and no mean field)")
         return read_density(file)

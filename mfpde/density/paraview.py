@@ -23,7 +23,7 @@ from mfpde.density.run import read_density
 from mfpde.density.vtk import write_cells, write_collection, write_image
 from mfpde.discretisation.recorded import PointMasses, PushForward, Snapshot
 from mfpde.errors import InputError
-from mfpde.output.history import open_result
+from mfpde.output.history import BULK, open_result
 from mfpde.parallel import on_first
 from mfpde.quadrature.rules import Rule, outer
 
@@ -66,7 +66,7 @@ def write_series(comm: MPI.Intracomm, result: Path, mesh: bool = False) -> dict[
 
 
 def _read(result: Path) -> PushForward | PointMasses:
-    with open_result(result) as file:
+    with open_result(result, BULK) as file:
         if not len(file.get("slices/snapshots", {})):
             raise InputError(f"{str(result)!r} holds no snapshot of a density; allowed: a run with output.snapshots > 0")
         return read_density(file)

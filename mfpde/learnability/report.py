@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from mfpde.errors import InputError
+from mfpde.errors import USUAL, InputError
 from mfpde.expressions.expression import parse
 from mfpde.learnability.certificate import InvariantIdeal, invariant_ideal
 from mfpde.learnability.derivatives import Derivatives, derivatives_at_zero, generic_derivatives, hermite_derivatives
@@ -73,6 +73,7 @@ def threshold_of(target: Target) -> float:
     return 0.0 if target.rational else THRESHOLD if target.energy is None else ROUNDED
 
 
+@np.errstate(**USUAL)
 def learnability(
     target: Target, activation: Activation, order: int = ORDER, others: Sequence[str] = SMOOTH, law: Law | None = None
 ) -> Report:

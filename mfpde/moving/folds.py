@@ -24,7 +24,7 @@ def folded(cells: Cells, v: Array, certain: float = CERTAIN) -> NDArray[np.bool_
         certain: How many times larger than its error a Jacobian has to be.
     """
     p, slices, count, nodes = v.shape
-    if min(cells.nodes_shape) == 1:
+    if min(cells.nodes_shape) == 1 or v.size == 0:  # a rank may hold no slices, or no cells
         return np.zeros((slices, count, nodes), dtype=bool)
     shaped = v.reshape(p, slices, count, *cells.nodes_shape)
     panel = np.unravel_index(cells.natural, cells.shape)

@@ -156,7 +156,7 @@ def _command(words: Sequence[str]) -> str:
     if path.is_relative_to(PACKAGE):
         parts = path.relative_to(PACKAGE.parent).with_suffix("").parts
         first = "python -m " + ".".join(part for part in parts if part != "__main__")
-    return " ".join([first or "python", *map(shlex.quote, others)])
+    return " ".join([first or "python", *map(shlex.quote, others)]).encode(errors="replace").decode()
 
 
 def _version(name: str, package: str) -> str:

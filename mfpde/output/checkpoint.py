@@ -20,7 +20,8 @@ from mfpde.errors import InputError
 from mfpde.evolution.entropy import Entropy
 from mfpde.evolution.flow import DensityFlow, Standing, Step, loss
 from mfpde.evolution.integrate import NEAR
-from mfpde.output.history import open_result, probe
+from mfpde.output.history import check_file, check_history, open_unverified, probe
+from mfpde.output.integrity import verify
 from mfpde.output.sink import Sink, append
 from mfpde.paths import MARKS
 from mfpde.problem.config import config_of
@@ -155,7 +156,8 @@ def read_checkpoint(path: Path, probed: bool = False) -> Checkpoint:
         InputError: If there is none, or it cannot serve.
     """
     try:
-        if probed and path.is_file():
+        check_file(path)
+        if probed:
             probe(path)
         return _checked(path, f"--restart: {str(path)!r}")
     except InputError as error:
@@ -167,15 +169,20 @@ def read_checkpoint(path: Path, probed: bool = False) -> Checkpoint:
 
 def _checked(path: Path, name: str) -> Checkpoint:
     _check_kind(path, name)
-    with open_result(path) as file:
+    with open_unverified(path) as file:
         if GROUP[1:] not in file:
             raise InputError(f"{name} holds no checkpoint; allowed: a result of mfpde.solve with output.checkpoint, not false")
         group = file[GROUP]
         if file.attrs["version"] != __version__:
             raise InputError(f"{name} is of version {file.attrs['version']}; allowed: {__version__}, which runs here")
+        if "whole" not in group.attrs:
+            raise InputError(f"{name} was left before its first checkpoint, and holds none; allowed: a result that has one")
         if not group.attrs["whole"]:
             raise InputError(f"{name} was left while its checkpoint was written; allowed: one that is whole")
-        return _read(path, file, {key: _plain(value) for key, value in group.attrs.items()})
+        kept = _read(path, file, {key: _plain(value) for key, value in group.attrs.items()})
+        check_history(file)
+        verify(file)
+        return kept
 
 
 def _check_kind(path: Path, name: str) -> None:

@@ -26,7 +26,8 @@ from numpy.typing import NDArray
 from mfpde.errors import InputError
 from mfpde.interrupts import GRACE, deferred, stop_together
 from mfpde.output.captions import label, provenance
-from mfpde.output.sink import CHUNK, Row, append
+from mfpde.output.integrity import note, placed_sum, seal
+from mfpde.output.sink import CHUNK, FORMAT, Row, append
 from mfpde.parallel import any_failed, on_first
 from mfpde.paths import Kind, check_output
 
@@ -48,7 +49,7 @@ class ResultFile:
     whichever are more, and the file at `path` is whole, with all records before them.  (Where copying the whole file takes
     more than a second, which happens after a snapshot, or always if there are no hard links: those of twice the time that
     this takes.)  Against a power failure the file is synced as often as that costs 5% of the time.  While it is open,
-    SIGINT and SIGTERM wait for the end of a step, see `mfpde.interrupts`.
+    SIGINT, SIGTERM and SIGHUP wait for the end of a step, see `mfpde.interrupts`.
 
     Args:
         comm: All ranks of the run.
@@ -108,7 +109,7 @@ class ResultFile:
         self._create()
 
     def _create(self) -> None:
-        with h5py.File(self._work, "w") as file:
+        with h5py.File(self._work, "w", libver=FORMAT) as file:
             file.attrs.update({**provenance(self.comm.size), "complete": False})
 
     def restart(self) -> None:
@@ -142,7 +143,7 @@ class ResultFile:
             stop_together(self.comm)
 
     def _finish(self, complete: bool) -> None:
-        with h5py.File(self._work, "a") as file:
+        with h5py.File(self._work, "a", libver=FORMAT) as file:
             file.attrs["complete"] = complete
         self._alike, self._missing, self._sync_cost = False, None, 0.0
         self._publish()
@@ -185,7 +186,7 @@ class ResultFile:
     def _publish(self) -> None:
         start = time.monotonic()
         rows, self._records = self._records, {}
-        self._append(self._work, rows)
+        self._append(self._work, rows, sealed=self._alike)
         if not (self._missing is not None and self._caught_up(rows)):
             self._copy.unlink(missing_ok=True)  # not rewritten: a reader may have it open
             shutil.copyfile(self._work, self._copy)
@@ -233,10 +234,15 @@ class ResultFile:
         self._alike, self._missing = False, None
         return _with_room(self._work, action, size)
 
-    def _append(self, path: Path, records: Rows) -> None:
+    def _append(self, path: Path, records: Rows, sealed: bool = True) -> None:
+        def act(file: h5py.File) -> None:
+            append(file, records)
+            if not sealed:
+                seal(file)
+
         # Datasets grow by whole chunks.
         size = sum((len(rows) + CHUNK) * rows[0].nbytes for rows in records.values() if rows)
-        _with_room(path, lambda file: append(file, records), size)
+        _with_room(path, act, size)
 
     def field(self, path: str, shape: tuple[int, ...], index: NDArray[np.int64], values: NDArray[np.float64]) -> None:
         """Collective. Writes a distributed array, in the place of an older one of that name.
@@ -252,7 +258,8 @@ class ResultFile:
         natural = PETSc.Vec().createMPI(int(np.prod(shape)), comm=self.comm)
         natural.setValues(index.ravel().astype(PETSc.IntType), values.ravel())
         natural.assemble()
-        offset = self._on_first(lambda: self._reserved(path, shape))
+        total = self.comm.allreduce(placed_sum(values, index))
+        offset = self._on_first(lambda: self._reserved(path, shape, total))
         handle = MPI.File.Open(self.comm, str(self._work), MPI.MODE_WRONLY)
         block = natural.getArray(readonly=True)
         status = MPI.Status()
@@ -263,16 +270,17 @@ class ResultFile:
         handle.Close()
         whole = self.comm.allreduce(written == len(block), op=MPI.LAND)
         if not whole:
+            self._on_first(lambda: self._with_file(lambda file: file.pop(path)))
             raise InputError(
                 f"output.file: cannot write {str(self.path)!r}: no room for the density; allowed: fewer output.snapshots"
             )
         natural.destroy()
 
-    def _reserved(self, path: str, shape: tuple[int, ...]) -> int:
-        """Where in the working file a distributed array is to be written."""
+    def _reserved(self, path: str, shape: tuple[int, ...], total: int) -> int:
+        """Where in the working file a distributed array with this sum of its words is to be written."""
         present = self._with_file(lambda file: path in file and file[path].shape == shape)
         size = 0 if present else 8 * int(np.prod(shape))
-        return int(self._with_file(lambda file: _reserve(file, path, shape), size))
+        return int(self._with_file(lambda file: _reserve(file, path, shape, total), size))
 
 
 def _with_room[T](path: Path, action: Callable[[h5py.File], T], size: int) -> T:
@@ -286,14 +294,15 @@ def _with_room[T](path: Path, action: Callable[[h5py.File], T], size: int) -> T:
             os.posix_fallocate(file.fileno(), present, size + ROOM)
         finally:
             os.ftruncate(file.fileno(), present)
-    with h5py.File(path, "a") as file:
+    with h5py.File(path, "a", libver=FORMAT) as file:
         return action(file)
 
 
-def _reserve(file: h5py.File, path: str, shape: tuple[int, ...]) -> int:
+def _reserve(file: h5py.File, path: str, shape: tuple[int, ...], total: int) -> int:
     """The byte offset of a contiguous dataset of doubles whose room is allocated now, if not before."""
     if path in file:
         if file[path].shape == shape:
+            note(file[path], total)
             return int(file[path].id.get_offset())
         del file[path]
     properties = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
@@ -303,4 +312,5 @@ def _reserve(file: h5py.File, path: str, shape: tuple[int, ...]) -> int:
     file.require_group(str(Path(path).parent))
     space = h5py.h5s.create_simple(shape)
     dataset = h5py.h5d.create(file.id, path.encode(), h5py.h5t.NATIVE_DOUBLE, space, properties)
+    note(file[path], total)
     return int(dataset.get_offset())

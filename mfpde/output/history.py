@@ -5,9 +5,10 @@ it has the same records, else by a cubic spline if its records are dense enough 
 through every second one meets the others twice as well as straight lines do, else (few records, noise) by straight lines.
 """
 
+import stat
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mfpde.errors import InputError
+from mfpde.output.integrity import verify
 
 Array = NDArray[np.float64]
 
@@ -86,20 +88,36 @@ def read_text(path: Path) -> History:
     return History(path, "", True, times, loss, none, (), np.empty(0), None, loss[None], 0.0, errors[0] if errors else None)
 
 
+# What only some read: the state of a checkpoint; the neurons at some times; the mean field of all steps.
+BULK = ("/checkpoint/", "/slices/snapshots/", "/field/")
+
+
 @contextmanager
-def open_result(path: Path) -> Iterator[h5py.File]:
+def open_result(path: Path, bulk: Sequence[str] = ()) -> Iterator[h5py.File]:
     """A result file, open for reading within the block.
+
+    Args:
+        path: The file.
+        bulk: Those of `BULK` that are read as well, and whose checksums are looked at.
 
     Raises:
         InputError: If there is no such file, it holds no records, or what the block reads from it is missing or damaged.
     """
-    if not path.is_file():
-        raise InputError(f"no file {str(path)!r}")
+    unread = tuple(group for group in BULK if group not in bulk)
+    with open_unverified(path) as file:
+        check_history(file)
+        verify(file, lambda name: name.startswith(unread))
+        yield file
+
+
+@contextmanager
+def open_unverified(path: Path) -> Iterator[h5py.File]:
+    """The same of which only is known that mfpde wrote it; what is missing within the block is said in one line."""
+    check_file(path)
     try:
         with h5py.File(path) as file:
             if str(file.attrs.get("program")) != "mfpde" or "history/loss" not in file:
                 raise InputError(f"{str(path)!r} holds no records of mfpde")
-            _check_history(file)
             yield file
     except (
         OSError,
@@ -115,6 +133,21 @@ def open_result(path: Path) -> Iterator[h5py.File]:
         if h5py.is_hdf5(path):
             raise InputError(f"{str(path)!r} is damaged, or no result of mfpde: {_reason(error)}") from None
         raise InputError(f"{str(path)!r} is not an HDF5 file: {_reason(error)}") from None
+
+
+def check_file(path: Path) -> None:
+    """Checks that there is a file, and no pipe, on which reading would wait.
+
+    Raises:
+        InputError: If not.
+    """
+    try:
+        mode = path.stat().st_mode
+    except (OSError, ValueError):
+        raise InputError(f"no file {str(path)!r}") from None
+    if not stat.S_ISREG(mode):
+        kind = "a directory" if stat.S_ISDIR(mode) else "a device, a pipe or a socket"
+        raise InputError(f"{str(path)!r} is {kind}, and no file")
 
 
 def probe(path: Path) -> None:
@@ -148,7 +181,7 @@ except Exception:
 """
 
 
-def _check_history(file: h5py.File) -> None:
+def check_history(file: h5py.File) -> None:
     """Raises ValueError unless the records have the shapes that they must have."""
     history, modes = file["history"], len(file["modes/radial"])
     n = len(history["time"])

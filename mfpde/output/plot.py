@@ -7,7 +7,7 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
-from mfpde.errors import InputError
+from mfpde.errors import InputError, RunError
 from mfpde.output.history import loss_error, open_result
 
 Array = NDArray[np.float64]
@@ -113,13 +113,17 @@ class figure:
 
     Raises:
         InputError: If it cannot be written there.
+        RunError: If matplotlib cannot draw, whose settings are the user's.
     """
 
     def __init__(self, picture: Path, panels: int) -> None:
-        from matplotlib.backends.backend_agg import FigureCanvasAgg
-        from matplotlib.figure import Figure
-
         self.picture = picture
+        try:
+            from matplotlib.backends.backend_agg import FigureCanvasAgg
+            from matplotlib.figure import Figure
+        except Exception as error:  # a matplotlibrc or MPLBACKEND that it does not know
+            raise self._failed(error) from None
+
         self.figure = Figure(figsize=(6.4 * panels, 4.6), layout="constrained", dpi=150)
         FigureCanvasAgg(self.figure)
         self.axes = self.figure.subplots(1, panels, squeeze=False)[0]
@@ -136,6 +140,11 @@ class figure:
             raise InputError(
                 f"cannot draw to {str(self.picture)!r}: {error.strerror or error}; allowed: a writable place"
             ) from None
+        except Exception as error:
+            raise self._failed(error) from None
+
+    def _failed(self, error: Exception) -> RunError:
+        return RunError(f"matplotlib could not draw {str(self.picture)!r}, the numbers are not touched: {error}")
 
 
 def plain(text: str) -> str:

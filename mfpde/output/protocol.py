@@ -16,7 +16,7 @@ import numpy as np
 from mpi4py import MPI
 from numpy.typing import NDArray
 
-from mfpde.accuracy.to_accuracy import Answer, Course
+from mfpde.accuracy.to_accuracy import Assessment, Course
 from mfpde.errors import InputError
 from mfpde.evolution.flow import DensityFlow, Interpolant, StageFlow, Step
 from mfpde.output.checkpoint import Checkpoint
@@ -88,7 +88,7 @@ class Summary:
     time: float
     first_loss: float
     loss: float
-    answer: Answer | None
+    answer: Assessment | None
     mass_error: float
     steps: int
     rejected: int

@@ -9,7 +9,7 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
-from mfpde.accuracy.to_accuracy import Answer
+from mfpde.accuracy.to_accuracy import Assessment
 from mfpde.discretisations import discretisation_of
 from mfpde.evolution.entropy import Entropy, has_entropy
 from mfpde.evolution.flow import Field, Interpolant, Observation, StageFlow, Step, loss
@@ -220,7 +220,7 @@ class Recorder(Output):
             missing = {path: [value] * before for path, value in new.items()}
             self.file.change(lambda file: append(file, missing), sum(8 * before * value.size for value in new.values()))
 
-    def error(self, answer: Answer) -> None:
+    def error(self, answer: Assessment) -> None:
         """Collective. The estimated error of E at every record, and how it came about."""
         found = answer.estimate
         self.file.publish()  # the records, to which the errors belong

@@ -11,6 +11,7 @@ from mpi4py import MPI
 from numpy.typing import NDArray
 
 from mfpde.output.captions import label
+from mfpde.output.integrity import grow, note, seal, words_sum
 from mfpde.parallel import on_first
 
 Array = NDArray[np.float64]
@@ -81,6 +82,7 @@ class MemoryFile:
             if kind is None:
                 self._flush()
                 self._file.attrs["complete"] = True
+                seal(self._file)
                 self._file.flush()
                 self.image = self._file.id.get_file_image()
             self._file.close()
@@ -90,7 +92,7 @@ class MemoryFile:
         if self.comm.rank == 0:
             if self._file is not None:
                 self._file.close()
-            self._file = h5py.File("memory.h5", "w", driver="core", backing_store=False)
+            self._file = h5py.File("memory.h5", "w", driver="core", backing_store=False, libver=FORMAT)
             self._file.attrs.update({**self._attributes, "complete": False})
 
     def attributes(self, values: Mapping[str, object], group: str = "/") -> None:
@@ -138,16 +140,20 @@ class MemoryFile:
 
 # Rows of a growing dataset in a chunk.
 CHUNK = 64
+# Of HDF5: from this one on, its own structures have checksums.
+FORMAT = ("v110", "v110")
 
 
 def append(file: h5py.File, records: Mapping[str, list[NDArray[Any]]]) -> None:
     """Appends rows to the named datasets; those that are new are made and labelled."""
+    known = {path for path in records if path in file}
     for path, rows in records.items():
         new = np.array(rows)
         if path in file:
-            old = len(file[path])
-            file[path].resize(old + len(new), axis=0)
-            file[path][old:] = new
+            grow(file[path], new)
         else:
-            file.create_dataset(path, data=new, maxshape=(None, *new.shape[1:]), chunks=(CHUNK, *new.shape[1:]))
+            made = file.create_dataset(path, data=new, maxshape=(None, *new.shape[1:]), chunks=(CHUNK, *new.shape[1:]))
+            note(made, words_sum(new))
             label(file, path)
+    if set(records) - known:
+        seal(file)

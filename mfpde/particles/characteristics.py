@@ -10,6 +10,7 @@ import numpy as np
 from mpi4py import MPI
 from numpy.typing import NDArray
 
+from mfpde.errors import USUAL
 from mfpde.features.protocol import Basis
 from mfpde.particles.reduced import run_gauss
 from mfpde.particles.sampling import normal_rule
@@ -31,6 +32,7 @@ class Characteristics:
     coefficients: Array
 
 
+@np.errstate(**USUAL)
 def characteristics(
     problem: Problem, labels: Labels, modes: Basis, times: Sequence[float], v_rule: Rule, tolerance: float = 1e-11
 ) -> Characteristics:

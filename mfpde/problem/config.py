@@ -17,6 +17,8 @@ from mfpde.problem.sections import LARGEST_DIMENSION, MOST_TIMES, REPLACED, Conf
 
 # Numbers in the inner weights of all neurons, and in a batch of samples, that a run may hold: 8 and 2 GB.
 MOST_WEIGHTS, MOST_SAMPLES = 2**30, 2**28
+# Tables within each other.
+DEEPEST = 10
 # Bytes of a configuration file, and the relative error of an output time at the end of the training.
 LONGEST_FILE, ROUNDING = 1_000_000, 1e-12
 
@@ -52,12 +54,15 @@ def config_of(data: dict[str, Any], overrides: Sequence[str] = (), stem: str | N
     """
     from mfpde.problem.parameters import resolved
 
+    _check_depth(data)
     data = copy.deepcopy(data)
     for override in overrides:
         _override(data, override)
+    _check_depth(data)
     _check_names(data)
     if stem is not None and isinstance(data.setdefault("output", {}), dict):
-        data["output"].setdefault("file", stem + ".h5")
+        data["output"].setdefault("file", _utf8(stem) + ".h5")
+    _check_texts(data)
     data = resolved(data)
     try:
         config = msgspec.convert(data, Config)
@@ -76,7 +81,7 @@ def _read(path: Path) -> dict[str, Any]:
             text = file.read(LONGEST_FILE + 1)
         if len(text) > LONGEST_FILE:
             raise InputError(f"the configuration {name} is longer than {LONGEST_FILE} bytes; allowed: shorter ones")
-        return tomllib.loads(text.decode("utf-8"))
+        return tomllib.loads(text.decode("utf-8-sig"))  # some editors begin with a byte order mark
     except OSError as error:
         raise InputError(f"cannot read the configuration {name}: {error.strerror}") from None
     except RecursionError:
@@ -97,6 +102,30 @@ def _override(data: dict[str, Any], text: str) -> None:
     values = data.setdefault(section, {})
     if isinstance(values, dict):
         values[key] = parsed
+
+
+def _check_depth(data: dict[str, Any]) -> None:
+    """Raises InputError for tables within tables, in a number that no configuration has and no recursion stands."""
+    level: list[Any] = [data]
+    for _ in range(DEEPEST):
+        inner = (each.values() if isinstance(each, dict) else each for each in level if isinstance(each, dict | list))
+        level = [value for values in inner for value in values]
+        if not level:
+            return
+    raise InputError(f"the configuration has more than {DEEPEST} tables within each other; allowed: sections of keys and values")
+
+
+def _check_texts(data: dict[str, Any]) -> None:
+    """Raises InputError for texts that are no Unicode, such as file names of other encodings."""
+    for section, values in data.items():
+        for key, value in values.items():
+            if isinstance(value, str) and _utf8(value) != value:
+                raise InputError(f"{section}.{key}: {quoted(value)} is not UTF-8; allowed: texts that are")
+
+
+def _utf8(text: str) -> str:
+    """The text with _ for each byte that is not UTF-8."""
+    return "".join("_" if "\ud800" <= letter <= "\udfff" else letter for letter in text)
 
 
 def _check_names(data: dict[str, Any]) -> None:

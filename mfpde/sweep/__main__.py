@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from mfpde.command import config_parser, run_command
-from mfpde.errors import InputError, RunError
+from mfpde.errors import InputError, RunError, did_you_mean, quoted
 from mfpde.parallel import on_first
 
 
@@ -29,11 +29,11 @@ def main() -> int:
 
 
 def _command(comm: Any, arguments: argparse.Namespace) -> None:
-    from mfpde.progress import remark, report, warn
+    from mfpde.progress import remark, report
     from mfpde.sweep.axes import parse_axes
     from mfpde.sweep.picture import draw
     from mfpde.sweep.plane import collect, write
-    from mfpde.sweep.runs import Member, Outcome, run_all
+    from mfpde.sweep.runs import Member, Outcome, only_here, run_all
 
     name = f"{arguments.config.stem if arguments.config else 'staircase'}_sweep.h5"
     output = Path(name if arguments.output is None else arguments.output)
@@ -43,24 +43,24 @@ def _command(comm: Any, arguments: argparse.Namespace) -> None:
     def told(member: Member, outcome: Outcome) -> None:
         remark(f"{member.name}: {outcome.message or (f'{outcome.seconds:.1f} s' if outcome.seconds else 'kept')}")
 
-    outcomes = run_all(comm, members, output.with_suffix("") / ".queue", arguments.budget, told)
-    plane = on_first(comm, lambda: collect(axes, members, outcomes, arguments.level))
-    failed = [(member, outcome) for member, outcome in zip(members, outcomes, strict=True) if outcome.message]
-    if len(failed) == len(members):
-        raise RunError(f"all {len(members)} members failed; the first one: {failed[0][1].message}")
-    attributes = {"config": members[0].config.to_toml(), "level": arguments.level}
-    write(comm, output, plane, attributes)
+    with only_here(comm, output):
+        outcomes = run_all(comm, members, output.with_suffix("") / ".queue", arguments.budget, told)
+        plane = on_first(comm, lambda: collect(axes, members, outcomes, arguments.level))
+        failed = [outcome.message for outcome in outcomes if outcome.message]
+        if len(failed) == len(members):
+            raise RunError(f"all {len(members)} members failed; the first one: {failed[0]}")
+        write(comm, output, plane, {"config": members[0].config.to_toml(), "level": arguments.level})
 
-    def close() -> None:
-        if arguments.show not in plane.values:
-            raise InputError(f"--show: {arguments.show!r}; allowed: {', '.join(plane.values)}")
-        picture = draw(plane, arguments.show, output.with_suffix(".png"))
-        report(_table(plane, members))
-        report(f"written to {output}, {arguments.show} drawn to {picture}")
-        if failed:
-            warn(f"{len(failed)} of {len(members)} members failed, see /message in {output}")
+        def close() -> None:
+            report(_table(plane, members))
+            if arguments.show not in plane.values:
+                raise InputError(f"--show: no member has {arguments.show!r}; allowed: {', '.join(plane.values)}")
+            picture = draw(plane, arguments.show, output.with_suffix(".png"))
+            report(f"written to {output}, {arguments.show} drawn to {picture}")
 
-    on_first(comm, close)
+        on_first(comm, close)
+    if failed:
+        raise RunError(f"{len(failed)} of {len(members)} members failed, see /message in {output}; the first one: {failed[0]}")
 
 
 def _members(arguments: argparse.Namespace, output: Path, axes: Any) -> Any:
@@ -71,8 +71,12 @@ def _members(arguments: argparse.Namespace, output: Path, axes: Any) -> Any:
     from mfpde.paths import check_series, make_folder
     from mfpde.problem.config import load
     from mfpde.sweep.axes import member_name, members
+    from mfpde.sweep.plane import shown_names
     from mfpde.sweep.runs import Member
 
+    if arguments.show not in (known := shown_names()):
+        hint = did_you_mean(arguments.show, known)
+        raise InputError(f"--show: {quoted(arguments.show)}{hint}; allowed: {', '.join(known)}")
     if not 0 < arguments.level < 1:
         raise InputError(f"--level: {arguments.level:g}; allowed: between 0 and 1")
     check_series(output, "sweep")

@@ -63,6 +63,18 @@ def crossing_error(times: Array, loss: Array, error: Array, level: float) -> flo
     return max(crossing(times, loss + error, level) - reached, reached - crossing(times, loss - error, level))
 
 
+# Of every member, whatever it records.
+ALWAYS = ("final_loss", "final_error", "first_loss", "time_to_level", "time_to_level_error", "wall_time")
+
+
+def shown_names() -> list[str]:
+    """Names of the values that members may have."""
+    from mfpde.evolution.indicators import indicators
+
+    columns = ("mass", "steps", "entropy", "regularised_loss", "correlation", *indicators())
+    return [*ALWAYS, *(f"final_{name}" for name in columns)]
+
+
 def collect(axes: tuple[Axis, ...], members: Sequence[Member], outcomes: Sequence[Outcome], level: float) -> Plane:
     """Reads the results of all members; `level` in units of their loss at t = 0."""
     shape = tuple(len(axis.values) for axis in axes)
@@ -73,7 +85,7 @@ def collect(axes: tuple[Axis, ...], members: Sequence[Member], outcomes: Sequenc
     def put(name: str, index: tuple[int, ...], value: float) -> None:
         values.setdefault(name, np.full(shape, np.nan))[index] = value
 
-    for name in ("final_loss", "final_error", "first_loss", "time_to_level", "time_to_level_error", "wall_time"):
+    for name in ALWAYS:
         values[name] = np.full(shape, np.nan)
     for member, outcome in zip(members, outcomes, strict=True):
         messages[member.index] = outcome.message

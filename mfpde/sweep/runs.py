@@ -2,10 +2,11 @@
 
 import fcntl
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 from mfpde.discretisations import build_problem
 from mfpde.errors import InputError, RunError, one_line
@@ -33,6 +34,33 @@ class Outcome:
 
     seconds: float
     message: str
+
+
+@contextmanager
+def only_here(comm: Any, output: Path) -> Iterator[None]:
+    """Collective. Within the block no other sweep can be of the same output; the kernel drops the lock when a process ends.
+
+    Raises:
+        InputError: On all ranks, if another one is.
+    """
+    place = output.with_suffix("") / ".lock"
+
+    def take() -> TextIO:
+        file = place.open("w")
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            file.close()
+            raise InputError(f"--output: {str(output)!r} is being written by another sweep; allowed: another name") from None
+        return file
+
+    lock = on_first(comm, take, share=False)
+    try:
+        yield
+    finally:
+        if lock is not None:
+            place.unlink(missing_ok=True)
+            lock.close()
 
 
 def run_all(
