@@ -5,7 +5,7 @@ from mpi4py import MPI
 from mfpde.affine.discretisation import AffineFrame
 from mfpde.discretisation.protocol import Discretisation
 from mfpde.discretisation.resolution import given_resolution
-from mfpde.errors import InputError
+from mfpde.errors import InputError, did_you_mean, quoted
 from mfpde.evolution.flow import DensityFlow
 from mfpde.features.bases import basis_kind
 from mfpde.moving.discretisation import MovingElements
@@ -35,6 +35,12 @@ def build_problem(config: Config) -> Problem:
     Raises:
         InputError: For the first thing that is wrong, naming its key and what is allowed.
     """
+    frame = config.discretization.frame
+    if frame not in DISCRETISATIONS:
+        allowed = ", ".join(map(repr, DISCRETISATIONS))
+        raise InputError(
+            f"discretization.frame: {quoted(frame)}: unknown; allowed: {allowed}{did_you_mean(frame, DISCRETISATIONS)}"
+        )
     problem = problem_of(config)
     kind = basis_kind(problem)
     if refusal := kind.refusal(problem):
@@ -44,7 +50,7 @@ def build_problem(config: Config) -> Problem:
             f"discretization.features: {problem.features!r} has no kernel matrix for a stage that is known by moments; "
             'allowed for averages of copies with a linear stage: "hermite"'
         )
-    if refusal := DISCRETISATIONS[config.discretization.frame].refusal(problem, config.discretization):
+    if refusal := DISCRETISATIONS[frame].refusal(problem, config.discretization):
         raise InputError(refusal)
     return problem
 

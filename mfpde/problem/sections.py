@@ -170,8 +170,8 @@ class Discretization(_Section, frozen=True):
     run, so that `accuracy` is reached, or with accuracy = false and in the affine frame from p and d (`mfpde.problem.defaults`).
 
     Attributes:
-        frame: What carries the density: finite elements whose nodes move with the neurons ("flow"), or a fixed mesh in an
-            affine frame a slice, with transport ("affine").
+        frame: What carries the density, a name of `mfpde.discretisations`: finite elements whose nodes move with the neurons
+            ("flow"), or a fixed mesh in an affine frame a slice, with transport ("affine").
         accuracy: Wanted error of E(t) over the whole run, in units of E h*^2 / 2; False: take the resolution as it is, and
             estimate nothing. Of the flow frame.
         features: The basis of functions of x that a network is expanded in, a module of `mfpde.features.bases`.
@@ -190,7 +190,7 @@ class Discretization(_Section, frozen=True):
         mesh: Of the affine frame: a mesh file instead of the box.
     """
 
-    frame: Literal["flow", "affine"] = "flow"
+    frame: str = "flow"
     accuracy: Annotated[float, _within(1e-8, 0.1)] | Literal[False] = 1e-4
     features: str = "hermite"
     hermite_degree: Annotated[int, _within(1, LARGEST_K)] | None = None
