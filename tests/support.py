@@ -35,6 +35,8 @@ from mfpde.training.training import train
 WORLD, SELF = MPI.COMM_WORLD, MPI.COMM_SELF
 # The density on a reference mesh in an affine frame, for tests that are about it.
 AFFINE = "discretization.frame=affine"
+# Seconds after which a program hangs; a busy machine may take a while.
+HANGS = 600
 # Few labels and records, for particles.
 COARSE = ["discretization.a_nodes=8", "discretization.r_nodes=2", "output.times=5", "training.final_time=4.0"]
 # A network whose second moments obey closed equations.
@@ -56,7 +58,7 @@ def command(module: str, *arguments: str, ranks: int = 1, cwd: Path) -> subproce
     if ranks > 1 or "--" in arguments:
         launcher = [str(Path(sys.executable).with_name("mpirun")), "-n", str(ranks)] if ranks > 1 else []
         return subprocess.run(
-            [*launcher, *words], cwd=cwd, capture_output=True, text=True, timeout=120, env=clean_environment(), check=False
+            [*launcher, *words], cwd=cwd, capture_output=True, text=True, timeout=HANGS, env=clean_environment(), check=False
         )
     with redirect_stdout(StringIO()) as out, redirect_stderr(StringIO()) as errors:
         status = run_here(cwd, module, *arguments)

@@ -14,6 +14,7 @@ import mpmath
 import numpy as np
 import pytest
 from scipy import special
+from support import HANGS
 
 from mfpde.errors import InputError, RunError, quoted
 from mfpde.expressions.building import build
@@ -44,7 +45,7 @@ def test_loading_what_reads_an_expression_is_no_part_of_its_time() -> None:
     """In a fresh interpreter, with a limit below what loading SymPy takes."""
     code = "import sys; from mfpde.expressions import reading; from mfpde.problem import target; reading.SECONDS = 0.3\n"
     code += "assert 'sympy' not in sys.modules; target.parse_target('z1 + z1*z2')"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=HANGS, check=False)
     assert done.returncode == 0, done.stderr
 
 

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from mpi4py import MPI
 from outputs import GIVEN, QUICK, TOLD, Rows, assert_table_of
-from support import clean_environment, command, first_flow, run_here, two_passes
+from support import HANGS, clean_environment, command, first_flow, run_here, two_passes
 
 import mfpde
 from mfpde import formats
@@ -196,7 +196,7 @@ def test_a_failing_output_ends_the_command_on_all_ranks_with_its_reason(ranks: i
     start = "import mfpde.formats, sys; mfpde.formats.__path__.append('mine'); from mfpde.solve import main; sys.exit(main())"
     launcher = [] if ranks == 1 else [str(Path(sys.executable).with_name("mpirun")), "-n", str(ranks)]
     words = [*launcher, sys.executable, "-c", start, *OPTIONS, "--set", 'output.also=["fails"]', "--output", "out.h5"]
-    done = subprocess.run(words, cwd=here, capture_output=True, text=True, timeout=60, env=clean_environment(), check=False)
+    done = subprocess.run(words, cwd=here, capture_output=True, text=True, timeout=HANGS, env=clean_environment(), check=False)
     assert done.returncode == 1 and "the plotter has no ink" in done.stderr, done.stderr
     with open_result(here / "out.h5") as file:
         assert not file.attrs["complete"] and (ranks > 1 or file["history/time"][-1] == 0.5)

@@ -11,7 +11,7 @@ import h5py
 import numpy as np
 import pytest
 from mpi4py import MPI
-from support import AFFINE, command, run_here
+from support import AFFINE, HANGS, command, run_here
 
 from mfpde.errors import InputError
 from mfpde.output.hdf5 import ResultFile
@@ -91,17 +91,17 @@ def test_a_full_disk_is_one_line_and_leaves_the_last_result(limit: int, tmp_path
         f"sys.argv += ['--set', '{AFFINE}', '--set', 'training.final_time=1.0'];"
         "from mfpde.solve import main; sys.exit(main())"
     )
-    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, timeout=120, check=False)
+    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, timeout=HANGS, check=False)
     assert done.returncode == 2 and "output.file" in done.stderr and done.stderr.count("\n") == 1, done.stderr
     assert [path.name for path in tmp_path.iterdir() if path.suffix != ".h5"] == []
 
 
 def test_a_killed_run_leaves_a_file_that_can_be_read_throughout(tmp_path: Path) -> None:
-    words = [sys.executable, "-m", "mfpde.solve", "--output", "out.h5", "--set", "training.final_time=200.0"]
-    words += ["--set", "discretization.accuracy=false"]
+    words = [sys.executable, "-m", "mfpde.solve", "--output", "out.h5", "--set", "training.final_time=2000.0"]
+    words += ["--set", "discretization.accuracy=false", "--set", "output.times=20001"]
     run = subprocess.Popen(words, cwd=tmp_path, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
     try:
-        records, deadline = 0, time.monotonic() + 60
+        records, deadline = 0, time.monotonic() + HANGS
         while records < 2 and time.monotonic() < deadline:
             time.sleep(0.05)
             if (tmp_path / "out.h5").exists():

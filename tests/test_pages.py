@@ -12,7 +12,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
-from support import clean_environment, command
+from support import HANGS, clean_environment, command
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "examples").glob("*.md"))]
@@ -52,7 +52,7 @@ def run_line(line: str, folder: Path) -> subprocess.CompletedProcess[str]:
 def run(words: list[str], folder: Path) -> subprocess.CompletedProcess[str]:
     environment = clean_environment()
     environment |= {"PATH": f"{BIN}:{environment['PATH']}", "PYTHONPATH": str(ROOT)}
-    return subprocess.run(words, cwd=folder, env=environment, capture_output=True, text=True, timeout=600)
+    return subprocess.run(words, cwd=folder, env=environment, capture_output=True, text=True, timeout=HANGS)
 
 
 @with_blocks("run")

@@ -11,7 +11,7 @@ from pathlib import Path
 import h5py
 import pytest
 from mpi4py import MPI
-from support import command, run_here
+from support import HANGS, command, run_here
 
 from mfpde.errors import InputError
 from mfpde.output.hdf5 import ResultFile
@@ -164,7 +164,7 @@ def test_a_picture_that_cannot_be_drawn_ends_all_ranks(ranks: int, folder: Path)
 def test_closed_pipes_are_no_error(module: str, words: list[str], redirect: str, folder: Path, results: Path) -> None:
     shutil.copy(results / "run.h5", folder)
     line = f"set -o pipefail; {sys.executable} -m mfpde.{module} {' '.join(words)} {redirect}"
-    done = subprocess.run(["bash", "-c", line], cwd=folder, capture_output=True, text=True, timeout=60, check=False)
+    done = subprocess.run(["bash", "-c", line], cwd=folder, capture_output=True, text=True, timeout=HANGS, check=False)
     assert done.returncode == 0 and "Error" not in done.stderr and "ERROR" not in done.stderr, done.stderr
     if module == "solve":
         with open_result(folder / "new.h5") as file:

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 from mpi4py import MPI
-from support import command, run_here
+from support import HANGS, command, run_here
 
 import mfpde
 from mfpde import progress
@@ -219,11 +219,11 @@ def test_quiet_says_warnings_alone_and_a_log_takes_everything(
 
 def test_one_command_runs_the_others_and_copies_the_examples(tmp_path: Path) -> None:
     words = [sys.executable, "-m", "mfpde"]
-    done = subprocess.run([*words, "examples", "here"], cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False)
+    done = subprocess.run([*words, "examples", "here"], cwd=tmp_path, capture_output=True, text=True, timeout=HANGS, check=False)
     assert done.returncode == 0 and (tmp_path / "here/examples/staircase.toml").is_file(), done.stderr
     assert (tmp_path / "here/meshes/skewed_square.xdmf").is_file()
     for arguments, status, word in ((["--help"], 0, "learnability"), (["solev"], 2, "solve"), (["inspect", "no.h5"], 2, "no.h5")):
-        done = subprocess.run([*words, *arguments], cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False)
+        done = subprocess.run([*words, *arguments], cwd=tmp_path, capture_output=True, text=True, timeout=HANGS, check=False)
         assert done.returncode == status and word in done.stdout + done.stderr
 
 

@@ -51,7 +51,7 @@ def test_more_ranks_than_labels_leave_no_rank_waiting() -> None:
 
 def test_a_mesh_file_gives_the_same_loss_as_the_box() -> None:
     path = Path(__file__).parents[2] / "meshes" / "skewed_square.xdmf"
-    short = ["training.final_time=2.0", "output.times=3"]
+    short = ["training.final_time=2.0", "output.times=3", "discretization.a_nodes=4", "discretization.r_nodes=1"]
     config, problem = setup(*short, f"discretization.mesh={path}", comm=WORLD)
     box, _ = setup(*short, comm=WORLD)
     losses = [solve(c, problem, WORLD, WORLD.size)[:, 0] for c in (config, box)]
@@ -118,7 +118,7 @@ def test_law_moments_are_the_same_on_any_number_of_ranks() -> None:
 
 
 def test_the_estimate_does_not_depend_on_the_ranks() -> None:
-    small = {"polynomial": "z1 + z1^2/2", "dimension": 100, "final_time": 1.0, "times": 3, "accuracy": 1e-3}
+    small = {"polynomial": "z1 + z1^2/2", "dimension": 100, "final_time": 1.0, "times": 3, "accuracy": 1e-2}
 
     def solved(comm: MPI.Intracomm) -> np.ndarray:
         found = mfpde.run(comm=comm, progress=False, **small)

@@ -69,7 +69,7 @@ def test_a_search_does_not_depend_on_the_ranks_and_resumes(tmp_path: Path) -> No
     families = ["sparse", "cancelling"]
     search(WORLD, path, ["sparse"], 4, 3)
     rows = search(WORLD, path, families, 8, 3)
-    for name in families:
-        assert rows[name].tolist() == [gap.examine(gap.FAMILIES[name](i, 3), 3).row for i in range(8)]
+    expected = alone(lambda: {name: [gap.examine(gap.FAMILIES[name](i, 3), 3).row for i in range(8)] for name in families})
+    assert {name: rows[name].tolist() for name in families} == expected
     with pytest.raises(InputError, match="seed"):
         search(WORLD, path, families, 8, 4)
