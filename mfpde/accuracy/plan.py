@@ -9,6 +9,7 @@ import numpy as np
 from mpi4py import MPI
 from numpy.typing import NDArray
 
+from mfpde.accuracy.studied_times import studied_times
 from mfpde.accuracy.studies import (
     Setting,
     Study,
@@ -53,7 +54,8 @@ class Plan:
         sources: The part of the error that each of them counts in, likewise.
         truncation: Of the Hermite modes.
         tolerance: Of the time step.
-        times: Of the records of all of them.
+        times: Of the records of all of them, see `studied_times`.
+        records: Those of the main run.
         share: Of each direction in the error.
     """
 
@@ -63,6 +65,7 @@ class Plan:
     truncation: TruncationStudy
     tolerance: Study[float]
     times: list[float]
+    records: list[float]
     share: float
 
     @property
@@ -97,7 +100,7 @@ def make_plan(
     comm: MPI.Intracomm,
     problem: Problem,
     options: Discretization,
-    times: list[float],
+    records: list[float],
     wanted: float,
     kept: Resolution | None = None,
 ) -> Plan:
@@ -107,7 +110,7 @@ def make_plan(
         comm: All ranks.
         problem: What to solve.
         options: Numbers that the user gave are kept.
-        times: Record times of the studies.
+        records: Record times of the main run.
         wanted: The error of E that is allowed.
         kept: The resolution of a run that is there already: the plan is this one, with its error.
 
@@ -118,8 +121,11 @@ def make_plan(
         numbers = {name: getattr(kept, name) for name in ("hermite_degree", "radial_degree", "tolerance")}
         options = msgspec.structs.replace(options, **numbers)
     directions = discretisation_of(problem, options).directions(problem)
+    base = _base(problem, options, directions, wanted)
+    scouting = replace(base, hermite_degree=_least_degree(problem, options))
+    times = _divided(comm, {"times": lambda: studied_times(problem, options, scouting, records)})["times"]
     setting = Setting(problem, options, times, 0.7 * wanted / (len(directions) + 2))
-    base, curve = _base(comm, setting, directions, wanted)
+    curve = _divided(comm, {"base": lambda: setting.run(base, with_profiles=True)})["base"]
     tasks: dict[str, Callable[[], Any]] = {
         "tolerance": lambda: _tolerance(setting, base, curve),
         **{name: _direction(setting, base, name, each, curve, kept) for name, each in directions.items()},
@@ -133,12 +139,11 @@ def make_plan(
     given = options.hermite_degree, options.radial_degree
     found |= _divided(comm, {"truncation": lambda: truncation_study(setting, finer, given)})
     sources = {name: each.source for name, each in directions.items()}
-    return Plan(base, studies, sources, found["truncation"], found["tolerance"], times, setting.share)
+    return Plan(base, studies, sources, found["truncation"], found["tolerance"], times, records, setting.share)
 
 
-def _base(comm: MPI.Intracomm, setting: Setting, directions: dict[str, Direction], wanted: float) -> tuple[Resolution, Curve]:
-    """Collective. Elements that are coarse in all directions where the user says nothing, and their curve."""
-    problem, options = setting.problem, setting.options
+def _base(problem: Problem, options: Discretization, directions: dict[str, Direction], wanted: float) -> Resolution:
+    """Elements that are coarse in all directions where the user says nothing."""
     given = given_resolution(problem, options)
     accuracy = wanted / problem.target.unit
     K = _least_degree(problem, options)
@@ -154,8 +159,7 @@ def _base(comm: MPI.Intracomm, setting: Setting, directions: dict[str, Direction
         if base.nodes * mode_count(problem.p, problem.d, more, base.radial_degree) > FREE:
             break
         base = replace(base, hermite_degree=more)
-    (curve,) = _divided(comm, {"base": lambda: setting.run(base, with_profiles=True)}).values()
-    return base, curve
+    return base
 
 
 def _least_degree(problem: Problem, options: Discretization) -> int:

@@ -83,23 +83,26 @@ def unchanging[Value](value: Value, loss: Array) -> Study[Value]:
 
 
 def refine_until[Value](
-    first: Level[Value], finer: Callable[[Level[Value]], Level[Value] | None], share: float, most: int
+    first: Level[Value], finer: Callable[[Level[Value], bool], Level[Value] | None], share: float, most: int
 ) -> Study[Value]:
     """Refines until two refinements together change E by less than `share`, or there is no finer level, or `most` are made.
 
+    The last refinement is one of the whole direction: levels that only an indicator has refined may agree and be wrong.
+
     Args:
         first: The coarsest level.
-        finer: The next level, or None.
+        finer: The next level, of the whole direction or where an indicator wants it; or None.
         share: Of the direction in the error.
         most: Refinements at the most.
     """
     levels = [first]
-    for _ in range(most):
-        following = finer(levels[-1])
+    for made in range(1, most + 1):
+        whole = made == most or (made > 1 and float(np.abs(levels[-1].loss - levels[-2].loss).max()) <= share)
+        following = finer(levels[-1], whole)
         if following is None:
             break
         levels.append(following)
-        if len(levels) > 2 and _distance(levels, len(levels) - 3) <= share:
+        if whole and len(levels) > 2 and _distance(levels, len(levels) - 3) <= share:
             break
     return choose(levels, share)
 
@@ -155,8 +158,9 @@ def panel_study(setting: Setting, base: Resolution, name: str, direction: Direct
         return unchanging(first, curve.loss)
     curves = {first: curve}
 
-    def finer(level: Level[Panels]) -> Level[Panels] | None:
-        panels = direction.finer(level.value, curves[level.value].profiles[name])
+    def finer(level: Level[Panels], whole: bool) -> Level[Panels] | None:
+        profile = curves[level.value].profiles[name]
+        panels = direction.everywhere_finer(level.value) if whole else direction.finer(level.value, profile)
         try:
             found = setting.run(base.with_panels({name: panels}), with_profiles=True)
         except RunError:  # a coarse run may blow up where a finer one would not: leave it at what there is

@@ -8,8 +8,9 @@ import numpy as np
 from mpi4py import MPI
 from numpy.typing import NDArray
 
-from mfpde.accuracy.estimate import Estimate, at_places, estimate
+from mfpde.accuracy.estimate import Estimate, estimate
 from mfpde.accuracy.plan import Plan, make_plan
+from mfpde.accuracy.studied_times import Places
 from mfpde.accuracy.study_run import run
 from mfpde.discretisation.grid import checked_mesh_ranks
 from mfpde.discretisation.resolution import Resolution
@@ -132,7 +133,7 @@ class AccurateTraining:
         self.comm, self.problem, self.options, self.times, self.begin = comm, problem, options, times, begin
         self.budget, self.mesh_ranks, self.accuracy = budget, mesh_ranks, float(options.accuracy)
         self.started = time.monotonic()
-        self.studied, self.wanted = study_times(times), self.accuracy
+        self.wanted = self.accuracy
         self.passes: list[Pass] = []
 
     def run(self, kept: Kept | None = None, course: Course | None = None) -> Answer:
@@ -164,8 +165,8 @@ class AccurateTraining:
 
     def _continued(self, course: Course) -> Course:
         """Collective. The course of a run that goes on, for the records of this one."""
-        if _same(course.plan.times, self.studied):
-            self.studied, self.wanted, self.passes = course.plan.times, course.wanted, list(course.passes)
+        if _same(course.plan.records, self.times):
+            self.wanted, self.passes = course.wanted, list(course.passes)
             return course
         LOG.info("the records are others than those that the resolution was chosen for: its error is estimated anew")
         _check_modes(self.problem, course.plan.resolution)
@@ -174,7 +175,7 @@ class AccurateTraining:
     def _plan(self, kept: Resolution | None = None) -> Plan:
         """Collective. The plan for what is wanted, or that of a resolution which is there already."""
         wanted = self.wanted * self.problem.target.unit
-        return make_plan(self.comm, self.problem, self.options, self.studied, wanted, kept)
+        return make_plan(self.comm, self.problem, self.options, self.times, wanted, kept)
 
     def _pass(self, course: Course, kept: Kept | None, began: float) -> tuple[End, Estimate]:
         """Collective. One main run, its check and its estimated error; its studies began at `began`."""
@@ -182,14 +183,15 @@ class AccurateTraining:
         planned = time.monotonic()
         discretisation = discretisation_of(problem, self.options)
         flow = discretisation.start(self.comm, problem, self.options, plan.resolution, self.mesh_ranks)
-        places = record_places(problem.stages, self.studied, self.times)
-        begun = self.begin(Main(flow, plan.resolution, at_places(plan.truncation.correction, places), course))
+        places = Places.of(problem.stages, plan.times, self.times)
+        correction, between = places.smooth(plan.truncation.correction)
+        begun = self.begin(Main(flow, plan.resolution, correction, course))
         end = train(problem, flow, self.times, plan.resolution.tolerance, begun.witness, keeper=begun.keeper, kept=kept)
         trained = time.monotonic()
-        at_studied = np.interp(np.arange(len(plan.truncation.correction)), places, begun.losses)
+        at_studied, known = places.among_records(np.array(begun.losses))
         check = run(problem, self.options, plan.coarser, plan.times, comm=self.comm).loss
-        found = estimate(plan, at_studied, check, problem.target.unit, self.wanted)
-        found = replace(found, wanted=self.accuracy).at(places)
+        found = estimate(plan, at_studied, check, known, problem.target.unit, self.wanted)
+        found = replace(found, wanted=self.accuracy).at(places, between)
         seconds = planned - began, trained - planned, time.monotonic() - trained
         self.passes.append(Pass(plan.resolution, *seconds, found.reached))
         return end, found
