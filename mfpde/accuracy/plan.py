@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import msgspec
@@ -18,6 +19,7 @@ from mfpde.accuracy.studies import (
     kept_study,
     panel_study,
     radial_degree,
+    seen_on_fine,
     tolerance_study,
     truncation_study,
 )
@@ -89,7 +91,9 @@ class Plan:
         while plan.resolution.nodes > largest and any(study.chosen and not study.fixed for study in plan.directions.values()):
             share *= 2
             eased = {
-                name: study if study.fixed else replace(choose(list(study.levels), share), settled=False)
+                name: study
+                if study.fixed
+                else replace(choose(list(study.levels), share), settled=False, elsewhere=study.elsewhere)
                 for name, study in plan.directions.items()
             }
             plan = replace(plan, directions=eased)
@@ -132,6 +136,7 @@ def make_plan(
     }
     found = _divided(comm, tasks)
     studies: dict[str, Study[Panels]] = {name: found[name] for name in directions}
+    studies |= _divided(comm, _on_fine_y(setting, base, directions, studies))
     # Where the coarse elements are wrong, so is what they say of the truncation, as late neurons are elsewhere.
     finer = base.with_panels({name: study.near(MISLED * problem.target.unit) for name, study in studies.items()})
     finest = base.with_panels({name: study.value for name, study in studies.items()})
@@ -180,6 +185,18 @@ def _direction(
         return replace(found, chosen=0, fixed=True) if fixed else found
 
     return study
+
+
+def _on_fine_y(
+    setting: Setting, base: Resolution, directions: dict[str, Direction], studies: dict[str, Study[Panels]]
+) -> dict[str, Callable[[], Study[Panels]]]:
+    """Studies of directions at their lowest levels once more, where the other directions of y are those of the main run."""
+    tasks: dict[str, Callable[[], Study[Panels]]] = {}
+    for name, study in studies.items():
+        fine = {other: found.value for other, found in studies.items() if other != name and directions[other].source == "mesh"}
+        if not (study.chosen or study.fixed or directions[name].exact) and any(studies[other].chosen for other in fine):
+            tasks[name] = partial(seen_on_fine, setting, base.with_panels(fine), name, study)
+    return tasks
 
 
 def _tolerance(setting: Setting, base: Resolution, curve: Curve) -> Study[float]:

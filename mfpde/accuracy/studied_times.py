@@ -20,8 +20,11 @@ Array = NDArray[np.float64]
 STUDIED, SCOUTED = 41, 1000
 # A loose tolerance of a time step.
 TOLERANCE = 1e-4
-# Shares of the change of E, of the time and of the number of the record in the distance of two studied times.
-CHANGE, TIME, NUMBER = 0.5, 0.25, 0.25
+# Shares of the change of E, of its bend, of the time and of the number of the record in the distance of two studied times.
+CHANGE, BEND, TIME, NUMBER = 0.25, 0.35, 0.2, 0.2
+
+# Places in a gap between studied times at which interpolants are compared, and the rounding of a time relative to the last one.
+INSIDE, NEAR = np.array([0.25, 0.5, 0.75]), 1e-12
 
 
 class _Scout:
@@ -71,12 +74,16 @@ def _placed(time: Array, E: Array, due: NDArray[np.bool_], records: set[float]) 
     """At most `STUDIED` times beside those of as many records, equally far from one another."""
     gap = np.diff(time)
     change = np.where(gap > 0, np.abs(np.diff(E)), 0.0)  # where a stage begins E may jump
-    change /= max(float(change.sum()), 1e-300)
+    slope = np.diff(E) * (gap > 0) / np.where(gap > 0, gap, 1.0)
+    bend = np.abs(np.diff(slope, prepend=slope[:1]))
+    # The root of the second derivative: straight lines then err equally in all gaps.
+    bend = np.sqrt(np.maximum(bend, np.append(bend[1:], 0.0)) * gap)
+    change, bend, lasts = (x / max(float(x.sum()), 1e-300) for x in (change, bend, gap))
     # Ends of steps where E changes much between two records.
     number = np.cumsum(due) - 1
     between = np.bincount(number[:-1], change)
     wanted = due | (between[np.minimum(number, len(between) - 1)] > 1 / STUDIED)
-    place = np.concatenate(([0.0], np.cumsum(CHANGE * change + TIME * gap / max(float(time[-1] - time[0]), 1e-300))))
+    place = np.concatenate(([0.0], np.cumsum(CHANGE * change + BEND * bend + TIME * lasts)))
     place = (place + NUMBER * np.cumsum(due) / due.sum())[wanted]
     nearest = np.abs(place[:, None] - np.linspace(place[0], place[-1], STUDIED)).argmin(axis=0)
     few = records if len(records) <= STUDIED else set()
@@ -101,21 +108,26 @@ class Places:
         return cls(*(tuple(map(np.array, times)) for times in pair))
 
     def smooth(self, values: Array) -> tuple[Array, Array]:
-        """Values at the records by cubics that keep maxima where they are, and how far these are from straight lines, (n,)."""
+        """Values at the records by cubics that keep maxima where they are, and how far these are from straight lines in the
+        same gap between studied times, shapes (n,)."""
         from scipy.interpolate import PchipInterpolator
 
-        found, straight = [], []
+        found, far = [], []
         for x, at, f in self._by_stage(values):
-            straight.append(np.interp(at, x, f))
-            found.append(PchipInterpolator(x, f)(at) if len(x) > 2 else straight[-1])
-        cubic = np.concatenate(found)
-        return cubic, np.abs(cubic - np.concatenate(straight))
+            cubic = PchipInterpolator(x, f) if len(x) > 2 else lambda t, x=x, f=f: np.interp(t, x, f)
+            inside = x[:-1, None] + np.diff(x)[:, None] * INSIDE
+            off = np.abs(cubic(inside) - np.interp(inside, x, f)).max(axis=1)
+            gap = np.clip(np.searchsorted(x, at) - 1, 0, len(off) - 1)
+            studied = np.abs(at[:, None] - x).min(axis=1) <= NEAR * x[-1]
+            found.append(cubic(at))
+            far.append(np.where(studied, 0.0, off[gap]))
+        return np.concatenate(found), np.concatenate(far)
 
     def bound(self, values: Array) -> Array:
         """At every record the larger one of the values at the studied times beside it, shape (n,)."""
         found = []
         for x, at, f in self._by_stage(values):
-            slack = 1e-12 * max(x[-1], 1e-300)
+            slack = NEAR * x[-1]
             right, left = np.searchsorted(x, at - slack), np.searchsorted(x, at + slack, side="right") - 1
             found.append(np.maximum(f[np.minimum(right, len(x) - 1)], f[np.maximum(left, 0)]))
         return np.concatenate(found)
@@ -125,8 +137,7 @@ class Places:
         found, known, before = [], [], 0
         for x, at in zip(self.studied, self.records, strict=True):
             found.append(np.interp(x, at, values[before : before + len(at)]))
-            near = np.abs(at[:, None] - x).min(axis=0)
-            known.append(near <= 1e-12 * max(x[-1], 1e-300))
+            known.append(np.abs(at[:, None] - x).min(axis=0) <= NEAR * x[-1])
             before += len(at)
         return np.concatenate(found), np.concatenate(known)
 

@@ -39,12 +39,14 @@ class Study[Value]:
         chosen: Number of the recommended level.
         settled: Whether the direction's share was reached.
         fixed: Whether the user gave the level, and finer ones serve the estimate alone.
+        elsewhere: What the next level changes on elements that are fine in other directions, shape (n,); None if it is not known.
     """
 
     levels: tuple[Level[Value], ...]
     chosen: int
     settled: bool = True
     fixed: bool = False
+    elsewhere: Array | None = None
 
     @property
     def value(self) -> Value:
@@ -65,6 +67,10 @@ class Study[Value]:
     @property
     def error(self) -> Array:
         """Of the recommended level: what the finer ones change, and as much again as the last refinement changed, (n,)."""
+        return self._error if self.elsewhere is None else np.maximum(self._error, self.elsewhere)
+
+    @property
+    def _error(self) -> Array:
         losses = [level.loss for level in self.levels]
         further = [np.abs(loss - losses[self.chosen]) for loss in losses[self.chosen + 1 :]]
         if not further:
@@ -169,6 +175,29 @@ def panel_study(setting: Setting, base: Resolution, name: str, direction: Direct
         return Level(panels, found.loss)
 
     return refine_until(Level(first, curve.loss), finer, setting.share, most)
+
+
+# The change from the lowest level to the next, in shares of the direction, below which it is not looked at again.
+SMALL = 0.01
+
+
+def seen_on_fine(setting: Setting, fine: Resolution, name: str, study: Study[Panels]) -> Study[Panels]:
+    """The study of a direction whose lowest level is recommended, as it looks where other directions are fine.
+
+    The run that checks all directions together cannot be coarser there, and sees nothing of it.
+    """
+    losses = [level.loss for level in study.levels[:2]]
+    if study.chosen or len(losses) < 2 or float(np.abs(losses[1] - losses[0]).max()) <= SMALL * setting.share:
+        return study
+    chosen, elsewhere = 0, np.zeros_like(losses[0])
+    own = setting.run(fine.with_panels({name: study.levels[0].value})).loss
+    for following in range(1, len(study.levels)):
+        finer = setting.run(fine.with_panels({name: study.levels[following].value})).loss
+        elsewhere = np.abs(finer - own)
+        if float(elsewhere.max()) <= setting.share:
+            break
+        chosen, own = following, finer
+    return replace(study, chosen=chosen, elsewhere=elsewhere)
 
 
 def kept_study(setting: Setting, base: Resolution, name: str, kept: Panels, study: Study[Panels]) -> Study[Panels]:
