@@ -50,7 +50,7 @@ class Estimate:
         """At the records, with the error of what was carried there from the studied times, shape (n,)."""
         parts = {source: places.bound(values) for source, values in self.parts.items()}
         parts["hermite"] = parts["hermite"] + between
-        return replace(self, parts=parts, total=places.bound(self.total) + between)
+        return replace(self, parts=parts, total=np.maximum(places.bound(self.total) + between, sum(parts.values())))
 
 
 def estimate(plan: Plan, main: Array, check: Array, known: NDArray[np.bool_], unit: float, wanted: float) -> Estimate:

@@ -41,16 +41,33 @@ class Pass:
 
 
 @dataclass(frozen=True)
+class Studied:
+    """What the studies know of E at times of their own, ascending over all stages, shapes (m,).
+
+    Attributes:
+        time: Of the training; twice where a stage ends and another begins.
+        correction: What is to be added to E of the modes of the main run.
+        error: Estimated error of the sum.
+    """
+
+    time: Array
+    correction: Array
+    error: Array
+
+
+@dataclass(frozen=True)
 class Assessment:
     """What is known of the error of a training to an accuracy; plain data.
 
     Attributes:
         estimate: At all records of the main run.
         passes: All main runs, the last one is the answer.
+        studied: What is known between the records.
     """
 
     estimate: Estimate
     passes: tuple[Pass, ...]
+    studied: Studied
 
 
 @dataclass(frozen=True)
@@ -154,11 +171,11 @@ class AccurateTraining:
         while True:
             if course is None:
                 course = Course(self._plan().within(LARGEST), self.wanted, tuple(self.passes))
-            end, found = self._pass(course, kept, began)
+            end, found, studied = self._pass(course, kept, began)
             spent = self.comm.bcast(time.monotonic() - self.started)
             enough = found.reached <= self.accuracy or len(self.passes) == PASSES
             if enough or course.kept or not found.settled or 3 * spent > self.budget:
-                return Answer(found, tuple(self.passes), end)
+                return Answer(found, tuple(self.passes), studied, end)
             self.wanted *= 0.5 * self.accuracy / found.reached
             course = kept = None
             began = time.monotonic()
@@ -177,7 +194,7 @@ class AccurateTraining:
         wanted = self.wanted * self.problem.target.unit
         return make_plan(self.comm, self.problem, self.options, self.times, wanted, kept)
 
-    def _pass(self, course: Course, kept: Kept | None, began: float) -> tuple[End, Estimate]:
+    def _pass(self, course: Course, kept: Kept | None, began: float) -> tuple[End, Estimate, Studied]:
         """Collective. One main run, its check and its estimated error; its studies began at `began`."""
         problem, plan = self.problem, course.plan
         planned = time.monotonic()
@@ -191,10 +208,12 @@ class AccurateTraining:
         at_studied, known = places.among_records(np.array(begun.losses))
         check = run(problem, self.options, plan.coarser, plan.times, comm=self.comm).loss
         found = estimate(plan, at_studied, check, known, problem.target.unit, self.wanted)
+        own = zip(problem.stages, places.studied, strict=True)
+        studied = Studied(np.concatenate([stage.start + t for stage, t in own]), plan.truncation.correction, found.total)
         found = replace(found, wanted=self.accuracy).at(places, between)
         seconds = planned - began, trained - planned, time.monotonic() - trained
         self.passes.append(Pass(plan.resolution, *seconds, found.reached))
-        return end, found
+        return end, found, studied
 
 
 def _same(one: list[float], other: list[float]) -> bool:
