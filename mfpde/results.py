@@ -34,6 +34,7 @@ from mfpde.interrupts import interruptible
 from mfpde.output.captions import provenance
 from mfpde.output.checkpoint import Checkpoint, read_checkpoint
 from mfpde.output.continuation import check_continuation, stored
+from mfpde.output.crossing import Crossing, crossing
 from mfpde.output.history import History, open_result, read_columns, read_open
 from mfpde.output.protocol import Output, Summary
 from mfpde.output.sink import MemoryFile
@@ -129,6 +130,18 @@ class Result:
                 return density(path, axes, time, bins)
 
         return on_first(self.comm, compute)
+
+    def time_to_level(self, level: float) -> Crossing:
+        """Collective. When E falls for the first time to `level` times that at t = 0, from the run's dense output: (time, error).
+
+        The time is inf if E does not fall so far; the error is what the estimated error of E may move it by, nan without one.
+        """
+
+        def find() -> Crossing:
+            with self._opened() as file:
+                return crossing(file, self.history, level * float(self.loss[0]))
+
+        return on_first(self.comm, find)
 
     def plot(self, picture: str | Path | None = None) -> Any:
         """Collective. E(t) with the band of its error, as a matplotlib figure on rank 0 (None on the others).

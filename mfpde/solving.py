@@ -96,7 +96,7 @@ def solve_into(
         time=end.step.time,
         first_loss=recorder.first_loss,
         loss=recorder.loss,
-        answer=None if answer is None else Assessment(answer.estimate, answer.passes),
+        answer=None if answer is None else Assessment(answer.estimate, answer.passes, answer.studied),
         mass_error=recorder.mass_error,
         steps=end.step.steps,
         rejected=end.step.rejected,

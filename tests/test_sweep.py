@@ -11,7 +11,6 @@ from support import command, run_here
 
 from mfpde.errors import InputError
 from mfpde.sweep.axes import member_name, members, parse_axes
-from mfpde.sweep.plane import crossing, crossing_error
 
 CONFIG = """
 [parameters]
@@ -106,17 +105,3 @@ def test_members_have_names_of_their_own_that_a_larger_sweep_keeps() -> None:
     assert [axis.name for axis in parse_axes(["training.xi_a=[1, 2]", "particles.step=[1]"])] == ["xi_a", "step"]
     with pytest.raises(InputError, match="twice"):
         parse_axes(["input.dimension=[1]", "input.dimension=[2]"])
-
-
-def test_the_time_to_a_level_is_between_records() -> None:
-    times, loss = np.array([0.0, 1.0, 2.0]), np.array([1.0, 0.8, 0.4])
-    assert crossing(times, loss, 0.6) == 1.5 and crossing(times, loss, 0.1) == np.inf and crossing(times, loss, 1.0) == 0.0
-
-
-def test_the_error_of_the_time_to_a_level_is_what_the_error_of_the_loss_moves() -> None:
-    """On a line of slope -0.2 an error of 0.02 moves it by 0.1; where the loss may stay above the level, without bound."""
-    times = np.array([0.0, 1.0, 2.0])
-    loss, error = 1 - 0.2 * times, np.full(3, 0.02)
-    assert abs(crossing_error(times, loss, error, 0.7) - 0.1) < 1e-12
-    assert crossing_error(times, loss, error, 0.61) == np.inf
-    assert np.isnan(crossing_error(times, loss, error, 0.5)) and np.isnan(crossing_error(times, loss, error * np.nan, 0.7))

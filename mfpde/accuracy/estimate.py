@@ -1,11 +1,12 @@
 """The estimated error of E(t), by source."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from mfpde.accuracy.plan import Plan
+from mfpde.accuracy.studied_times import Places
 
 Array = NDArray[np.float64]
 
@@ -45,13 +46,14 @@ class Estimate:
         """The source with the largest error."""
         return max(self.parts, key=lambda source: float(self.parts[source].max()))
 
-    def at(self, places: Array) -> "Estimate":
-        """At records given by their places among those of the studies, see `record_places`."""
-        spread = {source: at_places(values, places) for source, values in self.parts.items()}
-        return Estimate(spread, at_places(self.total, places), self.unit, self.wanted, self.settled)
+    def at(self, places: Places, between: Array) -> "Estimate":
+        """At the records, with the error of what was carried there from the studied times, shape (n,)."""
+        parts = {source: places.bound(values) for source, values in self.parts.items()}
+        parts["hermite"] = parts["hermite"] + between
+        return replace(self, parts=parts, total=np.maximum(places.bound(self.total) + between, sum(parts.values())))
 
 
-def estimate(plan: Plan, main: Array, check: Array, unit: float, wanted: float) -> Estimate:
+def estimate(plan: Plan, main: Array, check: Array, known: NDArray[np.bool_], unit: float, wanted: float) -> Estimate:
     """The error of the main run.
 
     The parts are what the studies measured.  How the directions act together is measured by two runs on fine elements: the
@@ -62,6 +64,7 @@ def estimate(plan: Plan, main: Array, check: Array, unit: float, wanted: float) 
         plan: What the studies found.
         main: E of the main run at the plan's times, without the truncation's correction, shape (n,).
         check: E of the coarser run.
+        known: At which of the times the main run has a record; elsewhere its difference from the check is that of records nearby.
         unit: E h*^2 / 2.
         wanted: The accuracy asked for.
     """
@@ -79,7 +82,8 @@ def estimate(plan: Plan, main: Array, check: Array, unit: float, wanted: float) 
     }
     parts = {source: SAFETY * widened(values) for source, values in parts.items()}
     single = sum((widened(np.abs(study.step)) for study in directions.values()), np.zeros_like(main))
-    together = widened(np.abs(main - check))
+    number = np.arange(len(main))
+    together = widened(np.interp(number, number[known], np.abs(main - check)[known]))
     factor = np.maximum(1.0, together / np.maximum(single, 1e-300)) if single.any() else np.ones_like(main)
     factor = np.where(together > 0.1 * wanted * unit, factor, 1.0)
     total = factor * sum(parts[source] for source in sources) + parts["hermite"] + parts["radial"] + parts["time"]

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import msgspec
@@ -9,6 +10,7 @@ import numpy as np
 from mpi4py import MPI
 from numpy.typing import NDArray
 
+from mfpde.accuracy.studied_times import studied_times
 from mfpde.accuracy.studies import (
     Setting,
     Study,
@@ -17,6 +19,7 @@ from mfpde.accuracy.studies import (
     kept_study,
     panel_study,
     radial_degree,
+    seen_on_fine,
     tolerance_study,
     truncation_study,
 )
@@ -53,7 +56,8 @@ class Plan:
         sources: The part of the error that each of them counts in, likewise.
         truncation: Of the Hermite modes.
         tolerance: Of the time step.
-        times: Of the records of all of them.
+        times: Of the records of all of them, see `studied_times`.
+        records: Those of the main run.
         share: Of each direction in the error.
     """
 
@@ -63,6 +67,7 @@ class Plan:
     truncation: TruncationStudy
     tolerance: Study[float]
     times: list[float]
+    records: list[float]
     share: float
 
     @property
@@ -86,7 +91,9 @@ class Plan:
         while plan.resolution.nodes > largest and any(study.chosen and not study.fixed for study in plan.directions.values()):
             share *= 2
             eased = {
-                name: study if study.fixed else replace(choose(list(study.levels), share), settled=False)
+                name: study
+                if study.fixed
+                else replace(choose(list(study.levels), share), settled=False, elsewhere=study.elsewhere)
                 for name, study in plan.directions.items()
             }
             plan = replace(plan, directions=eased)
@@ -97,7 +104,7 @@ def make_plan(
     comm: MPI.Intracomm,
     problem: Problem,
     options: Discretization,
-    times: list[float],
+    records: list[float],
     wanted: float,
     kept: Resolution | None = None,
 ) -> Plan:
@@ -107,7 +114,7 @@ def make_plan(
         comm: All ranks.
         problem: What to solve.
         options: Numbers that the user gave are kept.
-        times: Record times of the studies.
+        records: Record times of the main run.
         wanted: The error of E that is allowed.
         kept: The resolution of a run that is there already: the plan is this one, with its error.
 
@@ -118,14 +125,18 @@ def make_plan(
         numbers = {name: getattr(kept, name) for name in ("hermite_degree", "radial_degree", "tolerance")}
         options = msgspec.structs.replace(options, **numbers)
     directions = discretisation_of(problem, options).directions(problem)
+    base = _base(problem, options, directions, wanted)
+    scouting = replace(base, hermite_degree=_least_degree(problem, options))
+    times = _divided(comm, {"times": lambda: studied_times(problem, options, scouting, records)})["times"]
     setting = Setting(problem, options, times, 0.7 * wanted / (len(directions) + 2))
-    base, curve = _base(comm, setting, directions, wanted)
+    curve = _divided(comm, {"base": lambda: setting.run(base, with_profiles=True)})["base"]
     tasks: dict[str, Callable[[], Any]] = {
         "tolerance": lambda: _tolerance(setting, base, curve),
         **{name: _direction(setting, base, name, each, curve, kept) for name, each in directions.items()},
     }
     found = _divided(comm, tasks)
     studies: dict[str, Study[Panels]] = {name: found[name] for name in directions}
+    studies |= _divided(comm, _on_fine_y(setting, base, directions, studies))
     # Where the coarse elements are wrong, so is what they say of the truncation, as late neurons are elsewhere.
     finer = base.with_panels({name: study.near(MISLED * problem.target.unit) for name, study in studies.items()})
     finest = base.with_panels({name: study.value for name, study in studies.items()})
@@ -133,12 +144,11 @@ def make_plan(
     given = options.hermite_degree, options.radial_degree
     found |= _divided(comm, {"truncation": lambda: truncation_study(setting, finer, given)})
     sources = {name: each.source for name, each in directions.items()}
-    return Plan(base, studies, sources, found["truncation"], found["tolerance"], times, setting.share)
+    return Plan(base, studies, sources, found["truncation"], found["tolerance"], times, records, setting.share)
 
 
-def _base(comm: MPI.Intracomm, setting: Setting, directions: dict[str, Direction], wanted: float) -> tuple[Resolution, Curve]:
-    """Collective. Elements that are coarse in all directions where the user says nothing, and their curve."""
-    problem, options = setting.problem, setting.options
+def _base(problem: Problem, options: Discretization, directions: dict[str, Direction], wanted: float) -> Resolution:
+    """Elements that are coarse in all directions where the user says nothing."""
     given = given_resolution(problem, options)
     accuracy = wanted / problem.target.unit
     K = _least_degree(problem, options)
@@ -154,8 +164,7 @@ def _base(comm: MPI.Intracomm, setting: Setting, directions: dict[str, Direction
         if base.nodes * mode_count(problem.p, problem.d, more, base.radial_degree) > FREE:
             break
         base = replace(base, hermite_degree=more)
-    (curve,) = _divided(comm, {"base": lambda: setting.run(base, with_profiles=True)}).values()
-    return base, curve
+    return base
 
 
 def _least_degree(problem: Problem, options: Discretization) -> int:
@@ -176,6 +185,18 @@ def _direction(
         return replace(found, chosen=0, fixed=True) if fixed else found
 
     return study
+
+
+def _on_fine_y(
+    setting: Setting, base: Resolution, directions: dict[str, Direction], studies: dict[str, Study[Panels]]
+) -> dict[str, Callable[[], Study[Panels]]]:
+    """Studies of directions at their lowest levels once more, where the other directions of y are those of the main run."""
+    tasks: dict[str, Callable[[], Study[Panels]]] = {}
+    for name, study in studies.items():
+        fine = {other: found.value for other, found in studies.items() if other != name and directions[other].source == "mesh"}
+        if not (study.chosen or study.fixed or directions[name].exact) and any(studies[other].chosen for other in fine):
+            tasks[name] = partial(seen_on_fine, setting, base.with_panels(fine), name, study)
+    return tasks
 
 
 def _tolerance(setting: Setting, base: Resolution, curve: Curve) -> Study[float]:

@@ -39,12 +39,14 @@ class Study[Value]:
         chosen: Number of the recommended level.
         settled: Whether the direction's share was reached.
         fixed: Whether the user gave the level, and finer ones serve the estimate alone.
+        elsewhere: What the next level changes on elements that are fine in other directions, shape (n,); None if it is not known.
     """
 
     levels: tuple[Level[Value], ...]
     chosen: int
     settled: bool = True
     fixed: bool = False
+    elsewhere: Array | None = None
 
     @property
     def value(self) -> Value:
@@ -65,6 +67,10 @@ class Study[Value]:
     @property
     def error(self) -> Array:
         """Of the recommended level: what the finer ones change, and as much again as the last refinement changed, (n,)."""
+        return self._error if self.elsewhere is None else np.maximum(self._error, self.elsewhere)
+
+    @property
+    def _error(self) -> Array:
         losses = [level.loss for level in self.levels]
         further = [np.abs(loss - losses[self.chosen]) for loss in losses[self.chosen + 1 :]]
         if not further:
@@ -83,23 +89,26 @@ def unchanging[Value](value: Value, loss: Array) -> Study[Value]:
 
 
 def refine_until[Value](
-    first: Level[Value], finer: Callable[[Level[Value]], Level[Value] | None], share: float, most: int
+    first: Level[Value], finer: Callable[[Level[Value], bool], Level[Value] | None], share: float, most: int
 ) -> Study[Value]:
     """Refines until two refinements together change E by less than `share`, or there is no finer level, or `most` are made.
 
+    The last refinement is one of the whole direction: levels that only an indicator has refined may agree and be wrong.
+
     Args:
         first: The coarsest level.
-        finer: The next level, or None.
+        finer: The next level, of the whole direction or where an indicator wants it; or None.
         share: Of the direction in the error.
         most: Refinements at the most.
     """
     levels = [first]
-    for _ in range(most):
-        following = finer(levels[-1])
+    for made in range(1, most + 1):
+        whole = made == most or (made > 1 and float(np.abs(levels[-1].loss - levels[-2].loss).max()) <= share)
+        following = finer(levels[-1], whole)
         if following is None:
             break
         levels.append(following)
-        if len(levels) > 2 and _distance(levels, len(levels) - 3) <= share:
+        if whole and len(levels) > 2 and _distance(levels, len(levels) - 3) <= share:
             break
     return choose(levels, share)
 
@@ -155,8 +164,9 @@ def panel_study(setting: Setting, base: Resolution, name: str, direction: Direct
         return unchanging(first, curve.loss)
     curves = {first: curve}
 
-    def finer(level: Level[Panels]) -> Level[Panels] | None:
-        panels = direction.finer(level.value, curves[level.value].profiles[name])
+    def finer(level: Level[Panels], whole: bool) -> Level[Panels] | None:
+        profile = curves[level.value].profiles[name]
+        panels = direction.everywhere_finer(level.value) if whole else direction.finer(level.value, profile)
         try:
             found = setting.run(base.with_panels({name: panels}), with_profiles=True)
         except RunError:  # a coarse run may blow up where a finer one would not: leave it at what there is
@@ -165,6 +175,29 @@ def panel_study(setting: Setting, base: Resolution, name: str, direction: Direct
         return Level(panels, found.loss)
 
     return refine_until(Level(first, curve.loss), finer, setting.share, most)
+
+
+# The change from the lowest level to the next, in shares of the direction, below which it is not looked at again.
+SMALL = 0.01
+
+
+def seen_on_fine(setting: Setting, fine: Resolution, name: str, study: Study[Panels]) -> Study[Panels]:
+    """The study of a direction whose lowest level is recommended, as it looks where other directions are fine.
+
+    The run that checks all directions together cannot be coarser there, and sees nothing of it.
+    """
+    losses = [level.loss for level in study.levels[:2]]
+    if study.chosen or len(losses) < 2 or float(np.abs(losses[1] - losses[0]).max()) <= SMALL * setting.share:
+        return study
+    chosen, elsewhere = 0, np.zeros_like(losses[0])
+    own = setting.run(fine.with_panels({name: study.levels[0].value})).loss
+    for following in range(1, len(study.levels)):
+        finer = setting.run(fine.with_panels({name: study.levels[following].value})).loss
+        elsewhere = np.abs(finer - own)
+        if float(elsewhere.max()) <= setting.share:
+            break
+        chosen, own = following, finer
+    return replace(study, chosen=chosen, elsewhere=elsewhere)
 
 
 def kept_study(setting: Setting, base: Resolution, name: str, kept: Panels, study: Study[Panels]) -> Study[Panels]:

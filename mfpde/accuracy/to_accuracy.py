@@ -8,8 +8,9 @@ import numpy as np
 from mpi4py import MPI
 from numpy.typing import NDArray
 
-from mfpde.accuracy.estimate import Estimate, at_places, estimate
+from mfpde.accuracy.estimate import Estimate, estimate
 from mfpde.accuracy.plan import Plan, make_plan
+from mfpde.accuracy.studied_times import Places
 from mfpde.accuracy.study_run import run
 from mfpde.discretisation.grid import checked_mesh_ranks
 from mfpde.discretisation.resolution import Resolution
@@ -40,16 +41,33 @@ class Pass:
 
 
 @dataclass(frozen=True)
+class Studied:
+    """What the studies know of E at times of their own, ascending over all stages, shapes (m,).
+
+    Attributes:
+        time: Of the training; twice where a stage ends and another begins.
+        correction: What is to be added to E of the modes of the main run.
+        error: Estimated error of the sum.
+    """
+
+    time: Array
+    correction: Array
+    error: Array
+
+
+@dataclass(frozen=True)
 class Assessment:
     """What is known of the error of a training to an accuracy; plain data.
 
     Attributes:
         estimate: At all records of the main run.
         passes: All main runs, the last one is the answer.
+        studied: What is known between the records.
     """
 
     estimate: Estimate
     passes: tuple[Pass, ...]
+    studied: Studied
 
 
 @dataclass(frozen=True)
@@ -132,7 +150,7 @@ class AccurateTraining:
         self.comm, self.problem, self.options, self.times, self.begin = comm, problem, options, times, begin
         self.budget, self.mesh_ranks, self.accuracy = budget, mesh_ranks, float(options.accuracy)
         self.started = time.monotonic()
-        self.studied, self.wanted = study_times(times), self.accuracy
+        self.wanted = self.accuracy
         self.passes: list[Pass] = []
 
     def run(self, kept: Kept | None = None, course: Course | None = None) -> Answer:
@@ -153,19 +171,19 @@ class AccurateTraining:
         while True:
             if course is None:
                 course = Course(self._plan().within(LARGEST), self.wanted, tuple(self.passes))
-            end, found = self._pass(course, kept, began)
+            end, found, studied = self._pass(course, kept, began)
             spent = self.comm.bcast(time.monotonic() - self.started)
             enough = found.reached <= self.accuracy or len(self.passes) == PASSES
             if enough or course.kept or not found.settled or 3 * spent > self.budget:
-                return Answer(found, tuple(self.passes), end)
+                return Answer(found, tuple(self.passes), studied, end)
             self.wanted *= 0.5 * self.accuracy / found.reached
             course = kept = None
             began = time.monotonic()
 
     def _continued(self, course: Course) -> Course:
         """Collective. The course of a run that goes on, for the records of this one."""
-        if _same(course.plan.times, self.studied):
-            self.studied, self.wanted, self.passes = course.plan.times, course.wanted, list(course.passes)
+        if _same(course.plan.records, self.times):
+            self.wanted, self.passes = course.wanted, list(course.passes)
             return course
         LOG.info("the records are others than those that the resolution was chosen for: its error is estimated anew")
         _check_modes(self.problem, course.plan.resolution)
@@ -174,25 +192,28 @@ class AccurateTraining:
     def _plan(self, kept: Resolution | None = None) -> Plan:
         """Collective. The plan for what is wanted, or that of a resolution which is there already."""
         wanted = self.wanted * self.problem.target.unit
-        return make_plan(self.comm, self.problem, self.options, self.studied, wanted, kept)
+        return make_plan(self.comm, self.problem, self.options, self.times, wanted, kept)
 
-    def _pass(self, course: Course, kept: Kept | None, began: float) -> tuple[End, Estimate]:
+    def _pass(self, course: Course, kept: Kept | None, began: float) -> tuple[End, Estimate, Studied]:
         """Collective. One main run, its check and its estimated error; its studies began at `began`."""
         problem, plan = self.problem, course.plan
         planned = time.monotonic()
         discretisation = discretisation_of(problem, self.options)
         flow = discretisation.start(self.comm, problem, self.options, plan.resolution, self.mesh_ranks)
-        places = record_places(problem.stages, self.studied, self.times)
-        begun = self.begin(Main(flow, plan.resolution, at_places(plan.truncation.correction, places), course))
+        places = Places.of(problem.stages, plan.times, self.times)
+        correction, between = places.smooth(plan.truncation.correction)
+        begun = self.begin(Main(flow, plan.resolution, correction, course))
         end = train(problem, flow, self.times, plan.resolution.tolerance, begun.witness, keeper=begun.keeper, kept=kept)
         trained = time.monotonic()
-        at_studied = np.interp(np.arange(len(plan.truncation.correction)), places, begun.losses)
+        at_studied, known = places.among_records(np.array(begun.losses))
         check = run(problem, self.options, plan.coarser, plan.times, comm=self.comm).loss
-        found = estimate(plan, at_studied, check, problem.target.unit, self.wanted)
-        found = replace(found, wanted=self.accuracy).at(places)
+        found = estimate(plan, at_studied, check, known, problem.target.unit, self.wanted)
+        own = zip(problem.stages, places.studied, strict=True)
+        studied = Studied(np.concatenate([stage.start + t for stage, t in own]), plan.truncation.correction, found.total)
+        found = replace(found, wanted=self.accuracy).at(places, between)
         seconds = planned - began, trained - planned, time.monotonic() - trained
         self.passes.append(Pass(plan.resolution, *seconds, found.reached))
-        return end, found
+        return end, found, studied
 
 
 def _same(one: list[float], other: list[float]) -> bool:

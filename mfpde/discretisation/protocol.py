@@ -16,7 +16,7 @@ from mfpde.problem.laws import Law
 from mfpde.problem.problem import Problem
 from mfpde.problem.sections import Discretization
 from mfpde.quadrature.panels import Panels
-from mfpde.quadrature.refinement import tails
+from mfpde.quadrature.refinement import everywhere, tails
 
 Array = NDArray[np.float64]
 
@@ -45,6 +45,10 @@ class Direction:
     def finer(self, panels: Panels, profile: Profile) -> Panels:
         """The next finer panels, where the moments as functions of this direction want them."""
         return self.refined(panels, self.law, tails(*profile))
+
+    def everywhere_finer(self, panels: Panels) -> Panels:
+        """Finer panels without regard to an indicator: what it does not see is wrong nowhere."""
+        return everywhere(panels)
 
 
 class Discretisation(Protocol):

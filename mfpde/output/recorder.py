@@ -226,6 +226,9 @@ class Recorder(Output):
         self.file.publish()  # the records, to which the errors belong
         for name, values in {"estimate": found.total, **found.parts}.items():
             self.file.dataset(f"/error/{name}", values)
+        known = {"time": answer.studied.time, "correction": answer.studied.correction, "estimate": answer.studied.error}
+        for name, values in known.items():
+            self.file.dataset(f"/error/studied/{name}", values)
         self.file.attributes({"accuracy": found.wanted, "accuracy_reached": found.reached}, "/error")
         texts = [str(run.resolution) for run in answer.passes]
         seconds = [(run.study_seconds, run.main_seconds, run.check_seconds) for run in answer.passes]

@@ -41,6 +41,11 @@ def _marked(indicator: Array) -> set[int]:
     return set(order[: int(np.searchsorted(held, SHARE * held[-1])) + 1].tolist())
 
 
+def everywhere(panels: Panels) -> Panels:
+    """Two more nodes in all panels."""
+    return Panels(panels.edges, tuple(n + 2 for n in panels.counts))
+
+
 def refined(panels: Panels, law: Law, indicator: Array) -> Panels:
     """Panels of a label, finer where it is needed: first by more nodes, then by division at the conditional median."""
     edges, counts = [law.support[0], *panels.edges, law.support[1]], []

@@ -10,6 +10,7 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
+from mfpde.output.crossing import crossing
 from mfpde.output.hdf5 import ResultFile
 from mfpde.output.history import open_result, read_columns, read_open
 from mfpde.sweep.axes import Axis
@@ -42,27 +43,6 @@ class Plane:
     texts: Mapping[str, str]
 
 
-def crossing(times: Array, loss: Array, level: float) -> float:
-    """When the loss falls to a level for the first time, between records by straight lines; inf if it does not."""
-    below = np.flatnonzero(loss <= level)
-    if not len(below):
-        return np.inf
-    i = int(below[0])
-    if i == 0:
-        return float(times[0])
-    share = (loss[i - 1] - level) / (loss[i - 1] - loss[i])
-    return float(times[i - 1] + share * (times[i] - times[i - 1]))
-
-
-def crossing_error(times: Array, loss: Array, error: Array, level: float) -> float:
-    """By how much the error of the loss may move `crossing`: inf if the level may not be reached at all, nan if it is not, or
-    no error was estimated."""
-    reached = crossing(times, loss, level)
-    if not np.isfinite(reached) or np.isnan(error).any():
-        return np.nan
-    return max(crossing(times, loss + error, level) - reached, reached - crossing(times, loss - error, level))
-
-
 # Of every member, whatever it records.
 ALWAYS = ("final_loss", "final_error", "first_loss", "time_to_level", "time_to_level_error", "wall_time")
 
@@ -93,12 +73,13 @@ def collect(axes: tuple[Axis, ...], members: Sequence[Member], outcomes: Sequenc
             continue
         with open_result(member.path) as file:
             history, columns = read_open(member.path, file), read_columns(file)
+            reached = crossing(file, history, level * float(history.loss[0]))
         t, loss = history.times, history.loss
         error = np.full(len(t), np.nan) if history.error is None else history.error
         curves[member.index] = t, loss, error
         put("first_loss", member.index, loss[0])
-        put("time_to_level", member.index, crossing(t, loss, level * loss[0]))
-        put("time_to_level_error", member.index, crossing_error(t, loss, error, level * loss[0]))
+        put("time_to_level", member.index, reached.time)
+        put("time_to_level_error", member.index, reached.error)
         put("wall_time", member.index, history.seconds)
         put("final_error", member.index, error[-1])
         for name, column in columns.items():

@@ -1,0 +1,92 @@
+"""The stated error where studies used to be blind: between studied records, at unmarked panels, at the lowest levels."""
+
+from math import inf
+from typing import Any
+
+import numpy as np
+import pytest
+
+import mfpde
+from mfpde.accuracy.studied_times import Places, _placed
+from mfpde.accuracy.studies import Level, refine_until
+
+DECAYING: dict[str, Any] = {
+    "polynomial": "-0.9*z1 - 0.7",
+    "activation": "tanh(u + 0.4)",
+    "dimension": inf,
+    "initial": {"a": "normal(0, 1)"},
+    "final_time": 150.0,
+    "xi_a": "1/(1 + t/5)",
+    "xi_w": "1/(1 + t/5)",
+}
+# By an independent program, to 2e-10.
+DECAYED = {3.75: 0.23466623, 5.625: 0.18411924, 7.5: 0.15378391, 9.375: 0.13236751, 37.5: 0.04277434, 150.0: 0.01563840}
+
+
+@pytest.mark.parametrize("records", [81, 21])
+def test_the_error_covers_between_studied_records(records: int) -> None:
+    result = mfpde.run(**DECAYING, times=records, progress=False)
+    assert result.error is not None and len(result.error) == records
+    for t, right in DECAYED.items():
+        k = int(np.abs(result.time - t).argmin())
+        if abs(result.time[k] - t) < 1e-9:
+            assert abs(result.loss[k] - right) <= result.error[k]
+    assert result.error.max() < 1e-4
+
+
+def test_labels_that_no_indicator_marks_are_refined() -> None:
+    """Levels 2 x 4, 2 x (4 to 6) and 3 x (4 to 6) agree to 9e-6, and are wrong by 2.5e-4."""
+    result = mfpde.run(
+        polynomial="0.9*z1**2 + 0.1",
+        activation="gelu",
+        dimension=inf,
+        initial={"a": "normal(0, 1)"},
+        final_time=4.0,
+        xi_a=0.3,
+        xi_w=2.0,
+        times=9,
+        progress=False,
+    )
+    right = [1.31, 1.159516109856974, 1.0659712192113782, 0.9959841905523888, 0.9404684457872438]
+    assert result.error is not None
+    assert (np.abs(result.loss[:5] - right) <= result.error[:5] + 1e-9).all() and result.error.max() < 1e-4
+
+
+def test_a_lowest_level_is_seen_on_fine_elements() -> None:
+    """Labels of r that were studied on coarse y: the stated error was exceeded three times."""
+    result = mfpde.run(
+        polynomial="-0.6*z1**2",
+        activation="gelu",
+        dimension=100,
+        initial={"a": "points(-1: 0.3, 0.5: 0.4, 2: 0.3)"},
+        final_time=6.0,
+        xi_a=0.3,
+        times=7,
+        accuracy=2e-4,
+        progress=False,
+    )
+    right = {1: 0.5173333, 2: 0.4631283, 5: 0.3382236}
+    assert result.error is not None
+    assert all(abs(result.loss[t] - E) <= result.error[t] + 3e-6 for t, E in right.items())
+
+
+def test_the_last_level_of_a_study_is_one_of_the_whole_direction() -> None:
+    asked: list[bool] = []
+
+    def finer(level: Level[int], whole: bool) -> Level[int]:
+        asked.append(whole)
+        return Level(level.value + 1, np.array([1.0 if asked.count(True) else 0.0]))
+
+    study = refine_until(Level(0, np.zeros(1)), finer, 1e-3, 9)
+    assert asked == [False, True, False, True] and study.value == 2
+
+
+def test_studied_times_are_dense_where_E_changes() -> None:
+    t = np.linspace(0, 1000, 501)
+    times = _placed(t, np.exp(-t / 10), np.ones(501, dtype=bool), set(t.tolist()))
+    assert {0.0, 2.0, 4.0, 6.0, 1000.0} <= set(times) and len(times) <= 41 and max(np.diff(times)) < 120
+    stage = mfpde.build_problem(mfpde.load(None, ["training.final_time=1000"])).stages
+    places = Places.of(stage, times, t.tolist())
+    carried, off = places.smooth(np.exp(-np.array(times) / 10))
+    assert (np.abs(carried - np.exp(-t / 10)) <= off + 1e-6).all() and off.max() < 0.02
+    assert (places.bound(np.exp(-np.array(times) / 10)) >= np.exp(-t / 10) * (1 - 1e-12)).all()
