@@ -42,7 +42,7 @@ def run_command(parser: argparse.ArgumentParser, body: Callable[[MPI.Intracomm, 
     signal.signal(signal.SIGPIPE, signal.SIG_IGN)  # a write that fails is handled below
     from mpi4py import MPI
 
-    from mfpde.interrupts import GRACE, Interrupted, abort, pending, signals_noted
+    from mfpde.interrupts import GRACE, Interrupted, abort, pending, signals_noted, stop_early
     from mfpde.parallel import any_failed
     from mfpde.petsc import check_options, unused_options
 
@@ -50,6 +50,7 @@ def run_command(parser: argparse.ArgumentParser, body: Callable[[MPI.Intracomm, 
     with signals_noted(comm):
 
         def checked() -> None:
+            stop_early(comm)
             check_options(petsc_options)
             quiet, log = getattr(arguments, "quiet", False), getattr(arguments, "log", None)
             on_first(comm, lambda: speak(0, quiet, log))
