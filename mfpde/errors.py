@@ -2,7 +2,7 @@
 
 import difflib
 from collections.abc import Iterable
-from typing import Any, Literal
+from typing import Any, Literal, TypedDict
 
 # Characters of what the user wrote in a message, and of a message.
 LONGEST_QUOTE, LONGEST_LINE = 80, 1200
@@ -10,8 +10,17 @@ LONGEST_QUOTE, LONGEST_LINE = 80, 1200
 LONGEST_NAME = 40
 
 
+class _Treated(TypedDict):
+    """Of each kind of floating point error."""
+
+    divide: Literal["ignore", "warn"]
+    over: Literal["ignore", "warn"]
+    under: Literal["ignore", "warn"]
+    invalid: Literal["ignore", "warn"]
+
+
 # How numpy treats floating point errors unless told otherwise: a program's own `np.seterr` is not for what runs within ours.
-USUAL: dict[str, Literal["ignore", "warn"]] = {"divide": "warn", "over": "warn", "under": "ignore", "invalid": "warn"}
+USUAL = _Treated(divide="warn", over="warn", under="ignore", invalid="warn")
 
 
 class InputError(Exception):

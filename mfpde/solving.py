@@ -8,10 +8,10 @@ from pathlib import Path
 import numpy as np
 from mpi4py import MPI
 
-from mfpde.errors import USUAL
 from mfpde.accuracy.to_accuracy import BUDGET, AccurateTraining, Answer, Assessment, Begun, Course, Main
 from mfpde.discretisation.resolution import given_resolution
 from mfpde.discretisations import discretisation_of, estimates_error
+from mfpde.errors import USUAL
 from mfpde.evolution.flow import Array, DensityFlow
 from mfpde.formats import outputs as named_outputs
 from mfpde.output.checkpoint import Checkpoint, decoded
