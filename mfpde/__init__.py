@@ -43,6 +43,7 @@ from mfpde import early
 
 if early.is_command():
     early.listen()
+    os.environ.setdefault("UCX_DEBUG_SIGNO", "0")  # UCX, which MPI may use, takes SIGHUP for itself
 
 from mfpde.errors import InputError as InputError
 from mfpde.errors import RunError as RunError

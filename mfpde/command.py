@@ -42,7 +42,7 @@ def run_command(parser: argparse.ArgumentParser, body: Callable[[MPI.Intracomm, 
     signal.signal(signal.SIGPIPE, signal.SIG_IGN)  # a write that fails is handled below
     from mpi4py import MPI
 
-    from mfpde.interrupts import GRACE, Interrupted, abort, pending, signals_noted
+    from mfpde.interrupts import GRACE, Interrupted, abort, pending, signals_noted, stop_early
     from mfpde.parallel import any_failed
     from mfpde.petsc import check_options, unused_options
 
@@ -50,8 +50,10 @@ def run_command(parser: argparse.ArgumentParser, body: Callable[[MPI.Intracomm, 
     with signals_noted(comm):
 
         def checked() -> None:
+            stop_early(comm)
             check_options(petsc_options)
             quiet, log = getattr(arguments, "quiet", False), getattr(arguments, "log", None)
+            on_first(comm, lambda: _check_log(log, arguments))
             on_first(comm, lambda: speak(0, quiet, log))
             if comm.rank > 0:
                 speak(comm.rank, quiet, log)
@@ -68,7 +70,8 @@ def run_command(parser: argparse.ArgumentParser, body: Callable[[MPI.Intracomm, 
             outcomes = comm.allgather((status, message))
             status = max(status for status, _ in outcomes)
             message = next(message for _, message in outcomes if message is not None)
-        status = max(status, int(comm.bcast(log_failed())))
+        failed: int = comm.bcast(int(log_failed()) if comm.rank == 0 else 0)
+        status = max(status, failed)
         if comm.rank == 0:
             advice = [f"warning: {text}" for text in unused_options(petsc_options)] if not anywhere else [message]
             for text in filter(None, advice):
@@ -104,6 +107,18 @@ def outcome(body: Callable[[], None]) -> tuple[int, str | None]:
         traceback.print_exc()
         return 1, f"{type(error).__name__}: {error}"
     return 0, None
+
+
+def _check_log(log: Path | None, arguments: argparse.Namespace) -> None:
+    """Raises InputError if a log would be appended to a file that the command reads or writes, or to any result."""
+    if log is None:
+        return
+    others = [Path(path) for name in ("config", "output", "restart") if (path := getattr(arguments, name, None)) is not None]
+    for other in others:
+        if os.path.realpath(other) == os.path.realpath(log):
+            raise InputError(f"--log: {str(log)!r} is a file that the command reads or writes itself; allowed: one of its own")
+    if log.suffix in (".h5", ".toml"):
+        raise InputError(f"--log: {str(log)!r} is the name of a result or a configuration; allowed: such as run.log")
 
 
 def leave_output() -> None:

@@ -7,6 +7,7 @@ from typing import Any
 
 from mfpde.command import run_command
 from mfpde.parallel import on_first
+from mfpde.version import __version__
 
 
 def main() -> int:
@@ -21,6 +22,7 @@ def main() -> int:
     )
     parser.add_argument("files", nargs="+", type=Path, metavar="FILE")
     parser.add_argument("--output", type=Path, default=Path("compare.png"), metavar="PICTURE.png")
+    parser.add_argument("--version", action="version", version=__version__)
     return run_command(parser, lambda comm, arguments: on_first(comm, lambda: _compare(arguments)))
 
 

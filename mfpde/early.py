@@ -1,4 +1,5 @@
-"""Signals before there is a run: a command that is still loading ends at once, with one line and the status of the signal.
+"""Signals before there is a run: a command that is still loading ends at once, with one line and the status of the signal;
+on many ranks as soon as they know of each other.
 
 The package imports this first, and installs the handlers where Python was started for one of its commands; a program that
 imports the package keeps its own.  `mfpde.interrupts` takes over when MPI is there.
@@ -7,13 +8,10 @@ imports the package keeps its own.  `mfpde.interrupts` takes over when MPI is th
 import os
 import signal
 import sys
-import time
 from contextlib import suppress
 from types import FrameType
 
 SIGNALS = {signal.SIGINT: "interrupted", signal.SIGTERM: "terminated", signal.SIGHUP: "hung up"}
-# Seconds that the launcher has to pass a line on: what it has not read when a rank ends, it drops.
-FORWARDED = 0.3
 # What Open MPI, PMIx, MPICH and Intel MPI, MVAPICH and SLURM's srun call the rank of a process.
 RANK = ("OMPI_COMM_WORLD_RANK", "PMIX_RANK", "PMI_RANK", "MV2_COMM_WORLD_RANK", "SLURM_PROCID")
 # Under nohup a hang-up is ignored, and is to stay so.
@@ -34,17 +32,21 @@ def is_command() -> bool:
 
 
 def listen() -> None:
-    """Installs the handlers."""
-    for number in LISTENED:
-        signal.signal(number, _end)
+    """Installs the handlers; once more where a library has put its own in their place."""
+    for number in SIGNALS:
+        signal.signal(number, _end if number in LISTENED else signal.SIG_IGN)
 
 
 def _end(number: int, frame: FrameType | None) -> None:
-    rank = launched()
-    if rank:  # all of them may have received it, and one is to speak
-        time.sleep(FORWARDED)
+    if launched() is not None:  # the other ranks would wait for this one: it ends with them, once MPI is there
+        State.noted = max(State.noted, number)
+        return
     with suppress(OSError):
         os.write(2, f"mfpde: {SIGNALS[signal.Signals(number)]}\n".encode())
-    if rank is not None:
-        time.sleep(FORWARDED)
     os._exit(128 + number)
+
+
+class State:
+    """The signal that a rank has received before MPI was there, or 0."""
+
+    noted = 0

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from mfpde.command import outcome, prepare_streams, say
 from mfpde.errors import InputError
+from mfpde.version import __version__
 
 FOLDERS = ("examples", "meshes")
 
@@ -16,6 +17,7 @@ def main() -> int:
     """Runs the command line and returns the exit status."""
     parser = argparse.ArgumentParser(prog="python -m mfpde.examples", description="Copy the shipped examples and meshes.")
     parser.add_argument("directory", type=Path, metavar="DIR", help="where to; it is made, and nothing in it is replaced")
+    parser.add_argument("--version", action="version", version=__version__)
     arguments = parser.parse_args()
     prepare_streams()
     status, message = outcome(lambda: _copy(arguments.directory))

@@ -12,6 +12,7 @@ import numpy as np
 from mfpde.command import outcome, prepare_streams, say
 from mfpde.output.history import BULK, check_file, loss_error, open_result, probe
 from mfpde.progress import table
+from mfpde.version import __version__
 
 # In a picture of a density, for each axis.
 PICTURE_BINS = 300
@@ -22,6 +23,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m mfpde.inspect", description="Print and plot a result of mfpde.solve.")
     parser.add_argument("file", type=Path)
     parser.add_argument("--plot", action="store_true", help="draw loss, Hermite coefficients and density to PNG beside the file")
+    parser.add_argument("--version", action="version", version=__version__)
     arguments = parser.parse_args()
     prepare_streams()
     status, message = outcome(lambda: _inspect(arguments.file, arguments.plot))

@@ -19,11 +19,14 @@ from typing import Any
 
 import numpy as np
 
-from mfpde.early import FORWARDED, LISTENED, SIGNALS
+from mfpde.early import LISTENED, SIGNALS, State
 from mfpde.errors import one_line
 
 # Seconds in which all ranks have to come to an agreement.
 GRACE = 3.0
+# Seconds that the launcher has to pass a line on: what it has not read when a rank aborts, it drops; and in which another rank
+# that has received the same signal has spoken.
+FORWARDED, SPOKEN = 0.3, 1.0
 
 
 class Interrupted(BaseException):
@@ -111,6 +114,14 @@ def signals_noted(comm: Any) -> Iterator[None]:
         os.close(write)  # ends the thread
 
 
+def stop_early(comm: Any) -> None:
+    """Collective. Raises Interrupted on all ranks alike if any of them has received a signal before MPI was there."""
+    number = comm.allreduce(State.noted, op=max)
+    State.noted = 0
+    if number:
+        raise Interrupted(number)
+
+
 @contextmanager
 def interruptible() -> Iterator[None]:
     """Within the block Ctrl-C waits for the end of a step, in the main thread of a program; a second one waits for nothing.
@@ -143,12 +154,14 @@ def interruptible() -> Iterator[None]:
 
 def _watch(comm: Any, read: int, settled: threading.Event) -> None:
     received = os.read(read, 1)
+    while received and received[0] not in SIGNALS:  # a timer's
+        received = os.read(read, 1)
     if received:
         number = received[0]
         _State.pending = max(_State.pending, number)
         wait = GRACE if _State.leftovers is not None or comm.size == 1 else 0.0
         # One of them speaks: rank 0 if it knows.
-        if not settled.wait(wait + 0.5 * (comm.rank > 0)):
+        if not settled.wait(wait + SPOKEN * (comm.rank > 0)):
             for path in _State.leftovers or ():
                 with suppress(OSError):
                     path.unlink(missing_ok=True)

@@ -2,6 +2,8 @@
 
 import logging
 import os
+import select
+import stat
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -123,7 +125,9 @@ class _LogFile(logging.FileHandler):
     def write(self, text: str) -> None:
         """Lines as they are."""
         try:
-            print(text, file=self.stream, flush=True)
+            if self.stream is not None:
+                self.stream.write(f"{text}\n")
+                self.flush()
         except (OSError, ValueError) as error:
             self.fail(error)
 
@@ -149,6 +153,8 @@ class _Lines(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         text = f"mfpde: {record.getMessage()}"
         with suppress(OSError, ValueError):
+            if not is_read():
+                return
             if "tqdm" in sys.modules:
                 sys.modules["tqdm"].tqdm.write(text, file=sys.stdout)
             else:
@@ -189,9 +195,28 @@ def speak(rank: int, quiet: bool, log: Path | None) -> None:
         LOG.addHandler(to_file)
 
 
+def is_read() -> bool:
+    """Whether anybody reads standard output: a launcher whose reader has left, such as head, would take its ranks with it."""
+    process = launcher() if launched() is not None else None
+    if process is None:
+        return True
+    try:
+        place = f"/proc/{process}/fd/1"
+        if stat.S_ISFIFO(os.stat(place).st_mode):
+            pipe = os.open(place, os.O_WRONLY | os.O_NONBLOCK)
+            poll = select.poll()
+            poll.register(pipe, 0)
+            left = any(seen & select.POLLERR for _, seen in poll.poll(0))
+            os.close(pipe)
+            return not left
+    except OSError:
+        pass
+    return True
+
+
 def report(text: str) -> None:
     """The lines that close a command: on standard output unless it is to be quiet, and in its log."""
-    if not _State.quiet:
+    if not _State.quiet and is_read():
         print(text, flush=True)
     _log(text)
 
@@ -231,19 +256,26 @@ def on_terminal() -> bool:
     """Whether standard error ends at a terminal, also through the pipe of the launcher that started this rank."""
     if sys.stderr.isatty():
         return True
-    if launched() is None:
+    process = launcher() if launched() is not None else None
+    try:
+        return process is not None and os.readlink(f"/proc/{process}/fd/2").startswith(("/dev/pts/", "/dev/tty"))
+    except OSError:
         return False
+
+
+def launcher() -> int | None:
+    """The process of the mpirun that started this rank, if it runs on the same machine."""
     process = os.getppid()
     try:
         for _ in range(4):
             status = Path(f"/proc/{process}/status").read_text()
             name = status.split(maxsplit=2)[1]
             if name.startswith(("mpirun", "mpiexec")):
-                return os.readlink(f"/proc/{process}/fd/2").startswith(("/dev/pts/", "/dev/tty"))
+                return process
             process = int(status.partition("PPid:")[2].split(maxsplit=1)[0])
     except (OSError, IndexError, ValueError):
         pass
-    return False
+    return None
 
 
 # Characters of the bar's line.

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from mfpde.command import run_command
+from mfpde.version import __version__
 
 
 def main() -> int:
@@ -17,12 +18,13 @@ def main() -> int:
     parser.add_argument("file", type=Path, help="result of mfpde.solve")
     parser.add_argument("--axes", default="v1,v2", metavar="X[,Y]", help="coordinates: a, v1, v2, ..., r, b (default: v1,v2)")
     parser.add_argument("--time", type=float, help="of the training; by default the end")
-    parser.add_argument("--bins", default="200", metavar="N[,N]", help="bins of each axis (default: 200)")
+    parser.add_argument("--bins", metavar="N[,N]", help="bins of each axis (default: 200)")
     parser.add_argument("--accuracy", type=float, help="wanted L1 error (default: 2e-2)")
     parser.add_argument("--output", type=Path, metavar="D.h5", help="write the density there")
     parser.add_argument("--plot", action="store_true", help="draw it to PNG beside the file")
     parser.add_argument("--paraview", action="store_true", help="write all snapshots for ParaView instead, beside the file")
     parser.add_argument("--mesh", action="store_true", help="with --paraview: the elements that move as well")
+    parser.add_argument("--version", action="version", version=__version__)
     return run_command(parser, _command)
 
 
@@ -34,22 +36,22 @@ def _command(comm: Any, arguments: argparse.Namespace) -> None:
     from mfpde.paths import check_output
     from mfpde.progress import table
 
+    try:
+        bins = None if arguments.bins is None else [int(word) for word in arguments.bins.split(",")]
+    except ValueError:
+        raise InputError(f"--bins {arguments.bins!r}: allowed: one or two numbers, such as 200 or 200,100") from None
     if arguments.paraview or arguments.mesh:
         from mfpde.density.paraview import write_series
 
-        files = write_series(comm, arguments.file, arguments.mesh)
+        files = write_series(comm, arguments.file, arguments.mesh, bins)
         if comm.rank == 0:
             print(table([(name, str(path)) for name, path in files.items()]), flush=True)
         return
     axes = arguments.axes.replace(" ", "").split(",")
-    try:
-        bins = [int(word) for word in arguments.bins.split(",")]
-    except ValueError:
-        raise InputError(f"--bins {arguments.bins!r}: allowed: one or two numbers, such as 200 or 200,100") from None
     if arguments.output is not None:
         on_first(comm, lambda: check_output(arguments.output, "--output", "density"))
     accuracy = ACCURACY if arguments.accuracy is None else arguments.accuracy
-    found = density(arguments.file, axes, arguments.time, bins, accuracy, comm)
+    found = density(arguments.file, axes, arguments.time, bins or [200], accuracy, comm)
 
     def finish() -> None:
         files = {}

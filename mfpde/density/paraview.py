@@ -15,7 +15,7 @@ import numpy as np
 from mpi4py import MPI
 from numpy.typing import NDArray
 
-from mfpde.density.bins import Density, coordinates, make_edges
+from mfpde.density.bins import Density, as_bins, coordinates, make_edges
 from mfpde.density.choice import follow_trial
 from mfpde.density.maps import matrix
 from mfpde.density.marginal import recorded_density
@@ -34,13 +34,14 @@ BINS, ACCURACY = {1: 300, 2: 300, 3: 64}, {1: 0.03, 2: 0.03, 3: 0.15}
 AXES: dict[int, tuple[str, ...]] = {1: ("v1", "a"), 2: ("v1", "v2"), 3: ("v1", "v2", "v3")}
 
 
-def write_series(comm: MPI.Intracomm, result: Path, mesh: bool = False) -> dict[str, Path]:
+def write_series(comm: MPI.Intracomm, result: Path, mesh: bool = False, bins: Sequence[int] | None = None) -> dict[str, Path]:
     """Collective. Writes the snapshots of a result file beside it, and returns the .pvd files by what they show.
 
     Args:
         comm: Ranks that divide the work.
         result: Written by `mfpde.solve`.
         mesh: Whether to write the elements as well.
+        bins: Of the image, one number or one for each direction; None for those of `BINS`.
 
     Raises:
         InputError: On all ranks, if the file has no snapshot of a density, or the files cannot be written.
@@ -48,11 +49,12 @@ def write_series(comm: MPI.Intracomm, result: Path, mesh: bool = False) -> dict[
     run = on_first(comm, lambda: _read(result))
     known, times = min(run.p, 3), run.times
     axes = AXES[known]
-    bins: int | Sequence[int | Array] = _box(run, times, axes) if isinstance(run, PushForward) else BINS[known]
+    given = list(as_bins([BINS[known]] if bins is None else bins, len(axes)))
+    cells: Sequence[int | Array] = _box(run, times, axes, given) if isinstance(run, PushForward) else given
     members = []
     for number, time in enumerate(times):
         path = result.with_name(f"{result.stem}_density_{number:04d}.vti")
-        found = recorded_density(run, axes, time, bins, ACCURACY[known], comm, 3)
+        found = recorded_density(run, axes, time, cells, ACCURACY[known], comm, 3)
         on_first(comm, partial(_image, found, path))
         members.append((time, path))
     files = {"density": result.with_name(f"{result.stem}_density.pvd")}
@@ -72,11 +74,11 @@ def _read(result: Path) -> PushForward | PointMasses:
         return read_density(file)
 
 
-def _box(run: PushForward, times: Sequence[float], axes: Sequence[str]) -> list[Array]:
+def _box(run: PushForward, times: Sequence[float], axes: Sequence[str], bins: Sequence[int | Array]) -> list[Array]:
     """Edges of one grid that holds the density at all times."""
     index = list(coordinates(axes, run.problem.p, 3, run.problem.b is not None))
     points = np.concatenate([follow_trial(run, time).values[index] for time in times], axis=1)
-    return list(make_edges([BINS[min(run.problem.p, 3)]] * len(axes), points))
+    return list(make_edges(bins, points))
 
 
 def _image(found: Density, path: Path) -> None:

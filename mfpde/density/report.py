@@ -1,5 +1,7 @@
 """What `python -m mfpde.density` writes and says."""
 
+import os
+from contextlib import suppress
 from math import isnan
 from pathlib import Path
 
@@ -17,6 +19,9 @@ def write(density: Density, path: Path) -> None:
         InputError: If the file cannot be written.
     """
     try:
+        size = ROOM + sum(array.nbytes for array in (density.values, *density.edges))
+        with path.open("wb") as place:  # a full disk must be found before: HDF5 would end in a long text, or crash
+            os.posix_fallocate(place.fileno(), 0, size)
         with h5py.File(path, "w") as file:
             group = file.create_group("density")
             group["values"] = density.values
@@ -25,8 +30,18 @@ def write(density: Density, path: Path) -> None:
             about = {"axes": ",".join(density.axes), "time": density.time, "lost_mass": density.lost_mass, "error": density.error}
             file.attrs.update(program="mfpde", **about)
             group.attrs.update(about)
-    except OSError as error:
-        raise InputError(f"cannot write {str(path)!r}: {error}") from None
+    except (OSError, RuntimeError) as error:
+        with suppress(OSError):
+            path.unlink(missing_ok=True)
+        raise InputError(f"--output: cannot write {str(path)!r}: {_reason(error)}; allowed: a place with enough room") from None
+
+
+def _reason(error: Exception) -> str:
+    return str(getattr(error, "strerror", None) or error).partition(" (file ")[0].partition(", errno")[0]
+
+
+# Bytes that HDF5 may need beside the numbers.
+ROOM = 1 << 16
 
 
 def report(density: Density, files: dict[str, Path]) -> str:

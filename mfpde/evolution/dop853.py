@@ -14,6 +14,7 @@ from scipy.integrate import DOP853
 from mfpde.errors import RunError
 from mfpde.evolution.flow import Flow, Standing, Step, Watch
 from mfpde.evolution.integrate import Interval
+from mfpde.evolution.pace import Pace
 from mfpde.interrupts import agreed_signal, stop_together
 
 Array = NDArray[np.float64]
@@ -40,10 +41,10 @@ def advance(
         resume: Where that one stood inside this interval.
 
     Raises:
-        RunError: On all ranks, if the step size underflows or values are no longer finite.
+        RunError: On all ranks, if the step size underflows, the steps would be millions, or values are no longer finite.
     """
     total, following, count = flow.comm.allreduce(flow.size), 0, 0
-    times, step = interval.times, before
+    times, step, pace = interval.times, before, Pace(flow, interval)
     with np.errstate(invalid="ignore", over="ignore"):  # what is not finite ends the run below
         solver = _Distributed(flow, vector, total, interval, tolerance, resume)
         while solver.status == "running":
@@ -56,6 +57,7 @@ def advance(
                 reason = str(message).lower().rstrip(".")
                 raise RunError(f"the integration stopped at t = {solver.t:.6g}: {reason}")
             count += 1
+            pace.step(count, solver.t)
             step = Step(solver.t, before.steps + count, before.rejected + solver.tried - count, solver.t - solver.t_old)
             inside = _Inside(solver, flow.size)
             watch.stepped(step, inside)

@@ -25,6 +25,7 @@ from mfpde.parallel import on_first
 from mfpde.problem.activation import parse_activation
 from mfpde.problem.laws import parse_law
 from mfpde.problem.target import parse_function, parse_target
+from mfpde.version import __version__
 
 
 def main() -> int:
@@ -43,6 +44,7 @@ def main() -> int:
     parser.add_argument("--candidates", type=int, default=500, help="targets of each family (default 500)")
     parser.add_argument("--seed", type=int, default=0, help="of the families")
     parser.add_argument("--output", type=Path, default=Path("gap.h5"), help="of the search; resumed if it is there")
+    parser.add_argument("--version", action="version", version=__version__)
     return run_command(parser, _command)
 
 

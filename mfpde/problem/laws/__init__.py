@@ -11,6 +11,7 @@ from math import isfinite
 import numpy as np
 from numpy.typing import NDArray
 
+from mfpde.errors import InputError, quoted
 from mfpde.registry import Named
 
 Array = NDArray[np.float64]
@@ -60,13 +61,25 @@ class Law(Named):
         return None
 
 
+# Widths, and inverse values, whose squares are numbers.
+NARROWEST = 1e-100
+
+
 def parse_law(text: str, key: str = "initial.a") -> Law:
     """The law that a text such as "uniform(-1, 1)" names.
 
     Raises:
         InputError: If there is no such law, or its parameters are out of range.
     """
-    return Law.parse(text, key, f"law of {key[-1]}")
+    law = Law.parse(text, key, f"law of {key[-1]}")
+    if law.atoms is None:
+        low, high = law.quantile(np.array([0.25, 0.75])).tolist()
+        if not (high - low > NARROWEST and max(abs(low), abs(high)) < 1 / NARROWEST):
+            raise InputError(
+                f"{key}: {quoted(text)} has quartiles {low:g} and {high:g}; allowed: laws wider than {NARROWEST:g}, and values "
+                f"below {1 / NARROWEST:g}"
+            )
+    return law
 
 
 def violated(law: Law) -> str:
