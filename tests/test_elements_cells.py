@@ -20,7 +20,7 @@ def test_one_cell_has_gauss_hermite_nodes_and_a_point_start_has_one_node() -> No
     x, w = np.polynomial.hermite_e.hermegauss(4)
     cells = normal_cells(SELF, ((), ()), (4, 4))
     assert np.abs(cells.y[:, 0].reshape(2, 4, 4) - np.meshgrid(x, x, indexing="ij")).max() < 1e-14
-    assert np.abs(cells.mass[0].reshape(4, 4) - np.outer(w, w) / w.sum() ** 2).max() < 1e-15
+    assert np.abs(cells.mass[0].reshape(4, 4) - np.outer(w, w) / w.sum() ** 2).max() < 1e-14
     point = point_cells(3)
     assert point.y.tolist() == [[[0.0]]] * 3 and point.mass.tolist() == [[1.0]] and point.count == 1
 

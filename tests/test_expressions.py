@@ -20,7 +20,7 @@ from mfpde.errors import InputError, RunError, quoted
 from mfpde.expressions.building import build
 from mfpde.expressions.code import evaluate_scalar
 from mfpde.expressions.expression import Expression, parse
-from mfpde.expressions.reading import balanced
+from mfpde.expressions.reading import SECONDS, balanced
 from mfpde.learnability.derivatives import derivatives_at_zero, hermite_derivatives
 from mfpde.learnability.visibility import visibility
 from mfpde.problem.activation import derivative, parse_activation
@@ -56,7 +56,7 @@ def test_a_full_polynomial_of_degree_20_is_read_in_seconds() -> None:
     started = time.process_time()
     target = parse_target(text)
     assert len(powers) == len(target.exact) == 1771 and target.degree == 20 and target.rational
-    assert time.process_time() - started < 5
+    assert time.process_time() - started < 2 * SECONDS
 
 
 def test_hermite_notation_is_the_probabilists_and_the_normalised_one() -> None:
@@ -251,7 +251,7 @@ def test_costly_or_wrong_text_is_refused_in_one_line_within_seconds(text: str, w
     with pytest.raises(InputError) as error:
         parse_target(text)
     message = str(error.value)
-    assert time.process_time() - started < 5.5
+    assert time.process_time() - started < 2 * SECONDS
     assert message.startswith("target.polynomial: ") and len(message) < 600
     assert all(word in message for word in ("allowed", *words)), message
 

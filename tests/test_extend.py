@@ -100,7 +100,7 @@ def test_a_law_of_the_page_runs_and_is_drawn(semicircle: Law, tmp_path: Path) ->
     summary = solve(SELF, config, problem)
     assert summary.loss < summary.first_loss
     with h5py.File(tmp_path / "out.h5") as file:
-        assert np.abs(file["slices/label_a"][:] - gauss_rule(semicircle, (4,)).nodes).max() < 1e-15
+        assert np.abs(file["slices/label_a"][:] - gauss_rule(semicircle, (4,)).nodes).max() < 1e-14
     found = density(tmp_path / "out.h5", ("v1", "v2"), bins=50)
     picture = plot_density(tmp_path / "out.h5", tmp_path / "out.png", [found])
     assert picture.stat().st_size > 0
@@ -118,7 +118,7 @@ def test_an_activation_of_the_page_is_found_by_its_name(monkeypatch: pytest.Monk
     run("a name for an activation")
     named, plain = parse_activation("silu"), parse_activation("u*sigmoid(u)")
     u = np.linspace(-4, 4, 33)
-    assert np.abs(named(u) - u / (1 + np.exp(-u))).max() < 1e-15 and named.source == plain.source
+    assert np.abs(named(u) - u / (1 + np.exp(-u))).max() < 1e-14 and named.source == plain.source
 
 
 @pytest.fixture

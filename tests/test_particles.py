@@ -111,7 +111,7 @@ def test_the_command_line_writes_the_mean_and_band_of_its_repeats(tmp_path: Path
     with h5py.File(tmp_path / "out.h5") as file:
         runs = np.array([file[f"repeats/{k:04d}/loss"][:] for k in range(5)])
         history = file["history"]
-        assert np.abs(history["loss"][:] - runs.mean(axis=0)).max() < 1e-15
+        assert np.abs(history["loss"][:] - runs.mean(axis=0)).max() < 1e-14
         half = 2.7764451 * runs.std(axis=0, ddof=1) / np.sqrt(5)  # Student's t with 4 degrees of freedom
         assert np.abs(history["loss_high"][:] - runs.mean(axis=0) - half).max() < 1e-8
         assert history["coefficients"].shape == (4, len(file["modes/radial"])) and file["particles/v"].shape == (100, 2)
