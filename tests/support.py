@@ -195,9 +195,9 @@ def two_passes() -> Iterator[None]:
     passes = importlib.import_module("mfpde.accuracy.to_accuracy")
     estimate, left = passes.estimate, [True]
 
-    def found(plan: Any, main: Any, check: Any, unit: float, wanted: float) -> Any:
-        first = estimate(plan, main, check, unit, wanted)
-        return replace(first, total=first.total + 2 * wanted * unit) if left and left.pop() else first
+    def found(*given: Any) -> Any:
+        first = estimate(*given)
+        return replace(first, total=first.total + 2 * first.wanted * first.unit) if left and left.pop() else first
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(passes, "estimate", found)
