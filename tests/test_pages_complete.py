@@ -17,7 +17,7 @@ from mfpde.problem.sections import Config, StageSection
 EXAMPLES = Path(__file__).parents[1] / "examples"
 # Attributes of a dataset that say what it is, see mfpde/output/captions.py, and those of HDF5's dimension scales.
 ABOUT = {"units", "long_name", "formula", "dimensions"}
-SCALES = {"CLASS", "NAME", "DIMENSION_LIST", "REFERENCE_LIST"}
+SCALES = {"checksum", "CLASS", "NAME", "DIMENSION_LIST", "REFERENCE_LIST"}
 
 SHORT = ["output.plot=false", "training.final_time=0.25", "output.times=3"]
 FEW = ["discretization.accuracy=false", "discretization.a_nodes=3", "input.dimension=inf"]

@@ -30,7 +30,7 @@ def compute(view: View) -> float | None:
     for f, field in enumerate(mesh.carried):
         shaped = field.reshape(*field.shape[:2], *[n] * p)
         for d in range(p):
-            along = np.tensordot(shaped, top, axes=(2 + d, 0)).reshape(*field.shape[:2], -1)
+            along = np.tensordot(shaped, top, axes=(2 + d, 0)).reshape(*field.shape[:2], n ** (p - 1))
             parts[f, :, 0] += (cell_mass * (along**2).mean(axis=2)).sum(axis=1)
         parts[f, :, 1] = (mass * field**2).sum(axis=(1, 2))
     mesh.comm.Allreduce(MPI.IN_PLACE, parts)
