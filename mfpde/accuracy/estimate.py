@@ -102,8 +102,3 @@ def widened(values: Array) -> Array:
 
     size = 2 * max(1, round(WINDOW * len(values))) + 1
     return np.asarray(maximum_filter1d(values, size, mode="nearest"))
-
-
-def at_places(values: Array, places: Array) -> Array:
-    """Values at records given by their places among those of the studies, see `record_places`."""
-    return np.interp(places, np.arange(len(values)), values)
