@@ -103,10 +103,16 @@ def _loss(file: Any, loss: Any) -> str:
 
 
 def _coefficients(file: Any, most: int = 8) -> str:
+    """The largest coefficients at the last record, with the digits that their errors leave, and those of the target."""
+    from mfpde.digits import credible
+
     m, h = file["history/coefficients"][-1], file["target/coefficients"][:]
     alpha, radial = file["modes/alpha"][:], file["modes/radial"][:]
     order = np.argsort(-np.maximum(np.abs(m), np.abs(h)), kind="stable")[:most]
-    lines = [f"{tuple(alpha[i].tolist())!s:<12} {radial[i]:>2} {m[i]:>16.10f} {h[i]:>16.10f}" for i in order]
+    known = "error/coefficients" in file and file["error/coefficients"].shape == file["history/coefficients"].shape
+    error = file["error/coefficients"][-1] if known else np.zeros(len(m))
+    shown = [credible(m[i], error[i]) if known else f"{m[i]:.10f}" for i in order]
+    lines = [f"{tuple(alpha[i].tolist())!s:<12} {radial[i]:>2} {x:>16} {h[i]:>16.10f}" for i, x in zip(order, shown, strict=True)]
     return "\n".join((f"{'alpha':<12} {'j':>2} {'coefficient':>16} {'target':>16}", *lines))
 
 

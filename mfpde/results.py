@@ -95,6 +95,11 @@ class Result:
         return self.history.coefficients
 
     @property
+    def coefficients_error(self) -> Array | None:
+        """Estimated error of each of them at the records, shape (n, modes); None if nothing was estimated."""
+        return self.history.coefficients_error
+
+    @property
     def modes(self) -> tuple[tuple[tuple[int, ...], int], ...]:
         """(alpha, j) of each coefficient: Hermite degrees in z_1..z_p, and the radial degree."""
         return self.history.modes

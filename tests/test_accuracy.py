@@ -17,8 +17,9 @@ import pytest
 from mpi4py import MPI
 from support import command
 
+from mfpde.accuracy.studied_times import Places
 from mfpde.accuracy.studies import Level, choose
-from mfpde.accuracy.to_accuracy import AccurateTraining, Answer, Begun, Main, record_places, study_times
+from mfpde.accuracy.to_accuracy import AccurateTraining, Answer, Begun, Main
 from mfpde.digits import credible, scientific
 from mfpde.discretisations import build_problem
 from mfpde.evolution.flow import Interpolant, StageFlow, Step, loss
@@ -261,6 +262,11 @@ def test_a_study_recommends_the_coarsest_level_that_is_near_the_finest() -> None
 def test_records_are_found_among_those_of_the_studies() -> None:
     config = load(None, ["training.stages=[{duration=1.0, xi_w=1.0}, {duration=3.0, xi_a=1.0}]", "output.times=60"])
     stages, times = build_problem(config).stages, config.history_times
-    few = study_times(times)
-    places = record_places(stages, few, times)
-    assert len(few) <= 41 and (np.diff(places) > 0).all() and places[0] == 0
+    places = Places.of(stages, [*times[:-1:3], times[-1]], times)
+    studied, records = (
+        np.concatenate([stage.start + t for stage, t in zip(stages, of, strict=True)]) for of in (places.studied, places.records)
+    )
+    carried, far = places.smooth(studied)
+    assert np.allclose(carried, records) and far.max() < 1e-12 and (places.bound(studied) >= records - 1e-12).all()
+    back, known = places.among_records(records)
+    assert np.allclose(back, studied) and known.all() and len(studied) < len(records) - 30

@@ -90,3 +90,16 @@ def test_studied_times_are_dense_where_E_changes() -> None:
     carried, off = places.smooth(np.exp(-np.array(times) / 10))
     assert (np.abs(carried - np.exp(-t / 10)) <= off + 1e-6).all() and off.max() < 0.02
     assert (places.bound(np.exp(-np.array(times) / 10)) >= np.exp(-t / 10) * (1 - 1e-12)).all()
+
+
+@pytest.mark.parametrize("dimension", [inf, 100])
+def test_coefficients_carry_their_error(dimension: float) -> None:
+    """Against a run to a hundredth of the accuracy; another K has other modes beyond those in common."""
+    rough, fine = (mfpde.run(dimension=dimension, times=9, accuracy=x, progress=False) for x in (1e-3, 1e-5))
+    assert rough.coefficients_error is not None and fine.coefficients_error is not None
+    pairs = [(k, fine.modes.index(mode)) for k, mode in enumerate(rough.modes) if mode in fine.modes]
+    mine, theirs = np.array(pairs).T
+    off = np.abs(rough.coefficients[:, mine] - fine.coefficients[:, theirs])
+    stated = rough.coefficients_error[:, mine]
+    assert (off <= stated + fine.coefficients_error[:, theirs]).all()
+    assert fine.coefficients_error.max() < 0.3 * stated.max() < 0.1

@@ -28,6 +28,7 @@ class Estimate:
         unit: E h*^2 / 2, in which accuracies are measured.
         wanted: The accuracy asked for.
         settled: Whether every source reached its share.
+        coefficients: Estimated error of any coefficient m_i, shape (n,).
     """
 
     parts: dict[str, Array]
@@ -35,6 +36,7 @@ class Estimate:
     unit: float
     wanted: float
     settled: bool
+    coefficients: Array
 
     @property
     def reached(self) -> float:
@@ -50,7 +52,8 @@ class Estimate:
         """At the records, with the error of what was carried there from the studied times, shape (n,)."""
         parts = {source: places.bound(values) for source, values in self.parts.items()}
         parts["hermite"] = parts["hermite"] + between
-        return replace(self, parts=parts, total=np.maximum(places.bound(self.total) + between, sum(parts.values())))
+        total = np.maximum(places.bound(self.total) + between, sum(parts.values()))
+        return replace(self, parts=parts, total=total, coefficients=places.bound(self.coefficients))
 
 
 def estimate(plan: Plan, main: Array, check: Array, known: NDArray[np.bool_], unit: float, wanted: float) -> Estimate:
@@ -89,7 +92,8 @@ def estimate(plan: Plan, main: Array, check: Array, known: NDArray[np.bool_], un
     total = factor * sum(parts[source] for source in sources) + parts["hermite"] + parts["radial"] + parts["time"]
     settled = all(study.settled or study.fixed for study in directions.values())
     settled = settled and plan.truncation.settled and (plan.tolerance.settled or plan.tolerance.fixed)
-    return Estimate(parts, total, unit, wanted, settled)
+    moved = factor * sum(study.moved for study in directions.values()) + plan.truncation.moved + plan.tolerance.moved
+    return Estimate(parts, total, unit, wanted, settled, SAFETY * widened(moved))
 
 
 def widened(values: Array) -> Array:
@@ -98,8 +102,3 @@ def widened(values: Array) -> Array:
 
     size = 2 * max(1, round(WINDOW * len(values))) + 1
     return np.asarray(maximum_filter1d(values, size, mode="nearest"))
-
-
-def at_places(values: Array, places: Array) -> Array:
-    """Values at records given by their places among those of the studies, see `record_places`."""
-    return np.interp(places, np.arange(len(values)), values)

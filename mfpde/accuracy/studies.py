@@ -5,7 +5,7 @@ distance from the finest of its runs, at the worst record, is within the share t
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,12 +22,25 @@ from mfpde.quadrature.panels import Panels
 Array = NDArray[np.float64]
 
 
+def _nothing() -> Array:
+    return np.zeros(0)
+
+
 @dataclass(frozen=True)
 class Level[Value]:
-    """One run of a study: the value of its direction, and the curve E(t)."""
+    """One run of a study.
+
+    Attributes:
+        value: Of its direction.
+        loss: E at the records, shape (n,).
+        moments: Those of the run, shape (n, modes); forgotten when the study is done.
+        moved: How far any of them is from those of finer levels, shape (n,); known when the study is done.
+    """
 
     value: Value
     loss: Array
+    moments: Array = field(default_factory=_nothing)
+    moved: Array = field(default_factory=_nothing)
 
 
 @dataclass(frozen=True)
@@ -71,16 +84,35 @@ class Study[Value]:
 
     @property
     def _error(self) -> Array:
-        losses = [level.loss for level in self.levels]
-        further = [np.abs(loss - losses[self.chosen]) for loss in losses[self.chosen + 1 :]]
-        if not further:
-            return np.abs(losses[-1] - losses[-2]) if len(losses) > 1 else np.zeros_like(losses[0])
-        return np.max(further, axis=0) + np.abs(losses[-1] - losses[-2])
+        return _left([level.loss for level in self.levels], self.chosen)
+
+    @property
+    def moved(self) -> Array:
+        """Of the recommended level: the same of its moments, the largest of all modes, shape (n,)."""
+        moved = self.levels[self.chosen].moved
+        return moved if len(moved) else np.zeros_like(self.levels[0].loss)
 
     @property
     def step(self) -> Array:
         """E at the recommended level minus E one level below it, shape (n,)."""
         return self.levels[self.chosen].loss - self.levels[max(self.chosen - 1, 0)].loss
+
+
+def _left(curves: list[Array], chosen: int) -> Array:
+    """What finer curves change of the chosen one, and as much again as the last refinement changed, the shape of a curve."""
+    further = [np.abs(curve - curves[chosen]) for curve in curves[chosen + 1 :]]
+    if not further:
+        return np.abs(curves[-1] - curves[-2]) if len(curves) > 1 else np.zeros_like(curves[0])
+    return np.asarray(np.max(further, axis=0) + np.abs(curves[-1] - curves[-2]))
+
+
+def _done[Value](levels: list[Level[Value]]) -> tuple[Level[Value], ...]:
+    """The levels with what is known of their moments."""
+    moments = [level.moments for level in levels]
+    if not all(m.ndim == 2 for m in moments):
+        return tuple(levels)
+    moved = [_left(moments, k).max(axis=1) for k in range(len(levels))]
+    return tuple(Level(level.value, level.loss, moved=each) for level, each in zip(levels, moved, strict=True))
 
 
 def unchanging[Value](value: Value, loss: Array) -> Study[Value]:
@@ -118,7 +150,7 @@ def choose[Value](levels: list[Level[Value]], share: float) -> Study[Value]:
     distances = [_distance(levels, k) for k in range(len(levels) - 1)]
     fitting = [k for k in range(len(levels) - 1) if max(distances[k:]) <= share]
     settled = bool(fitting)
-    return Study(tuple(levels), fitting[0] if settled else len(levels) - 1, settled)
+    return Study(_done(levels), fitting[0] if settled else len(levels) - 1, settled)
 
 
 def _distance[Value](levels: list[Level[Value]], k: int) -> float:
@@ -172,9 +204,9 @@ def panel_study(setting: Setting, base: Resolution, name: str, direction: Direct
         except RunError:  # a coarse run may blow up where a finer one would not: leave it at what there is
             return None
         curves[panels] = found
-        return Level(panels, found.loss)
+        return Level(panels, found.loss, found.moments)
 
-    return refine_until(Level(first, curve.loss), finer, setting.share, most)
+    return refine_until(Level(first, curve.loss, curve.moments), finer, setting.share, most)
 
 
 # The change from the lowest level to the next, in shares of the direction, below which it is not looked at again.
@@ -207,6 +239,7 @@ def kept_study(setting: Setting, base: Resolution, name: str, kept: Panels, stud
         return replace(study, chosen=values.index(kept), fixed=True)
     own = Level(kept, setting.run(base.with_panels({name: kept})).loss)
     coarser = [level for level in study.levels if level.value.total < kept.total][-1:] or list(study.levels[:1])
+    own = replace(own, moved=coarser[0].moved)
     return Study((*coarser, own, *study.levels[-2:]), len(coarser), study.settled, fixed=True)
 
 
@@ -232,6 +265,7 @@ class TruncationStudy:
         error: Of the corrected E, shape (n,).
         radial: What one more radial degree changes, shape (n,); part of `error`.
         settled: Whether the share was reached.
+        moved: How far any moment of the main run's truncation is from those of finer ones, shape (n,).
     """
 
     value: Degrees
@@ -239,6 +273,7 @@ class TruncationStudy:
     error: Array
     radial: Array
     settled: bool
+    moved: Array
 
 
 def truncation_study(setting: Setting, base: Resolution, given: tuple[int | None, int | None]) -> TruncationStudy:
@@ -252,6 +287,7 @@ def truncation_study(setting: Setting, base: Resolution, given: tuple[int | None
     (K, J), problem, share = given, setting.problem, setting.share
     least = base.hermite_degree
     raw: dict[Degrees, Array] = {}
+    runs: dict[Degrees, Curve] = {}
     corrected: list[Array] = []
     keys: list[Degrees] = []
     most = problem.target.degree if problem.target.energy is not None else DEGREES[-1]
@@ -268,6 +304,7 @@ def truncation_study(setting: Setting, base: Resolution, given: tuple[int | None
             keys.pop()
             break
         raw[keys[-1]] = curve.loss
+        runs[keys[-1]] = curve
         corrected.append(curve.corrected)
         if len(corrected) > 2 and degree >= (K or 0) and _last_changes(corrected) <= share:
             break
@@ -284,15 +321,26 @@ def truncation_study(setting: Setting, base: Resolution, given: tuple[int | None
     chosen = [*fixed, *fitting, keys[-1]][0]
     for j in range(base.radial_degree, chosen[1] if J is None else 0):  # fewer radial modes may do
         key = (chosen[0], j)
-        raw[key] = setting.run(_truncated(base, key)).loss
+        runs[key] = setting.run(_truncated(base, key))
+        raw[key] = runs[key].loss
         if UNCERTAIN * left_out(key) <= share:
             chosen = key
             break
     last = np.abs(corrected[-1] - (corrected[-2] if len(corrected) > 1 else raw[keys[-1]]))
     if len(corrected) > 2:  # changes may alternate with the parity of K
         last = np.maximum(last, 0.4 * np.abs(corrected[-2] - corrected[-3]))
+    last_two = [runs[key] for key in keys[-2:]]
+    moved = _apart(runs[chosen], last_two[-1]) + _apart(last_two[0], last_two[-1])
     error = last + radial + UNCERTAIN * np.abs(corrected[-1] - raw[chosen])
-    return TruncationStudy(chosen, corrected[-1] - raw[chosen], error, radial, _last_changes(corrected) <= share)
+    return TruncationStudy(chosen, corrected[-1] - raw[chosen], error, radial, _last_changes(corrected) <= share, moved)
+
+
+def _apart(one: Curve, other: Curve) -> Array:
+    """The largest difference of the moments that two runs have in common, shape (n,)."""
+    places = {tuple(mode): k for k, mode in enumerate(other.modes.tolist())}
+    common = [(k, places[tuple(mode)]) for k, mode in enumerate(one.modes.tolist()) if tuple(mode) in places]
+    mine, theirs = np.array(common).T
+    return np.asarray(np.abs(one.moments[:, mine] - other.moments[:, theirs]).max(axis=1))
 
 
 def _last_changes(curves: list[Array]) -> float:
@@ -320,20 +368,21 @@ def radial_degree(problem: Problem, K: int, share: float) -> int:
 
 def tolerance_study(setting: Setting, base: Resolution, curve: Curve, share: float) -> Study[float]:
     """The study of the time step's tolerance: a level errs by what a step at a thirtieth of it changes; until that is `share`."""
-    first = Level(base.tolerance, curve.loss)
+    first = Level(base.tolerance, curve.loss, curve.moments)
 
     def finer(level: Level[float]) -> Level[float] | None:
         tolerance = level.value / 30
         if tolerance < SMALLEST_TOLERANCE:
             return None
-        return Level(tolerance, setting.run(replace(base, tolerance=tolerance)).loss)
+        found = setting.run(replace(base, tolerance=tolerance))
+        return Level(tolerance, found.loss, found.moments)
 
     levels = [first]
     while (following := finer(levels[-1])) is not None:
         levels.append(following)
         if float(np.abs(levels[-1].loss - levels[-2].loss).max()) <= share:
-            return Study(tuple(levels), len(levels) - 2)
-    return Study(tuple(levels), len(levels) - 1, settled=False)
+            return Study(_done(levels), len(levels) - 2)
+    return Study(_done(levels), len(levels) - 1, settled=False)
 
 
 SMALLEST_TOLERANCE = 1e-13

@@ -30,11 +30,15 @@ class Curve:
     Attributes:
         loss: E at the records, truncated to the modes of the run, shape (n,).
         tail: 1/2 sum of m_i^2 - 2 m_i h_i over modes beyond the truncation, shape (n,); 0 unless asked for.
+        moments: m_i at the records, shape (n, modes).
+        modes: (alpha, j) of each, one row for each, shape (modes, p + 1).
         profiles: By direction ("a", "b", "r", "y1", ..) its rule, and the moments as functions of it at some records.
     """
 
     loss: Array
     tail: Array
+    moments: Array
+    modes: NDArray[np.int64]
     profiles: dict[str, Profile] = field(default_factory=dict)
 
     @property
@@ -50,6 +54,8 @@ class _Collector:
         self.problem, self.resolution = problem, resolution
         self.loss: list[float] = []
         self.tail: list[float] = []
+        self.moments: list[Array] = []
+        self.modes = np.empty((0, 0), dtype=np.int64)
         self.profiles: dict[str, Profile] = {}
         self._with_tail = with_tail
         spaced = np.linspace(0, records - 1, min(PROFILES, records)).round().astype(int)[1:]
@@ -58,6 +64,7 @@ class _Collector:
 
     def enter(self, flow: AnyFlow) -> None:
         self._wide = None
+        self.modes = np.column_stack((flow.modes.alpha, flow.modes.radial))
         if self._with_tail and not isinstance(flow, LinearFlow):
             wide = flow.modes.widened(self.problem, BEYOND)
             self._wide = None if wide is None else wide.features(flow.comm, self.problem, flow.stage.activation)
@@ -65,6 +72,7 @@ class _Collector:
     def record(self, flow: AnyFlow, step: Step, vector: Array) -> None:
         moments = flow.moments(vector, step.time)
         self.loss.append(float(loss(moments, flow.target, flow.beyond)))
+        self.moments.append(moments.copy())
         tail = 0.0
         if self._wide is not None and not isinstance(flow, LinearFlow):
             wide = self._wide.moments(flow.nodes(vector).cloud, np.ones(1)).all
@@ -109,4 +117,5 @@ def run(
     records = sum(len(own) for own in stage_times(problem.stages, times))
     collector = _Collector(problem, resolution, records, tail, with_profiles)
     train(problem, flow, times, resolution.tolerance, collector)
-    return Curve(np.array(collector.loss), np.array(collector.tail), collector.profiles)
+    curves = np.array(collector.loss), np.array(collector.tail), np.array(collector.moments)
+    return Curve(*curves, collector.modes, collector.profiles)

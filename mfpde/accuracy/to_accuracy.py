@@ -19,14 +19,13 @@ from mfpde.errors import InputError
 from mfpde.evolution.flow import DensityFlow
 from mfpde.problem.problem import Problem
 from mfpde.problem.sections import Discretization
-from mfpde.problem.stages import Stage, stage_times
 from mfpde.progress import LOG
 from mfpde.training.training import End, Keeper, Kept, Witness, train
 
 Array = NDArray[np.float64]
 
-# Records of a study, passes, nodes of a main run, and its seconds if the user says nothing.
-STUDIED, PASSES, LARGEST, BUDGET = 41, 3, 3_000_000, 3600.0
+# Passes, nodes of a main run, and its seconds if the user says nothing.
+PASSES, LARGEST, BUDGET = 3, 3_000_000, 3600.0
 
 
 @dataclass(frozen=True)
@@ -230,19 +229,3 @@ def _check_modes(problem: Problem, kept: Resolution) -> None:
             f"training.stages: an activation of degree {most}, and the run that goes on has K = {kept.hermite_degree}, J = "
             f"{kept.radial_degree}; allowed: up to degree {known}"
         )
-
-
-def study_times(times: list[float]) -> list[float]:
-    """At most `STUDIED` of the record times, spread evenly over their numbers."""
-    chosen = np.unique(np.linspace(0, len(times) - 1, min(STUDIED, len(times))).round().astype(int))
-    return [times[k] for k in chosen]
-
-
-def record_places(stages: tuple[Stage, ...], studied: list[float], times: list[float]) -> Array:
-    """Where the records of `times` lie among those of `studied`: whole numbers at common ones, fractions between them."""
-    places: list[Array] = []
-    before = 0
-    for few, all_of_them in zip(stage_times(stages, studied), stage_times(stages, times), strict=True):
-        places.append(before + np.interp(all_of_them, few, np.arange(len(few))))
-        before += len(few)
-    return np.concatenate(places)

@@ -62,6 +62,7 @@ LABELS = {
     "/error/hermite": _record("1", "estimated error of the loss by the Hermite degree K"),
     "/error/radial": _record("1", "estimated error of the loss by the radial degree J"),
     "/error/time": _record("1", "estimated error of the loss by the time steps"),
+    "/error/coefficients": Label(("time", "mode"), "1", "estimated error of the Hermite coefficients"),
     "/error/studied/time": Label(("time",), "1", "training time at which the studies know the loss"),
     "/error/studied/correction": Label(("time",), "1", "what is added there to the loss of the run's modes"),
     "/error/studied/estimate": Label(("time",), "1", "estimated error of the loss there"),
@@ -106,7 +107,8 @@ def _attach(file: h5py.File, path: str, names: Sequence[str]) -> None:
 
 def _scale(file: h5py.File, group: str, dimension: str, size: int) -> h5py.Dataset | None:
     """The scale of a dimension, made if it is not there; None as long as it cannot be."""
-    path = f"{group}/{dimension}" if group != "/error" else "/error/record_time"
+    name = "record_time" if (group, dimension) == ("/error", "time") else dimension
+    path = f"{group}/{name}"
     if path not in file:
         values = _values(file, dimension, size)
         if values is None:
@@ -115,7 +117,7 @@ def _scale(file: h5py.File, group: str, dimension: str, size: int) -> h5py.Datas
         texts = {"mode": "alpha_1,..,alpha_p of a mode, and ;j where j > 0", "axis": "direction of V"}
         file[path].attrs.update({"long_name": texts.get(dimension, LABELS["/history/time"].long_name), "units": "1"})
     if not file[path].is_scale:
-        file[path].make_scale(dimension if group != "/error" else "record_time")
+        file[path].make_scale(name)
     return file[path]
 
 

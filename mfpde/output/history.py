@@ -40,6 +40,7 @@ class History:
         runs: The loss of each repeat, shape (repeats, n); one row for a single run.
         seconds: Wall time of the run, all repeats together.
         error: Estimated error of the loss, shape (n,): of repeated runs half the width of the band; None if there is none.
+        coefficients_error: Of each coefficient, shape (n, modes); None likewise.
     """
 
     path: Path
@@ -54,6 +55,7 @@ class History:
     runs: Array
     seconds: float
     error: Array | None = None
+    coefficients_error: Array | None = None
 
 
 def read_history(path: Path) -> History:
@@ -225,6 +227,7 @@ def read_open(path: Path, file: h5py.File) -> History:
         seconds=float((file[f"repeats/{repeats[-1]}"] if repeats else history)["wall_time"][-1]),
         runs=np.array([file[f"repeats/{name}/loss"][:] for name in repeats]) if repeats else loss[None],
         error=None if found is None else found[0],
+        coefficients_error=file["error/coefficients"][:] if "error/coefficients" in file else None,
     )
 
 

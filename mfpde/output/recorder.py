@@ -226,6 +226,7 @@ class Recorder(Output):
         self.file.publish()  # the records, to which the errors belong
         for name, values in {"estimate": found.total, **found.parts}.items():
             self.file.dataset(f"/error/{name}", values)
+        self.file.dataset("/error/coefficients", np.repeat(found.coefficients[:, None], len(self._target), axis=1))
         known = {"time": answer.studied.time, "correction": answer.studied.correction, "estimate": answer.studied.error}
         for name, values in known.items():
             self.file.dataset(f"/error/studied/{name}", values)

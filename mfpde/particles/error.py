@@ -3,9 +3,9 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from mfpde.accuracy.estimate import SAFETY, at_places, widened
+from mfpde.accuracy.estimate import SAFETY, widened
+from mfpde.accuracy.studied_times import Places, studied_times
 from mfpde.accuracy.studies import Setting, truncation_study
-from mfpde.accuracy.to_accuracy import record_places, study_times
 from mfpde.discretisation.resolution import Resolution, given_resolution, make_labels
 from mfpde.errors import RunError
 from mfpde.evolution.flow import Array
@@ -63,8 +63,9 @@ def _truncation(
         min(1, given.radial_degree),
         max(given.tolerance, 1e-8),
     )
-    studied = study_times(times)
+    studied = studied_times(problem, options, base, times)
     setting = Setting(problem, options, studied, 0.1 * float(options.accuracy) * problem.target.unit)
     study = truncation_study(setting, base, (given.hermite_degree, given.radial_degree))
-    places = record_places(problem.stages, studied, times)
-    return at_places(study.correction, places), at_places(study.error, places)
+    places = Places.of(problem.stages, studied, times)
+    correction, between = places.smooth(study.correction)
+    return correction, places.bound(study.error) + between
