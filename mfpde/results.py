@@ -33,10 +33,10 @@ from mfpde.errors import USUAL, InputError, did_you_mean, quoted
 from mfpde.interrupts import interruptible
 from mfpde.output.captions import provenance
 from mfpde.output.checkpoint import Checkpoint, read_checkpoint
-from mfpde.output.continuation import check_continuation, stored
 from mfpde.output.crossing import Crossing, crossing
 from mfpde.output.history import History, open_result, read_columns, read_open
 from mfpde.output.protocol import Output, Summary
+from mfpde.output.restart import check_restart, stored
 from mfpde.output.sink import MemoryFile
 from mfpde.parallel import on_first
 from mfpde.problem.config import config_of, read_data
@@ -309,23 +309,23 @@ def _run(
     """Collective. The same without its turn, and its answer to Ctrl-C."""
 
     def read() -> tuple[Config, Problem, Checkpoint | None]:
-        kept = None if restart is None else read_checkpoint(Path(restart))
-        base = stored(kept.config, kept.path) if kept is not None and source is None else source
+        checkpoint = None if restart is None else read_checkpoint(Path(restart))
+        base = stored(checkpoint.config, checkpoint.path) if checkpoint is not None and source is None else source
         config = _config(base, keywords, save)
         formats.names(config)
-        if kept is not None:
-            check_continuation(kept, config)
-        return config, build_problem(config), kept
+        if checkpoint is not None:
+            check_restart(checkpoint, config)
+        return config, build_problem(config), checkpoint
 
-    config, problem, kept = on_first(ranks, read)
+    config, problem, checkpoint = on_first(ranks, read)
     if save is not None:
         from mfpde.output.hdf5 import ResultFile
 
         place = Path(save)
-        summary = solve_into(ResultFile(ranks, place), place, config, problem, outputs, budget, progress, kept)
+        summary = solve_into(ResultFile(ranks, place), place, config, problem, outputs, budget, progress, checkpoint)
         return open(save, ranks, summary)
     memory = MemoryFile(ranks, provenance(ranks.size))
-    summary = solve_into(memory, None, config, problem, outputs, budget, progress, kept)
+    summary = solve_into(memory, None, config, problem, outputs, budget, progress, checkpoint)
 
     def curves() -> Curves:
         with h5py.File(BytesIO(memory.image)) as file:

@@ -35,7 +35,7 @@ def _command(comm: MPI.Intracomm, arguments: argparse.Namespace) -> None:
         config, problem = load_problem(comm, arguments)
     else:
         from mfpde.output.checkpoint import read_checkpoint
-        from mfpde.output.continuation import stored
+        from mfpde.output.restart import stored
 
         restart = on_first(comm, lambda: read_checkpoint(arguments.restart, probed=True))
         base = stored(restart.config, restart.path) if arguments.config is None else None

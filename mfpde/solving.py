@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from mpi4py import MPI
 
-from mfpde.accuracy.to_accuracy import BUDGET, AccurateTraining, Answer, Assessment, Begun, Course, Main
+from mfpde.accuracy.to_accuracy import BUDGET, AccurateTraining, Answer, Assessment, Begun, Main, Planned
 from mfpde.discretisation.resolution import given_resolution
 from mfpde.discretisations import discretisation_of, estimates_error
 from mfpde.errors import USUAL
@@ -16,16 +16,16 @@ from mfpde.evolution.flow import Array, DensityFlow
 from mfpde.formats import outputs as named_outputs
 from mfpde.output.checkpoint import Checkpoint, decoded
 from mfpde.output.checkpointing import Checkpoints
-from mfpde.output.continuation import check_continuation
 from mfpde.output.hdf5 import ResultFile
 from mfpde.output.protocol import Output, Outputs, Run, Summary
 from mfpde.output.recorder import Recorder
+from mfpde.output.restart import check_restart
 from mfpde.output.sink import Sink
 from mfpde.problem.problem import Problem
 from mfpde.problem.sections import Config
 from mfpde.problem.stages import check_terms
 from mfpde.progress import LOG, Progress, Told, memory
-from mfpde.training.training import End, Kept, train
+from mfpde.training.training import End, Restart, train
 
 REMEDY = "raise --budget, or leave discretization keys to the run"
 # Of the state's size, in the method of order 8: its stages, and the workspace of a right-hand side.
@@ -59,7 +59,7 @@ def solve(
     """
     check_terms(config, problem.stages)
     if restart is not None:
-        check_continuation(restart, config)
+        check_restart(restart, config)
     path = Path(config.output.file)
     return solve_into(ResultFile(comm, path), path, config, problem, outputs, budget, progress, restart)
 
@@ -120,16 +120,16 @@ class _Task:
     outputs: Outputs
     budget: float | None
     times: list[float]
-    restart: Checkpoint | None
+    checkpoint: Checkpoint | None
 
     @property
     def comm(self) -> MPI.Intracomm:
         return self.outputs.comm
 
     @property
-    def kept(self) -> Kept | None:
+    def restart(self) -> Restart | None:
         """Collective. Where the training goes on, if it does."""
-        return None if self.restart is None else self.restart.kept(self.comm)
+        return None if self.checkpoint is None else self.checkpoint.restart(self.comm)
 
     def begin(
         self,
@@ -137,12 +137,12 @@ class _Task:
         resolution: str,
         restart: Checkpoint | None,
         correction: Array | None = None,
-        course: Course | None = None,
+        planned: Planned | None = None,
     ) -> int:
         """Collective. Tells the outputs that a run begins, and says how large it is; the unknowns over all ranks."""
         unknowns: int = self.comm.allreduce(flow.size)
         _announce(self.comm, unknowns, resolution)
-        self.outputs.begin(Run(self.comm, self.problem, self.config, self.path, flow, self.times, correction, course, restart))
+        self.outputs.begin(Run(self.comm, self.problem, self.config, self.path, flow, self.times, correction, planned, restart))
         return unknowns
 
 
@@ -152,26 +152,26 @@ def _at_given_resolution(task: _Task) -> tuple[End, None, int]:
     options = config.discretization
     discretisation, resolution = discretisation_of(problem, options), given_resolution(problem, options)
     flow = discretisation.start(task.comm, problem, options, resolution, config.parallel.mesh_ranks)
-    unknowns = task.begin(flow, f"{resolution}" if discretisation.estimates else f"{discretisation.name} frame", task.restart)
-    end = train(problem, flow, task.times, resolution.tolerance, task.outputs, keeper=task.outputs, kept=task.kept)
+    unknowns = task.begin(flow, f"{resolution}" if discretisation.estimates else f"{discretisation.name} frame", task.checkpoint)
+    end = train(problem, flow, task.times, resolution.tolerance, task.outputs, checkpointer=task.outputs, restart=task.restart)
     return end, None, unknowns
 
 
 def _to_accuracy(task: _Task) -> tuple[End, Answer, int]:
     """Collective. As many runs as the accuracy takes; the last main run is the one that is written."""
-    config, restart = task.config, task.restart
+    config, checkpoint = task.config, task.checkpoint
     unknowns: list[int] = []
 
     def begin(main: Main) -> Begun:
         if unknowns:
             task.outputs.abandon()
             LOG.info("the accuracy is not reached: a finer run begins")
-        goes_on = None if unknowns else restart
-        unknowns.append(task.begin(main.flow, str(main.resolution), goes_on, main.correction, main.course))
+        goes_on = None if unknowns else checkpoint
+        unknowns.append(task.begin(main.flow, str(main.resolution), goes_on, main.correction, main.planned))
         return Begun(task.outputs, task.recorder.losses, task.outputs)
 
-    course = None if restart is None else decoded(restart.course, Course)
-    if course is None:
+    planned = None if checkpoint is None else decoded(checkpoint.planned, Planned)
+    if planned is None:
         LOG.info(f"choosing the resolution for the accuracy {config.discretization.accuracy:g}")
     training = AccurateTraining(
         task.comm,
@@ -182,7 +182,7 @@ def _to_accuracy(task: _Task) -> tuple[End, Answer, int]:
         budget=BUDGET if task.budget is None else task.budget,
         mesh_ranks=config.parallel.mesh_ranks,
     )
-    answer = training.run(task.kept, course)
+    answer = training.run(task.restart, planned)
     return answer.end, answer, unknowns[-1]
 
 

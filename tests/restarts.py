@@ -17,7 +17,7 @@ from mfpde import interrupts
 from mfpde.discretisations import build_problem
 from mfpde.interrupts import Interrupted
 from mfpde.output.checkpoint import read_checkpoint
-from mfpde.output.continuation import stored
+from mfpde.output.restart import stored
 from mfpde.problem.config import config_of, load
 from mfpde.problem.problem import Problem
 from mfpde.problem.sections import Config, Output

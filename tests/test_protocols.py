@@ -141,7 +141,7 @@ def test_a_kept_state_is_whole_and_gives_the_same_flow_again(run: Moved) -> None
         whole[name][np.ravel(field.index)] = np.ravel(field.values)
         assert np.isfinite(whole[name]).all(), name
 
-    again = run.flow.restored(0, lambda name, places: whole[name][places])
+    again = run.flow.restarted(0, lambda name, places: whole[name][places])
     assert again.number == 0 and again.size == run.flow.size and np.array_equal(packed(again), run.vector)
     assert np.abs(rates_of(again, run.vector, run.time) - rates_of(run.flow, run.vector, run.time)).max() < 1e-14
 

@@ -19,7 +19,7 @@ from support import HANGS, clean_environment, command
 import mfpde
 from mfpde.errors import InputError
 from mfpde.output.checkpoint import read_checkpoint
-from mfpde.output.continuation import check_continuation, stored
+from mfpde.output.restart import check_restart, stored
 from mfpde.problem.config import config_of, load
 
 SELF = MPI.COMM_SELF
@@ -157,18 +157,18 @@ REFUSED: list[tuple[list[str], str]] = [
 def test_another_run_is_refused_by_its_keys(changes: list[str], word: str, part: Path) -> None:
     kept = read_checkpoint(part)
     with pytest.raises(InputError) as error:
-        check_continuation(kept, config_of(stored(kept.config, part), changes))
+        check_restart(kept, config_of(stored(kept.config, part), changes))
     assert word in str(error.value) and "allowed" in str(error.value)
 
 
 def test_what_lies_ahead_and_what_changes_no_number_may_differ(part: Path) -> None:
     kept = read_checkpoint(part)
     free = ["output.times=5", "output.snapshots=0", "output.checkpoint=1", "parallel.mesh_ranks=1", "particles.seed=7"]
-    check_continuation(kept, config_of(stored(kept.config, part), [*free, "training.final_time=100.0"]))
+    check_restart(kept, config_of(stored(kept.config, part), [*free, "training.final_time=100.0"]))
     data = stored(kept.config, part)
     plain = {key: data["training"].pop(key) for key in ("xi_a", "xi_w", "interaction", "decay_a", "decay_w")}
     data["training"] = {"stages": [{"duration": data["training"]["final_time"], **plain}, {"duration": 2.0, "xi_a": 1.0}]}
-    check_continuation(kept, config_of(data))
+    check_restart(kept, config_of(data))
 
 
 @pytest.fixture(scope="module")
@@ -217,7 +217,7 @@ def test_a_file_that_cannot_serve_is_refused_in_one_line(word: str, part: Path, 
     DAMAGE[word](path)
     with pytest.raises(InputError, match=word.replace(".", r"\.")):
         kept = read_checkpoint(path)
-        check_continuation(kept, config_of(stored(kept.config, path), ["output.times=5", "training.final_time=0.5"]))
+        check_restart(kept, config_of(stored(kept.config, path), ["output.times=5", "training.final_time=0.5"]))
 
 
 WORDS = [word for pair in (("--set", word) for word in SMALL) for word in pair]

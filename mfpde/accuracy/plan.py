@@ -16,7 +16,7 @@ from mfpde.accuracy.studies import (
     Study,
     TruncationStudy,
     choose,
-    kept_study,
+    fixed_study,
     panel_study,
     radial_degree,
     seen_on_fine,
@@ -181,7 +181,7 @@ def _direction(
     def study() -> Study[Panels]:
         found = panel_study(setting, base, name, direction, curve, 2 if fixed else REFINEMENTS)
         if kept is not None and not fixed:
-            return kept_study(setting, base, name, kept.panels[name], found)
+            return fixed_study(setting, base, name, kept.panels[name], found)
         return replace(found, chosen=0, fixed=True) if fixed else found
 
     return study

@@ -232,7 +232,7 @@ def seen_on_fine(setting: Setting, fine: Resolution, name: str, study: Study[Pan
     return replace(study, chosen=chosen, elsewhere=elsewhere)
 
 
-def kept_study(setting: Setting, base: Resolution, name: str, kept: Panels, study: Study[Panels]) -> Study[Panels]:
+def fixed_study(setting: Setting, base: Resolution, name: str, kept: Panels, study: Study[Panels]) -> Study[Panels]:
     """The error of panels that a run has already, by the finest levels that a study of its own has found."""
     values = [level.value for level in study.levels]
     if kept in values:

@@ -20,7 +20,7 @@ from mfpde.evolution.flow import DensityFlow
 from mfpde.problem.problem import Problem
 from mfpde.problem.sections import Discretization
 from mfpde.progress import LOG
-from mfpde.training.training import End, Keeper, Kept, Witness, train
+from mfpde.training.training import Checkpointer, End, Restart, Witness, train
 
 Array = NDArray[np.float64]
 
@@ -81,30 +81,30 @@ class Answer(Assessment):
 
 
 @dataclass(frozen=True)
-class Course:
+class Planned:
     """How the resolution of a main run came about: with it, a run that goes on later ends as one that was not interrupted.
 
     Attributes:
         plan: Of the main run.
         wanted: The accuracy for which it was made.
         passes: Before it.
-        kept: Whether the resolution is that of a run that has been made longer, and no finer run may follow.
+        fixed: Whether the resolution is that of a run that has been made longer, and no finer run may follow.
     """
 
     plan: Plan
     wanted: float
     passes: tuple[Pass, ...] = ()
-    kept: bool = False
+    fixed: bool = False
 
 
 @dataclass(frozen=True)
 class Main:
-    """A main run that is about to begin: its flow, what is to be added to E at its records, shape (n,), and its course."""
+    """A main run that begins: its flow, what is to be added to E at its records, shape (n,), and how it was planned."""
 
     flow: DensityFlow
     resolution: Resolution
     correction: Array
-    course: Course
+    planned: Planned
 
 
 @dataclass(frozen=True)
@@ -114,7 +114,7 @@ class Begun:
 
     witness: Witness
     losses: list[float]
-    keeper: Keeper | None = None
+    checkpointer: Checkpointer | None = None
 
 
 class AccurateTraining:
@@ -152,57 +152,59 @@ class AccurateTraining:
         self.wanted = self.accuracy
         self.passes: list[Pass] = []
 
-    def run(self, kept: Kept | None = None, course: Course | None = None) -> Answer:
+    def run(self, restart: Restart | None = None, planned: Planned | None = None) -> Answer:
         """Collective. Runs one pass after another; the last one is the answer.
 
         Args:
-            kept: Where an earlier main run is to go on, with its `course`. If the records are others than it was planned for,
+            restart: Where an earlier main run is to go on, as it was `planned`. If the records are others than those of the plan,
                 all sources are studied again over the whole time, at its resolution.
-            course: Of that run.
+            planned: Of that run.
 
         Raises:
             InputError: On all ranks, if that resolution does not hold the modes of a stage.
             RunError: On all ranks, if a run cannot go on.
         """
         began = self.started
-        if course is not None:
-            course = self._continued(course)
+        if planned is not None:
+            planned = self._replanned(planned)
         while True:
-            if course is None:
-                course = Course(self._plan().within(LARGEST), self.wanted, tuple(self.passes))
-            end, found, studied = self._pass(course, kept, began)
+            if planned is None:
+                planned = Planned(self._plan().within(LARGEST), self.wanted, tuple(self.passes))
+            end, found, studied = self._pass(planned, restart, began)
             spent = self.comm.bcast(time.monotonic() - self.started)
             enough = found.reached <= self.accuracy or len(self.passes) == PASSES
-            if enough or course.kept or not found.settled or 3 * spent > self.budget:
+            if enough or planned.fixed or not found.settled or 3 * spent > self.budget:
                 return Answer(found, tuple(self.passes), studied, end)
             self.wanted *= 0.5 * self.accuracy / found.reached
-            course = kept = None
+            planned, restart = None, None
             began = time.monotonic()
 
-    def _continued(self, course: Course) -> Course:
-        """Collective. The course of a run that goes on, for the records of this one."""
-        if _same(course.plan.records, self.times):
-            self.wanted, self.passes = course.wanted, list(course.passes)
-            return course
+    def _replanned(self, planned: Planned) -> Planned:
+        """Collective. How a run that goes on was planned, for the records of this one."""
+        if _same(planned.plan.records, self.times):
+            self.wanted, self.passes = planned.wanted, list(planned.passes)
+            return planned
         LOG.info("the records are others than those that the resolution was chosen for: its error is estimated anew")
-        _check_modes(self.problem, course.plan.resolution)
-        return Course(self._plan(course.plan.resolution), self.wanted, kept=True)
+        _check_modes(self.problem, planned.plan.resolution)
+        return Planned(self._plan(planned.plan.resolution), self.wanted, fixed=True)
 
-    def _plan(self, kept: Resolution | None = None) -> Plan:
+    def _plan(self, fixed: Resolution | None = None) -> Plan:
         """Collective. The plan for what is wanted, or that of a resolution which is there already."""
         wanted = self.wanted * self.problem.target.unit
-        return make_plan(self.comm, self.problem, self.options, self.times, wanted, kept)
+        return make_plan(self.comm, self.problem, self.options, self.times, wanted, fixed)
 
-    def _pass(self, course: Course, kept: Kept | None, began: float) -> tuple[End, Estimate, Studied]:
+    def _pass(self, planned: Planned, restart: Restart | None, began: float) -> tuple[End, Estimate, Studied]:
         """Collective. One main run, its check and its estimated error; its studies began at `began`."""
-        problem, plan = self.problem, course.plan
-        planned = time.monotonic()
+        problem, plan = self.problem, planned.plan
+        ready = time.monotonic()
         discretisation = discretisation_of(problem, self.options)
         flow = discretisation.start(self.comm, problem, self.options, plan.resolution, self.mesh_ranks)
         places = Places.of(problem.stages, plan.times, self.times)
         correction, between = places.smooth(plan.truncation.correction)
-        begun = self.begin(Main(flow, plan.resolution, correction, course))
-        end = train(problem, flow, self.times, plan.resolution.tolerance, begun.witness, keeper=begun.keeper, kept=kept)
+        begun = self.begin(Main(flow, plan.resolution, correction, planned))
+        end = train(
+            problem, flow, self.times, plan.resolution.tolerance, begun.witness, checkpointer=begun.checkpointer, restart=restart
+        )
         trained = time.monotonic()
         at_studied, known = places.among_records(np.array(begun.losses))
         check = run(problem, self.options, plan.coarser, plan.times, comm=self.comm).loss
@@ -210,7 +212,7 @@ class AccurateTraining:
         own = zip(problem.stages, places.studied, strict=True)
         studied = Studied(np.concatenate([stage.start + t for stage, t in own]), plan.truncation.correction, found.total)
         found = replace(found, wanted=self.accuracy).at(places, between)
-        seconds = planned - began, trained - planned, time.monotonic() - trained
+        seconds = ready - began, trained - ready, time.monotonic() - trained
         self.passes.append(Pass(plan.resolution, *seconds, found.reached))
         return end, found, studied
 
@@ -220,12 +222,12 @@ def _same(one: list[float], other: list[float]) -> bool:
     return len(one) == len(other) and np.allclose(one, other, rtol=1e-12, atol=0.0)
 
 
-def _check_modes(problem: Problem, kept: Resolution) -> None:
+def _check_modes(problem: Problem, fixed: Resolution) -> None:
     """A polynomial activation has finitely many modes, and all of them must be there."""
     most = max((stage.degree for stage in problem.stages if stage.linear), default=0)
-    known = kept.hermite_degree if problem.w.is_point else min(kept.hermite_degree, 2 * kept.radial_degree + 1)
+    known = fixed.hermite_degree if problem.w.is_point else min(fixed.hermite_degree, 2 * fixed.radial_degree + 1)
     if most > known:
         raise InputError(
-            f"training.stages: an activation of degree {most}, and the run that goes on has K = {kept.hermite_degree}, J = "
-            f"{kept.radial_degree}; allowed: up to degree {known}"
+            f"training.stages: an activation of degree {most}, and the run that goes on has K = {fixed.hermite_degree}, J = "
+            f"{fixed.radial_degree}; allowed: up to degree {known}"
         )

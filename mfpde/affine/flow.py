@@ -21,7 +21,7 @@ from mfpde.affine.slices import Slices
 from mfpde.discretisation.grid import slice_datasets
 from mfpde.errors import RunError
 from mfpde.evolution.drift import drift
-from mfpde.evolution.flow import Field, InStage, Observation, OnRecord, Reader, Standing, Step, Watch
+from mfpde.evolution.flow import Field, InStage, Observation, OnRecord, Position, Reader, Step, Watch
 from mfpde.evolution.indicators import LabelsView, MeshView, View, seen
 from mfpde.evolution.integrate import integrate
 from mfpde.evolution.state import Layout
@@ -113,8 +113,8 @@ class AffineFlow(InStage):
                 block *= looser
         return scale
 
-    def follow(self, times: Sequence[float], tolerance: float, watch: Watch | OnRecord, resume: Standing | None = None) -> Step:
-        return integrate(self, times, tolerance, watch, "petsc", resume)
+    def follow(self, times: Sequence[float], tolerance: float, watch: Watch | OnRecord, restart: Position | None = None) -> Step:
+        return integrate(self, times, tolerance, watch, "petsc", restart)
 
     def frames(self, state: State) -> Array:
         """L of each slice, shape (slices, p, p)."""
@@ -285,7 +285,7 @@ class AffineFlow(InStage):
             fields[name] = Field((slices, size), self._frames_index(size)[first], getattr(state, name)[first])
         return fields
 
-    def restored(self, number: int, read: Reader) -> "AffineFlow":
+    def restarted(self, number: int, read: Reader) -> "AffineFlow":
         """Collective. The flow of stage `number` from a state that was kept in it."""
         index, p, here = self._index()[1], self.problem.p, len(self.grid.slices)
         q, a, r = (read(name, index) for name in ("q", "a", "r"))

@@ -17,7 +17,8 @@ def read_density(file: h5py.File) -> PushForward | PointMasses:
     Raises:
         InputError: If it holds none, or its configuration names what this version does not know.
     """
-    name = str(file.attrs["discretisation"])
+    # Files of version 0.1.0 do not say it.
+    name = str(file.attrs.get("discretisation", "flow" if "resolution" in file else "affine"))
     if name not in DISCRETISATIONS:
         raise InputError(f"{file.filename!r} is of the discretisation {quoted(name)}; allowed: {', '.join(DISCRETISATIONS)}")
     return DISCRETISATIONS[name].read(file, read_problem(file))

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from scipy.integrate import DOP853
 
 from mfpde.errors import RunError
-from mfpde.evolution.flow import Flow, Standing, Step, Watch
+from mfpde.evolution.flow import Flow, Position, Step, Watch
 from mfpde.evolution.integrate import Interval
 from mfpde.evolution.pace import Pace
 from mfpde.interrupts import agreed_signal, stop_together
@@ -27,7 +27,7 @@ SMALLEST = 100 * np.finfo(float).eps
 
 
 def advance(
-    flow: Flow, vector: Array, interval: Interval, tolerance: float, watch: Watch, before: Step, resume: Standing | None = None
+    flow: Flow, vector: Array, interval: Interval, tolerance: float, watch: Watch, before: Step, restart: Position | None = None
 ) -> tuple[Array, Step]:
     """Collective. Integrates over an interval and tells `watch` of records and steps; returns the state and the last step.
 
@@ -38,7 +38,7 @@ def advance(
         tolerance: Of one step, root mean square over all unknowns, relative and absolute (in units of `flow.scales`).
         watch: Told of each record and each step.
         before: The last step, of the interval before or of an earlier integration: counts go on from there.
-        resume: Where that one stood inside this interval.
+        restart: Where that one stood inside this interval.
 
     Raises:
         RunError: On all ranks, if the step size underflows, the steps would be millions, or values are no longer finite.
@@ -46,12 +46,12 @@ def advance(
     total, following, count = flow.comm.allreduce(flow.size), 0, 0
     times, step, pace = interval.times, before, Pace(flow, interval)
     with np.errstate(invalid="ignore", over="ignore"):  # what is not finite ends the run below
-        solver = _Distributed(flow, vector, total, interval, tolerance, resume)
+        solver = _Distributed(flow, vector, total, interval, tolerance, restart)
         while solver.status == "running":
             solver.max_step = flow.longest_step(solver.t)
             proposed = min(solver.h_abs, solver.max_step)
             if interval.last and solver.t + proposed >= interval.end:  # the end shortens this step, a later one would not
-                watch.keep(solver.standing(step), solver.y[: flow.size], urgent=True)
+                watch.checkpoint(solver.position(step), solver.y[: flow.size], urgent=True)
             message = solver.step()
             if solver.status == "failed":
                 reason = str(message).lower().rstrip(".")
@@ -66,7 +66,7 @@ def advance(
                 following += 1
             signal = agreed_signal(flow.comm)
             if solver.status == "running" or not interval.last:
-                watch.keep(solver.standing(step), solver.y[: flow.size], urgent=signal > 0)
+                watch.checkpoint(solver.position(step), solver.y[: flow.size], urgent=signal > 0)
             stop_together(flow.comm, solver.t, signal)
     return np.array(solver.y[: flow.size]), step
 
@@ -94,7 +94,7 @@ class _Distributed(DOP853):  # type: ignore[misc]
     """
 
     def __init__(
-        self, flow: Flow, start: Array, total: int, interval: Interval, tolerance: float, resume: Standing | None
+        self, flow: Flow, start: Array, total: int, interval: Interval, tolerance: float, restart: Position | None
     ) -> None:
         size = flow.size
         idle = np.zeros(int(size == 0))
@@ -106,17 +106,17 @@ class _Distributed(DOP853):  # type: ignore[misc]
 
         absolute = tolerance * np.concatenate((flow.scales(), idle + 1))
         begin, proposed = interval.start, interval.first_step(flow) * (tolerance / AT) ** (1 / 8)
-        if resume is not None:
-            begin, proposed = resume.step.time, resume.proposed
+        if restart is not None:
+            begin, proposed = restart.step.time, restart.proposed
         options = {"rtol": max(tolerance, SMALLEST), "atol": absolute, "first_step": min(proposed, interval.end - begin)}
         self._comm, self._total = flow.comm, total
         self.tried = 0
         super().__init__(rates, begin, np.concatenate((start, idle)), interval.end, **options)
         self.h_abs = proposed
 
-    def standing(self, step: Step) -> Standing:
+    def position(self, step: Step) -> Position:
         """Between two steps; the rates there are evaluated again."""
-        return Standing(step, float(self.h_abs), np.inf, "dop853")
+        return Position(step, float(self.h_abs), np.inf, "dop853")
 
     def _estimate_error_norm(self, K: Array, h: float, scale: Array) -> float:
         self.tried += 1

@@ -27,7 +27,7 @@ class Step:
 
 
 @dataclass(frozen=True)
-class Standing:
+class Position:
     """Where an integration stands between two steps, with all that its method remembers there: the same steps follow.
 
     Attributes:
@@ -63,7 +63,7 @@ class Watch(Protocol):
         """Collective. A step is done; `inside` gives the state within it, where the method has an interpolant: then the step
         is told before the records in it."""
 
-    def keep(self, standing: Standing, vector: Array, urgent: bool) -> None:
+    def checkpoint(self, position: Position, vector: Array, urgent: bool) -> None:
         """Collective. A place from which the integration can go on; `urgent` if it is the last one, because a signal ends the
         run, or because the end of the times shortens the next step."""
 
@@ -81,7 +81,7 @@ class Recording:
     def stepped(self, step: Step, inside: Interpolant | None) -> None:
         self.on_step(step)
 
-    def keep(self, standing: Standing, vector: Array, urgent: bool) -> None:
+    def checkpoint(self, position: Position, vector: Array, urgent: bool) -> None:
         pass
 
 
@@ -195,7 +195,7 @@ class StageFlow(Flow, Protocol):
     def snapshot(self, vector: Array) -> Mapping[str, Array | Field]:
         """Collective. The neurons, or nothing where there are none to show, by name."""
 
-    def follow(self, times: Sequence[float], tolerance: float, watch: Watch | OnRecord, resume: Standing | None = None) -> Step:
+    def follow(self, times: Sequence[float], tolerance: float, watch: Watch | OnRecord, restart: Position | None = None) -> Step:
         """Collective. Goes along the flow by the method that suits it; arguments as for `evolution.integrate`."""
 
     def penalty(self, vector: Array) -> float:
@@ -225,7 +225,7 @@ class DensityFlow(StageFlow, Protocol):
     def next_stage(self, number: int, vector: Array) -> "DensityFlow":
         """Collective. Likewise; `by_moments` stages are not asked for."""
 
-    def restored(self, number: int, read: Reader) -> "DensityFlow":
+    def restarted(self, number: int, read: Reader) -> "DensityFlow":
         """Collective. The flow of stage `number` from a state that was kept in it."""
 
 

@@ -6,7 +6,7 @@ dop853   Dormand and Prince's pair of order 8 (SciPy); records come from its int
 Where the learning rates jump or have a kink a step ends and integration begins anew, with the limits from inside: each
 interval between breaks is a smooth problem of its own.
 
-Between two steps an integration can be left and taken up again (`Standing`).  Steps of dop853 do not depend on the records, nor,
+Between two steps an integration can be left and taken up again (`Position`).  Steps of dop853 do not depend on the records, nor,
 but for the last one, on where the integration ends: it hands over the place before that one, and a longer run goes on from there.
 """
 
@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mfpde.errors import InputError
-from mfpde.evolution.flow import Flow, OnRecord, Standing, Step, Watch, as_watch
+from mfpde.evolution.flow import Flow, OnRecord, Position, Step, Watch, as_watch
 
 Array = NDArray[np.float64]
 Method = Literal["petsc", "dop853"]
@@ -74,7 +74,7 @@ def integrate(
     tolerance: float,
     watch: Watch | OnRecord,
     method: Method | None = None,
-    resume: Standing | None = None,
+    restart: Position | None = None,
 ) -> Step:
     """Collective. Integrates the flow from t = 0 and tells `watch` the state at each of `times` (ascending).
 
@@ -84,10 +84,10 @@ def integrate(
         tolerance: Error of one step, relative and absolute (in units of `flow.scales`).
         watch: Told of each record and each step, on all ranks; or a function of the step and the state at each record.
         method: See the module; by default dop853, or petsc if the user has given any -ts_* option.
-        resume: Where an earlier integration stood: the flow's own state is the one there, and `times` are later ones.
+        restart: Where an earlier integration stood: the flow's own state is the one there, and `times` are later ones.
 
     Raises:
-        InputError: If another method than that of `resume` is to go on.
+        InputError: If another method than that of `restart` is to go on.
         RunError: On all ranks, when values are no longer finite or the step size underflows.
     """
     watch = as_watch(watch)
@@ -96,10 +96,10 @@ def integrate(
     vector = np.empty(flow.size)
     flow.pack(vector)
     idle = flow.comm.allreduce(flow.size) == 0
-    if resume is not None and resume.method != method:
+    if restart is not None and restart.method != method:
         allowed = "without -ts_* options" if method == "petsc" else "with the -ts_* options that it had"
-        raise InputError(f"--restart: the run was integrated by {resume.method}, and {method} was to go on; allowed: {allowed}")
-    step = Step() if resume is None else resume.step
+        raise InputError(f"--restart: the run was integrated by {restart.method}, and {method} was to go on; allowed: {allowed}")
+    step = Step() if restart is None else restart.step
     for time in times:
         if time <= 0 or idle:
             step = Step(time)
@@ -110,8 +110,8 @@ def integrate(
     near = NEAR * max(times[-1], 1.0)
     for interval in intervals(times, flow.breaks):
         if step.time < interval.end - near:
-            inside = resume is not None and step is resume.step and step.time > interval.start + near
-            vector, step = advance(flow, vector, interval, tolerance, watch, step, resume if inside else None)
+            inside = restart is not None and step is restart.step and step.time > interval.start + near
+            vector, step = advance(flow, vector, interval, tolerance, watch, step, restart if inside else None)
     return step
 
 

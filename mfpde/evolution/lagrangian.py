@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from mfpde.errors import RunError
 from mfpde.evolution.drift import drift
-from mfpde.evolution.flow import Field, InStage, Observation, OnRecord, Reader, Standing, Step, Watch, loss
+from mfpde.evolution.flow import Field, InStage, Observation, OnRecord, Position, Reader, Step, Watch, loss
 from mfpde.evolution.integrate import integrate
 from mfpde.evolution.state import Layout
 from mfpde.features.protocol import Basis, Features
@@ -31,7 +31,7 @@ Array = NDArray[np.float64]
 ONE_SLICE = np.ones(1)
 
 
-def kept_nodes(read: Reader, problem: Problem, places: NDArray[np.int64], total: int) -> Nodes:
+def checkpoint_nodes(read: Reader, problem: Problem, places: NDArray[np.int64], total: int) -> Nodes:
     """Collective. The nodes at `places` among `total`, of a state that was kept, see `LagrangianFlow.state`."""
     a, r, weight = (read(name, places) for name in ("a", "r", "weight"))
     v = read("v", _components(problem.p, places, total))
@@ -126,25 +126,25 @@ class LagrangianFlow(InStage):
         """Collective. What the regularised loss adds to E."""
         return float(self.comm.allreduce(self.stage.penalty(self.nodes(vector).cloud)))
 
-    def follow(self, times: Sequence[float], tolerance: float, watch: Watch | OnRecord, resume: Standing | None = None) -> Step:
-        return integrate(self, times, tolerance, watch, resume=resume)
+    def follow(self, times: Sequence[float], tolerance: float, watch: Watch | OnRecord, restart: Position | None = None) -> Step:
+        return integrate(self, times, tolerance, watch, restart=restart)
 
     def next_stage(self, number: int, vector: Array) -> "LagrangianFlow":
-        return LagrangianFlow(self.problem, *self._continued(number, vector), number)
+        return LagrangianFlow(self.problem, *self._handed_on(number, vector), number)
 
-    def _continued(self, number: int, vector: Array) -> tuple[Features, Nodes]:
+    def _handed_on(self, number: int, vector: Array) -> tuple[Features, Nodes]:
         """Features and nodes at the start of a stage."""
         stage, nodes = self.problem.stages[number], self.nodes(vector)
         a = np.zeros_like(nodes.a) if stage.reset_a else nodes.a.copy()
         b = None if nodes.b is None else nodes.b.copy()
         return self.features.of(stage.activation), Nodes(a, nodes.v.copy(), nodes.r.copy(), nodes.weight, b)
 
-    def restored(self, number: int, read: Reader) -> "LagrangianFlow":
-        return LagrangianFlow(self.problem, *self._restored(number, read), number)
+    def restarted(self, number: int, read: Reader) -> "LagrangianFlow":
+        return LagrangianFlow(self.problem, *self._restarted_parts(number, read), number)
 
-    def _restored(self, number: int, read: Reader) -> tuple[Features, Nodes]:
+    def _restarted_parts(self, number: int, read: Reader) -> tuple[Features, Nodes]:
         """Collective. Features and nodes of a stage in which a state was kept."""
-        nodes = kept_nodes(read, self.problem, self._places(), self.total)
+        nodes = checkpoint_nodes(read, self.problem, self._places(), self.total)
         return self.features.of(self.problem.stages[number].activation), nodes
 
     def _places(self) -> NDArray[np.int64]:

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from petsc4py import PETSc
 
 from mfpde.errors import RunError
-from mfpde.evolution.flow import Flow, Standing, Step, Watch
+from mfpde.evolution.flow import Flow, Position, Step, Watch
 from mfpde.evolution.integrate import NEAR, Interval
 from mfpde.interrupts import agreed_signal, real_reason, stop_together
 from mfpde.petsc import limit_reached
@@ -25,7 +25,7 @@ Array = NDArray[np.float64]
 
 
 def advance(
-    flow: Flow, vector: Array, interval: Interval, tolerance: float, watch: Watch, before: Step, resume: Standing | None = None
+    flow: Flow, vector: Array, interval: Interval, tolerance: float, watch: Watch, before: Step, restart: Position | None = None
 ) -> tuple[Array, Step]:
     """Collective. Integrates over an interval and tells `watch` of records and steps; returns the state and the last step.
 
@@ -36,7 +36,7 @@ def advance(
         tolerance: Error of one step, absolute (in units of `flow.scales`) and relative, in every component.
         watch: Told of each record and each step.
         before: The last step, of the interval before or of an earlier integration: counts go on from there.
-        resume: Where that one stood inside this interval.
+        restart: Where that one stood inside this interval.
 
     Raises:
         RunError: On all ranks, when values are no longer finite or the step size underflows.
@@ -44,7 +44,7 @@ def advance(
     state = PETSc.Vec().createMPI((flow.size, PETSc.DETERMINE), comm=flow.comm)
     with _array(state) as values:
         values[...] = vector
-    run = _Run(flow, interval, watch, before, resume)
+    run = _Run(flow, interval, watch, before, restart)
     ts = _stepper(flow, state, tolerance, run)
     try:
         with real_reason():
@@ -64,11 +64,11 @@ def advance(
 class _Run:
     """The callbacks of TS and what they share."""
 
-    def __init__(self, flow: Flow, interval: Interval, watch: Watch, before: Step, resume: Standing | None) -> None:
-        self.flow, self.interval, self.watch, self.before, self.resume = flow, interval, watch, before, resume
+    def __init__(self, flow: Flow, interval: Interval, watch: Watch, before: Step, restart: Position | None) -> None:
+        self.flow, self.interval, self.watch, self.before, self.restart = flow, interval, watch, before, restart
         self.stops = sorted({*interval.times, interval.end})
         self.next = 0
-        self.longest = inf if resume is None else resume.longest
+        self.longest = inf if restart is None else restart.longest
 
     def rates(self, ts: PETSc.TS, time: float, vector: PETSc.Vec, out: PETSc.Vec) -> None:
         with _array(vector, readonly=True) as values, _array(out) as rates:
@@ -105,9 +105,9 @@ class _Run:
         self.watch.stepped(step, None)
         signal, ends = agreed_signal(comm), self.interval.last and self.next == len(self.stops)
         self.longest = comm.allreduce(self.longest, op=MPI.MIN)
-        standing = Standing(step, ts.getTimeStep(), self.longest, "petsc")
+        position = Position(step, ts.getTimeStep(), self.longest, "petsc")
         with _array(vector, readonly=True) as values:
-            self.watch.keep(standing, values, urgent=ends or signal > 0)
+            self.watch.checkpoint(position, values, urgent=ends or signal > 0)
         stop_together(comm, step.time, signal)
         if self.next == len(self.stops):
             ts.setConvergedReason(PETSc.TS.ConvergedReason.CONVERGED_USER)
@@ -134,12 +134,12 @@ def _stepper(flow: Flow, vector: PETSc.Vec, tolerance: float, run: _Run) -> PETS
         values[...] = tolerance * flow.scales()
     ts.setTolerances(rtol=tolerance, atol=absolute)
     ts.setRHSFunction(run.rates, vector.duplicate())
-    if run.resume is None:
+    if run.restart is None:
         ts.setTime(run.interval.start)
         ts.setTimeStep(run.interval.first_step(flow))
     else:
-        ts.setTime(run.resume.step.time)
-        ts.setTimeStep(run.resume.proposed)
+        ts.setTime(run.restart.step.time)
+        ts.setTimeStep(run.restart.proposed)
     ts.setMaxTime(run.interval.end)
     ts.setMaxSteps(np.iinfo(np.int32).max)
     ts.setExactFinalTime(PETSc.TS.ExactFinalTime.STEPOVER)

@@ -138,7 +138,7 @@ def _refined(
     discretisation = discretisation_of(problem, config.discretization)
     for number, resolution in zip(range(PASSES), resolutions(problem, config.discretization), strict=False):
         if number:
-            file.restart()
+            file.clear()
         flow = discretisation.start(comm, problem, config.discretization, resolution, config.parallel.mesh_ranks)
         recorder, end = _before(comm, config, problem, flow, resolution.tolerance, last, file)
         before, law = [] if law is None else [law], averaged_law(end, problem, last)

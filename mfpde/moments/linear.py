@@ -8,7 +8,7 @@ import numpy as np
 from mpi4py import MPI
 from numpy.typing import NDArray
 
-from mfpde.evolution.flow import Field, InStage, Observation, OnRecord, Standing, Step, Watch, as_watch
+from mfpde.evolution.flow import Field, InStage, Observation, OnRecord, Position, Step, Watch, as_watch
 from mfpde.features.protocol import Basis
 from mfpde.moments.averaging import LawMoments
 from mfpde.moments.spectrum import Spectrum, kernel_modes, spectrum
@@ -84,7 +84,7 @@ class LinearFlow(InStage):
         rate = self.stage.xi_a(time) * float(self.spectrum.eigenvalues[-1])
         return 1 / rate if rate > 0 else inf
 
-    def follow(self, times: Sequence[float], tolerance: float, watch: Watch | OnRecord, resume: Standing | None = None) -> Step:
+    def follow(self, times: Sequence[float], tolerance: float, watch: Watch | OnRecord, restart: Position | None = None) -> Step:
         """By the eigen-decomposition: an explicit integrator would need a step for every 1 / lambda_max of a time that has to
         be long against 1 / lambda_min."""
         watch = as_watch(watch)

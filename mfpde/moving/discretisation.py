@@ -91,7 +91,10 @@ class _FileTruncation:
 
     @classmethod
     def of(cls, file: h5py.File) -> "_FileTruncation":
-        return cls(*(int(file["modes"].attrs[name]) for name in ("hermite_degree", "radial_degree")))
+        alpha, radial = file["modes/alpha"][:], file["modes/radial"][:]
+        # Files of version 0.1.0 do not say them, and have Hermite modes.
+        known = {"hermite_degree": (alpha.sum(axis=1) + 2 * radial).max(), "radial_degree": radial.max()} | dict(file["modes"].attrs)
+        return cls(int(known["hermite_degree"]), int(known["radial_degree"]))
 
 
 def _rule(group: h5py.Group, name: str, law: Law) -> Rule:

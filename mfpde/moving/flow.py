@@ -55,11 +55,11 @@ class MovingFlow(LagrangianFlow):
         self.elements, self.labels, self.grid = elements, elements.labels, elements.grid
 
     def next_stage(self, number: int, vector: Array) -> "MovingFlow":
-        features, nodes = self._continued(number, vector)
+        features, nodes = self._handed_on(number, vector)
         return MovingFlow(self.problem, features, self.elements, nodes, number)
 
-    def restored(self, number: int, read: Reader) -> "MovingFlow":
-        features, nodes = self._restored(number, read)
+    def restarted(self, number: int, read: Reader) -> "MovingFlow":
+        features, nodes = self._restarted_parts(number, read)
         return MovingFlow(self.problem, features, self.elements, nodes, number)
 
     def by_slice(self, nodes: Nodes) -> Cloud:

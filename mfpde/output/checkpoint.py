@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from mfpde.errors import InputError
 from mfpde.evolution.entropy import Entropy
-from mfpde.evolution.flow import DensityFlow, Standing, Step, loss
+from mfpde.evolution.flow import DensityFlow, Position, Step, loss
 from mfpde.evolution.integrate import NEAR
 from mfpde.output.history import check_file, check_history, open_unverified, probe
 from mfpde.output.integrity import verify
@@ -26,7 +26,7 @@ from mfpde.output.sink import Sink, append
 from mfpde.paths import MARKS
 from mfpde.problem.config import config_of
 from mfpde.problem.sections import Config
-from mfpde.training.training import Kept, Mark
+from mfpde.training.training import Place, Restart
 from mfpde.version import __version__
 
 Array = NDArray[np.float64]
@@ -41,7 +41,7 @@ class Checkpoint:
     Attributes:
         path: The file.
         config: Of the run.
-        mark: The place.
+        place: The place.
         time: Of the training there.
         complete, end: Whether the run came to its end, and the time of its last record.
         told: Times of the records up to the place, ascending.
@@ -51,12 +51,12 @@ class Checkpoint:
         mass_error, warned: As the recorder had them.
         total: Neurons of the state.
         entropy: Numbers of `Entropy.state`; empty if there are none.
-        course: How the resolution came about, see `mfpde.accuracy.to_accuracy.Course`; empty if it was given.
+        planned: How the resolution came about, see `mfpde.accuracy.to_accuracy.Planned`; empty if it was given.
     """
 
     path: Path
     config: Config
-    mark: Mark
+    place: Place
     time: float
     complete: bool
     end: float
@@ -68,16 +68,16 @@ class Checkpoint:
     warned: dict[str, str]
     total: int
     entropy: Array
-    course: bytes
+    planned: bytes
 
     @property
     def count(self) -> int:
         """Steps up to there."""
-        return self.mark.before.steps + self.mark.standing.step.steps
+        return self.place.before.steps + self.place.position.step.steps
 
-    def kept(self, comm: MPI.Intracomm) -> Kept:
+    def restart(self, comm: MPI.Intracomm) -> Restart:
         """Collective. The place, with the state on this rank as `comm` divides it."""
-        return Kept(self.mark, lambda name, places: read_block(comm, self.path, name, places), self.total)
+        return Restart(self.place, lambda name, places: read_block(comm, self.path, name, places), self.total)
 
     def times(self, config: Config) -> list[float]:
         """The record times of the run that goes on: those that are done, and what `config` asks for after the checkpoint."""
@@ -89,14 +89,14 @@ class Checkpoint:
         return [t for t in times if t > last + NEAR * max(last, 1.0)]
 
 
-def keep(
-    file: Sink, flow: DensityFlow, mark: Mark, vector: Array, entropy: Entropy | None, numbers: Mapping[str, object]
+def write(
+    file: Sink, flow: DensityFlow, place: Place, vector: Array, entropy: Entropy | None, numbers: Mapping[str, object]
 ) -> None:
     """Collective. Writes a checkpoint in the place of the one before.
 
     Args:
         file: To write to.
-        flow, mark, vector: The place, and the state there.
+        flow, place, vector: The place, and the state there.
         entropy: Of the run.
         numbers: What the recorder remembers.
     """
@@ -107,16 +107,16 @@ def keep(
         blocks["entropy"], entropy_numbers = entropy.state()
     for name, block in blocks.items():
         file.field(f"{GROUP}/{name}", (int(np.prod(block.shape)),), block.index, block.values)
-    standing, before = mark.standing, mark.before
-    place = {
-        **{name: value for name, value in vars(mark).items() if name not in ("standing", "before")},
-        **{name: value for name, value in vars(standing).items() if name != "step"},
-        **{f"stage_{name}": value for name, value in vars(standing.step).items()},
+    position, before = place.position, place.before
+    attributes = {
+        **{name: value for name, value in vars(place).items() if name not in ("position", "before")},
+        **{name: value for name, value in vars(position).items() if name != "step"},
+        **{f"stage_{name}": value for name, value in vars(position.step).items()},
         "before_steps": before.steps,
         "before_rejected": before.rejected,
-        "time": flow.stage.start + standing.step.time,
+        "time": flow.stage.start + position.step.time,
     }
-    file.attributes({**place, **numbers, "entropy": entropy_numbers, "whole": True}, GROUP)
+    file.attributes({**attributes, **numbers, "entropy": entropy_numbers, "whole": True}, GROUP)
 
 
 def read_block(comm: MPI.Intracomm, path: Path, name: str, places: NDArray[np.int64]) -> Array:
@@ -188,8 +188,8 @@ def _checked(path: Path, name: str) -> Checkpoint:
 def _check_kind(path: Path, name: str) -> None:
     try:
         with h5py.File(path) as file:
-            marks = {**{mark: kind for kind, mark in MARKS.items()}, "method": "run of mfpde.particles"}
-            kind = next((kind for mark, kind in marks.items() if mark in file.attrs), None)
+            marks = {**{place: kind for kind, place in MARKS.items()}, "method": "run of mfpde.particles"}
+            kind = next((kind for place, kind in marks.items() if place in file.attrs), None)
     except OSError:
         return  # `open_result` says why
     if kind is not None:
@@ -203,7 +203,7 @@ def _plain(value: Any) -> Any:
 def _read(path: Path, file: h5py.File, numbers: dict[str, Any]) -> Checkpoint:
     group, history = file[GROUP], file["history"]
     step = Step(*(numbers[f"stage_{name}"] for name in ("time", "steps", "rejected", "length")))
-    standing = Standing(step, numbers["proposed"], numbers["longest"], numbers["method"])
+    position = Position(step, numbers["proposed"], numbers["longest"], numbers["method"])
     before = Step(0.0, numbers["before_steps"], numbers["before_rejected"])
     told = history["time"][: numbers["records"]].tolist()
     if len(told) < numbers["records"] or ("field" in file and len(file["field/time"]) < numbers["field_steps"]):
@@ -211,7 +211,7 @@ def _read(path: Path, file: h5py.File, numbers: dict[str, Any]) -> Checkpoint:
     return Checkpoint(
         path=path,
         config=config_of(tomllib.loads(str(file.attrs["config"]))),
-        mark=Mark(numbers["stage"], numbers["told"], before, standing),
+        place=Place(numbers["stage"], numbers["told"], before, position),
         time=numbers["time"],
         complete=bool(file.attrs["complete"]),
         end=float(history["time"][-1]),
@@ -223,7 +223,7 @@ def _read(path: Path, file: h5py.File, numbers: dict[str, Any]) -> Checkpoint:
         warned=json.loads(numbers["warned"]),
         total=len(group["a"]),
         entropy=np.array(numbers["entropy"], dtype=float),
-        course=group["course"][:].tobytes() if "course" in group else b"",
+        planned=group["course"][:].tobytes() if "course" in group else b"",
     )
 
 
@@ -239,7 +239,7 @@ def last_columns(checkpoint: Checkpoint) -> dict[str, Any]:
         return {path: file[path][len(checkpoint.told) - 1] for path in _grown(file) if not path.startswith("/field/")}
 
 
-def take_over(checkpoint: Checkpoint, file: h5py.File, losses: Array, target: Array, new: Sequence[str], keeps: bool) -> None:
+def copy_before(checkpoint: Checkpoint, file: h5py.File, losses: Array, target: Array, new: Sequence[str], keeps: bool) -> None:
     """Copies into a new file what the old one holds up to its checkpoint: records, mean field, snapshots, and the checkpoint.
 
     Args:
@@ -276,11 +276,18 @@ def _grown(file: h5py.File) -> list[str]:
     return sorted(found, key=lambda path: path != "/history/time")
 
 
-def encoded(course: object) -> NDArray[np.uint8]:
+def encoded(planned: object) -> NDArray[np.uint8]:
     """A dataclass of numbers, texts and arrays as bytes."""
-    return np.frombuffer(msgspec.msgpack.encode(course, enc_hook=lambda array: array.tolist()), dtype=np.uint8)
+    return np.frombuffer(msgspec.msgpack.encode(planned, enc_hook=lambda array: array.tolist()), dtype=np.uint8)
 
 
-def decoded[Course](data: bytes, kind: type[Course]) -> Course:
-    """What `encoded` was given."""
-    return msgspec.msgpack.decode(data, type=kind, dec_hook=lambda _, values: np.array(values))
+def decoded[Planned](data: bytes, kind: type[Planned]) -> Planned:
+    """What `encoded` was given.
+
+    Raises:
+        InputError: If it is something else.
+    """
+    try:
+        return msgspec.msgpack.decode(data, type=kind, dec_hook=lambda _, values: np.array(values))
+    except msgspec.DecodeError as error:
+        raise InputError(f"--restart: its /checkpoint/course is damaged: {error}; allowed: a result of this version") from None

@@ -7,7 +7,7 @@ from mfpde.output import checkpoint
 from mfpde.output.protocol import Output, Run
 from mfpde.output.recorder import Recorder
 from mfpde.petsc import event
-from mfpde.training.training import Mark
+from mfpde.training.training import Place
 
 
 class Checkpoints(Output):
@@ -24,15 +24,15 @@ class Checkpoints(Output):
 
     def begin(self, run: Run) -> None:
         self._written = time.monotonic()
-        if run.course is not None:
-            self.recorder.file.dataset(f"{checkpoint.GROUP}/course", checkpoint.encoded(run.course))
+        if run.planned is not None:
+            self.recorder.file.dataset(f"{checkpoint.GROUP}/course", checkpoint.encoded(run.planned))
 
-    def keep(self, flow: DensityFlow, mark: Mark, vector: Array, urgent: bool) -> None:
+    def checkpoint(self, flow: DensityFlow, place: Place, vector: Array, urgent: bool) -> None:
         if not self.recorder.losses:
             return
         if not (urgent or flow.comm.bcast(time.monotonic() - self._written >= self.every)):
             return
         with event("output"):
-            checkpoint.keep(self.recorder.file, flow, mark, vector, self.recorder.entropy, self.recorder.numbers())
+            checkpoint.write(self.recorder.file, flow, place, vector, self.recorder.entropy, self.recorder.numbers())
             self.recorder.file.publish()
         self._written = time.monotonic()

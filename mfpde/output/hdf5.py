@@ -112,7 +112,7 @@ class ResultFile:
         with h5py.File(self._work, "w", libver=FORMAT) as file:
             file.attrs.update({**provenance(self.comm.size), "complete": False})
 
-    def restart(self) -> None:
+    def clear(self) -> None:
         """Collective. Forgets what has been written: a better run begins. What was published stays until that publishes."""
         self._records.clear()
         self._recorded, self._alike, self._missing = False, False, None

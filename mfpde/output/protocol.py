@@ -16,14 +16,14 @@ import numpy as np
 from mpi4py import MPI
 from numpy.typing import NDArray
 
-from mfpde.accuracy.to_accuracy import Assessment, Course
+from mfpde.accuracy.to_accuracy import Assessment, Planned
 from mfpde.errors import InputError
 from mfpde.evolution.flow import DensityFlow, Interpolant, StageFlow, Step
 from mfpde.output.checkpoint import Checkpoint
 from mfpde.parallel import together
 from mfpde.problem.problem import Problem
 from mfpde.problem.sections import Config
-from mfpde.training.training import Mark
+from mfpde.training.training import Place
 
 Array = NDArray[np.float64]
 
@@ -39,7 +39,7 @@ class Run:
         flow: Of the first stage at its start: `flow.modes`, `flow.target`, and `flow.beyond`, the part of E beyond the modes.
         times: Of the records, ascending. Where a stage ends and another begins there are two, see `stage_times`.
         correction: What is added to E of the modes at each record, shape (records,); None if no error is estimated.
-        course: How the resolution came about; None if it was given.
+        planned: How the resolution came about; None if it was given.
         restart: The checkpoint that the run goes on from: records before it are in its file; None from t = 0 on.
     """
 
@@ -50,7 +50,7 @@ class Run:
     flow: StageFlow
     times: Sequence[float]
     correction: Array | None = None
-    course: Course | None = None
+    planned: Planned | None = None
     restart: Checkpoint | None = None
 
     @property
@@ -123,8 +123,8 @@ class Output:
     def stepped(self, flow: StageFlow, step: Step, inside: Interpolant | None) -> None:
         """Collective. A step is done; `inside` gives the state within it, if the method has an interpolant."""
 
-    def keep(self, flow: DensityFlow, mark: Mark, vector: Array, urgent: bool) -> None:
-        """Collective. A place between two steps from which the run can go on, see `mfpde.evolution.flow.Watch.keep`."""
+    def checkpoint(self, flow: DensityFlow, place: Place, vector: Array, urgent: bool) -> None:
+        """Collective. A place between two steps from which the run can go on, see `mfpde.evolution.flow.Watch.checkpoint`."""
 
     def abandon(self) -> None:
         """Collective. The run so far is given up: what was told since `begin` is void. Another one begins."""
@@ -151,7 +151,7 @@ class Outputs:
                 raise InputError(f"outputs: {type(member).__name__} is no output; allowed: classes derived from mfpde.Output")
         self.comm, self.members = comm, tuple(members)
         # Steps and records are many: only those that do something then are told of them.
-        names = ("enter", "record", "stepped", "keep")
+        names = ("enter", "record", "stepped", "checkpoint")
         self._heard = {name: [m for m in members if getattr(type(m), name) is not getattr(Output, name)] for name in names}
 
     def begin(self, run: Run) -> None:
@@ -166,8 +166,8 @@ class Outputs:
     def stepped(self, flow: StageFlow, step: Step, inside: Interpolant | None) -> None:
         self._tell(self._heard["stepped"], lambda member: member.stepped(flow, step, inside))
 
-    def keep(self, flow: DensityFlow, mark: Mark, vector: Array, urgent: bool) -> None:
-        self._tell(self._heard["keep"], lambda member: member.keep(flow, mark, vector, urgent))
+    def checkpoint(self, flow: DensityFlow, place: Place, vector: Array, urgent: bool) -> None:
+        self._tell(self._heard["checkpoint"], lambda member: member.checkpoint(flow, place, vector, urgent))
 
     def abandon(self) -> None:
         self._tell(self.members, lambda member: member.abandon())

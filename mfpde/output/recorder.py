@@ -59,7 +59,7 @@ class Recorder(Output):
 
     def begin(self, run: Run) -> None:
         """Collective. Describes the run, and takes over what the file of its checkpoint holds up to there."""
-        problem, flow, config, kept = run.problem, run.flow, run.config, run.restart
+        problem, flow, config, restart = run.problem, run.flow, run.config, run.restart
         self.started = time.monotonic()
         self.loss = self.first_loss = float("nan")
         self.mass_error, self.losses, self.warned = 0.0, [], {}
@@ -67,7 +67,7 @@ class Recorder(Output):
         self.entropy = Entropy(flow.comm, problem, flow.modes) if has_entropy(problem) else None
         self._regularised = any(stage.regularised for stage in problem.stages)
         self._correlation = not all(stage.interaction for stage in problem.stages)
-        self._due = config.snapshot_times if kept is None else kept.later(config.snapshot_times)
+        self._due = config.snapshot_times if restart is None else restart.later(config.snapshot_times)
         self._taken, self._steps = 0, 0
         self._written: set[str] = set()
         self._slack = 1e-9 * config.final_time
@@ -75,13 +75,13 @@ class Recorder(Output):
         self._correction = iter(() if run.correction is None else run.correction.tolist())
         # By the path of a column, what it holds in the row of a state that does not have it.
         self._absent: dict[str, Array] = {}
-        self._resumed: Checkpoint | None = None
+        self._restart: Checkpoint | None = None
         describe(self.file, problem, flow.modes, config)
         degree = 0 if problem.w.is_point else problem.numbers(config.discretization).degree
         self.file.attributes({"degree": degree, "discretisation": discretisation_of(problem, config.discretization).name})
         self._describe_stages(problem, [len(times) for times in stage_times(problem.stages, run.times)])
-        if kept is not None:
-            self._take_over(kept, flow, config.output.checkpoint is not False)
+        if restart is not None:
+            self._copy_before(restart, flow, config.output.checkpoint is not False)
 
     def _describe_stages(self, problem: Problem, counts: list[int]) -> None:
         """Collective. The stages, with the number of records of each."""
@@ -105,26 +105,26 @@ class Recorder(Output):
         for name, words in {**texts, "activation": [stage.activation.text for stage in stages]}.items():
             self.file.dataset(f"/stages/{name}", np.array(words, dtype=h5py.string_dtype()))
 
-    def _take_over(self, kept: Checkpoint, first: StageFlow, keeps: bool) -> None:
+    def _copy_before(self, restart: Checkpoint, first: StageFlow, keeps: bool) -> None:
         """Collective. What the file of a checkpoint holds up to there; `keeps`: the checkpoint as well."""
         self._write_once(first)
         raw, columns = on_first(
             self.file.comm,
-            lambda: (checkpoint.truncated_losses(kept, self._target, self.beyond), checkpoint.last_columns(kept)),
+            lambda: (checkpoint.truncated_losses(restart, self._target, self.beyond), checkpoint.last_columns(restart)),
         )
         losses = np.array([value + next(self._correction, 0.0) for value in raw.tolist()])
-        size = kept.path.stat().st_size if self.file.comm.rank == 0 else 0
+        size = restart.path.stat().st_size if self.file.comm.rank == 0 else 0
         further = {"/history/regularised_loss": self._regularised, "/history/correlation": self._correlation}
         new = [path for path, wanted in further.items() if wanted and path not in columns]
         self._absent = {path: np.full(np.shape(value), np.nan) for path, value in {**columns, **dict.fromkeys(new, 0.0)}.items()}
-        self.file.change(lambda file: checkpoint.take_over(kept, file, losses, self._target, new, keeps), size)
+        self.file.change(lambda file: checkpoint.copy_before(restart, file, losses, self._target, new, keeps), size)
         self.losses, self.first_loss, self.loss = raw.tolist(), float(losses[0]), float(losses[-1])
-        self.started -= kept.wall_time
-        self.mass_error, self.warned = kept.mass_error, dict(kept.warned)
-        self._taken, self._steps, self._resumed = kept.snapshots, kept.steps, kept
+        self.started -= restart.wall_time
+        self.mass_error, self.warned = restart.mass_error, dict(restart.warned)
+        self._taken, self._steps, self._restart = restart.snapshots, restart.steps, restart
 
     def abandon(self) -> None:
-        self.file.restart()
+        self.file.clear()
 
     def numbers(self) -> dict[str, float | str]:
         """What a checkpoint keeps of the records so far."""
@@ -141,9 +141,9 @@ class Recorder(Output):
         """Collective. A stage begins, or goes on: what it has to say is written, unless a stage before has said it."""
         if self.entropy is not None:
             self.entropy.enter(flow.stage)
-            if self._resumed is not None:
-                kept, self._resumed = self._resumed, None
-                self.entropy.restore(kept.kept(flow.comm).read, kept.entropy)
+            if self._restart is not None:
+                restart, self._restart = self._restart, None
+                self.entropy.restore(restart.restart(flow.comm).read, restart.entropy)
         self._write_once(flow)
 
     def _write_once(self, flow: StageFlow) -> None:

@@ -36,7 +36,7 @@ class Sink(Protocol):
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         """Collective."""
 
-    def restart(self) -> None:
+    def clear(self) -> None:
         """Collective. Forgets what has been written."""
 
     def attributes(self, values: Mapping[str, object], group: str = "/") -> None:
@@ -72,7 +72,7 @@ class MemoryFile:
         self._rows: dict[str, list[NDArray[Any]]] = {}
         self._file: h5py.File | None = None
         self.image = b""
-        self.restart()
+        self.clear()
 
     def __enter__(self) -> Self:
         return self
@@ -87,7 +87,7 @@ class MemoryFile:
                 self.image = self._file.id.get_file_image()
             self._file.close()
 
-    def restart(self) -> None:
+    def clear(self) -> None:
         self._rows.clear()
         if self.comm.rank == 0:
             if self._file is not None:

@@ -8,8 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mfpde.errors import RunError
-from mfpde.evolution.flow import DensityFlow, Interpolant, Reader, Standing, Step, packed
-from mfpde.evolution.lagrangian import LagrangianFlow, kept_nodes
+from mfpde.evolution.flow import DensityFlow, Interpolant, Position, Reader, Step, packed
+from mfpde.evolution.lagrangian import LagrangianFlow, checkpoint_nodes
 from mfpde.moments.averaging import LawMoments, average_points, law_moments
 from mfpde.moments.linear import LinearFlow
 from mfpde.parallel import share
@@ -24,36 +24,36 @@ type AnyFlow = DensityFlow | LinearFlow
 
 
 @dataclass(frozen=True)
-class Mark:
+class Place:
     """A place between two steps of a training.
 
     Attributes:
         stage: Its number; none that is known by moments alone, which is solved at once.
         told: How many of the stage's records are done.
         before: Counts of steps up to the start of the stage.
-        standing: Within the stage, with times and counts from its start.
+        position: Within the stage, with times and counts from its start.
     """
 
     stage: int
     told: int
     before: Step
-    standing: Standing
+    position: Position
 
 
 @dataclass(frozen=True)
-class Kept:
-    """A training as it was kept: a place, this reader of its state, and how many neurons the state has."""
+class Restart:
+    """Where a training goes on: a place, the reader of its state, and how many neurons the state has."""
 
-    mark: Mark
+    place: Place
     read: Reader
     total: int
 
 
-class Keeper(Protocol):
-    """Who keeps the state of a training, so that it can go on from there."""
+class Checkpointer(Protocol):
+    """Who writes the state of a training, so that it can go on from there."""
 
-    def keep(self, flow: DensityFlow, mark: Mark, vector: Array, urgent: bool) -> None:
-        """Collective. Between two steps, see `Watch.keep`."""
+    def checkpoint(self, flow: DensityFlow, place: Place, vector: Array, urgent: bool) -> None:
+        """Collective. Between two steps, see `Watch.checkpoint`."""
 
 
 @dataclass(frozen=True)
@@ -102,8 +102,8 @@ def train(
     tolerance: float,
     witness: Witness,
     stages: int | None = None,
-    keeper: Keeper | None = None,
-    kept: Kept | None = None,
+    checkpointer: Checkpointer | None = None,
+    restart: Restart | None = None,
 ) -> End:
     """Collective. Goes through the stages of a problem.
 
@@ -114,27 +114,27 @@ def train(
         tolerance: Of one time step.
         witness: Told of each stage, record and step.
         stages: How many of them; all if not given.
-        keeper: Offered the state between the steps.
-        kept: Where to go on instead of beginning: what was before it is told to nobody.
+        checkpointer: Offered the state between the steps.
+        restart: Where to go on instead of beginning: what was before it is told to nobody.
 
     Raises:
         RunError: On all ranks, if a stage cannot go on.
     """
-    end, first = End(Step(), flow, packed(flow)), 0 if kept is None else kept.mark.stage
+    end, first = End(Step(), flow, packed(flow)), 0 if restart is None else restart.place.stage
     for k, own in list(enumerate(stage_times(problem.stages, times)[:stages]))[first:]:
-        stage, told, standing = problem.stages[k], 0, None
+        stage, told, position = problem.stages[k], 0, None
         current: AnyFlow
-        if kept is not None and k == first:
-            current, told, standing = _taken_up(flow, problem, kept), kept.mark.told, kept.mark.standing
-            end = End(kept.mark.before, current, packed(current))
+        if restart is not None and k == first:
+            current, told, position = _restarted(flow, problem, restart), restart.place.told, restart.place.position
+            end = End(restart.place.before, current, packed(current))
         else:
             begins_anew = k or stage.by_moments or stage.average > 1 or stage.reset_a
             current = next_flow(end, problem, k) if begins_anew else flow
         witness.enter(current)
         try:
-            watch = _StageWatch(current, stage.start, end, witness, keeper, told, len(own))
+            watch = _StageWatch(current, stage.start, end, witness, checkpointer, told, len(own))
             left = own[told:]
-            last = standing.step if standing is not None and not left else current.follow(left, tolerance, watch, standing)
+            last = position.step if position is not None and not left else current.follow(left, tolerance, watch, position)
             end = End(watch.overall(last), current, watch.final)
         except RunError as error:
             if len(problem.stages) == 1:
@@ -147,9 +147,16 @@ class _StageWatch:
     """Passes on what one stage says, with the times and counts of the whole training; has the last state at the end."""
 
     def __init__(
-        self, flow: AnyFlow, start: float, before: End, witness: Witness, keeper: Keeper | None, told: int, records: int
+        self,
+        flow: AnyFlow,
+        start: float,
+        before: End,
+        witness: Witness,
+        checkpointer: Checkpointer | None,
+        told: int,
+        records: int,
     ) -> None:
-        self.flow, self.start, self.witness, self.keeper = flow, start, witness, keeper
+        self.flow, self.start, self.witness, self.checkpointer = flow, start, witness, checkpointer
         self.before, self.final = before.step, before.vector
         self.told, self.records = told, records
 
@@ -163,24 +170,24 @@ class _StageWatch:
         if self.told == self.records:
             self.final = vector.copy()
 
-    def keep(self, standing: Standing, vector: Array, urgent: bool) -> None:
+    def checkpoint(self, position: Position, vector: Array, urgent: bool) -> None:
         # A stage that is known by moments is solved at once, without steps to stop at.
-        if self.keeper is not None and not isinstance(self.flow, LinearFlow):
-            mark = Mark(self.flow.number, self.told, self.before, standing)
-            self.keeper.keep(self.flow, mark, vector, urgent)
+        if self.checkpointer is not None and not isinstance(self.flow, LinearFlow):
+            place = Place(self.flow.number, self.told, self.before, position)
+            self.checkpointer.checkpoint(self.flow, place, vector, urgent)
 
     def stepped(self, step: Step, inside: Interpolant | None) -> None:
         start = self.start
         self.witness.stepped(self.flow, self.overall(step), None if inside is None else lambda time: inside(time - start))
 
 
-def _taken_up(flow: DensityFlow, problem: Problem, kept: Kept) -> DensityFlow:
-    """Collective. The flow of the stage in which a training was kept, from the state there; `flow` is that of the first one."""
-    number = kept.mark.stage
+def _restarted(flow: DensityFlow, problem: Problem, restart: Restart) -> DensityFlow:
+    """Collective. The flow of the stage where a training goes on, from the state there; `flow` is of the first one."""
+    number = restart.place.stage
     if all(stage.average == 1 for stage in problem.stages[: number + 1]):
-        return flow.restored(number, kept.read)
-    places = np.arange(*share(flow.comm, kept.total))
-    nodes = kept_nodes(kept.read, problem, places, kept.total)
+        return flow.restarted(number, restart.read)
+    places = np.arange(*share(flow.comm, restart.total))
+    nodes = checkpoint_nodes(restart.read, problem, places, restart.total)
     return LagrangianFlow(problem, flow.features.of(problem.stages[number].activation), nodes, number)
 
 

@@ -24,14 +24,14 @@ def stored(config: Config, path: Path) -> dict[str, Any]:
     return data
 
 
-def check_continuation(checkpoint: Checkpoint, config: Config) -> None:
+def check_restart(checkpoint: Checkpoint, config: Config) -> None:
     """Checks that a run can go on from a checkpoint with a configuration.
 
     Raises:
         InputError: If what led to the checkpoint differs, or if nothing is left to do.
     """
-    name, mark = f"--restart: {str(checkpoint.path)!r}", checkpoint.mark
-    if wrong := _differences(checkpoint.config, config, mark.stage):
+    name, place = f"--restart: {str(checkpoint.path)!r}", checkpoint.place
+    if wrong := _differences(checkpoint.config, config, place.stage):
         raise InputError(f"{name} is of another run: {', '.join(wrong)}; {ALLOWED}")
     if config.training.stages and not checkpoint.config.training.stages and checkpoint.told[0] > 0:
         raise InputError(f"{name} has no record at t = 0, which several stages need; allowed: no further stages")
@@ -41,7 +41,7 @@ def check_continuation(checkpoint: Checkpoint, config: Config) -> None:
             f"{name} is complete up to t = {checkpoint.end:g}, nothing is left to do; allowed: a larger training.final_time, or "
             "a further stage"
         )
-    if config.training.durations[mark.stage] <= mark.standing.step.time or end <= checkpoint.time:
+    if config.training.durations[place.stage] <= place.position.step.time or end <= checkpoint.time:
         raise InputError(f"training.final_time: ends before the checkpoint at t = {checkpoint.time:g}; allowed: later times")
 
 
