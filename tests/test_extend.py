@@ -278,7 +278,7 @@ class Push(Term):
     "old, new, rate, message",
     [
         ("", "", 0.0, "moves w, which has no learning rate"),
-        ("rates.v += self.strength", "rates.v += neurons.a", 1.0, "cannot be added: ValueError"),
+        ("rates.v += self.strength", "rates.v += neurons.a[0, :3]", 1.0, "cannot be added: ValueError"),
         ("rates.v += self.strength", "rates.v = rates.v + self.strength", 1.0, r"allowed: rates.v\[...\] = value, or \+="),
         ("def add", "def added", 1.0, "Push has no add"),
         ('usage = "push(c)"', "", 1.0, "Push has no usage"),
