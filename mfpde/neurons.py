@@ -44,19 +44,28 @@ class Neurons:
     b: Array | None = None
 
 
-@dataclass(frozen=True)
+@dataclass
 class Rates:
     """The time derivatives of neurons, arrays that are written to: None for what stands still or is not wanted.
 
     Attributes:
         a, r, b: Shape (slices, nodes).
         v: Shape (slices, p, nodes or more): what lies beyond the nodes is left alone.
+
+    Raises:
+        AttributeError: If another array is to take the place of one: what it holds would be lost.
     """
 
     a: Array | None
     v: Array
     r: Array | None
     b: Array | None = None
+
+    def __setattr__(self, name: str, value: Array | None) -> None:
+        # rates.a += x adds to the array that is there, and then assigns it to itself.
+        if self.__dict__.get(name, value) is not value:
+            raise AttributeError(f"rates.{name} is written to in place; allowed: rates.{name}[...] = value, or +=")
+        super().__setattr__(name, value)
 
 
 @dataclass(frozen=True)

@@ -22,7 +22,7 @@ def check_output(path: Path, key: str, kind: Kind = "result") -> None:
     Args:
         path: The result file; links are followed.
         key: What the user calls it.
-        kind: Of one run, of a convergence study, of a sweep, or a density: none replaces another.
+        kind: Kind of a file, that of one run, of a convergence study, of a sweep, or a density: none replaces another.
 
     Raises:
         InputError: If it cannot be written, or holds something else.

@@ -35,8 +35,8 @@ class Progress:
     """How far a run is, said by rank 0: a bar on a terminal, else a line every 30 s.
 
     Args:
-        rank: Of this process.
-        final_time: Of the run.
+        rank: Rank of this process.
+        final_time: Final time of the run.
         shown: True for a bar wherever standard error goes, False for silence, a function of (time, loss or None, steps) that
             is told of every step instead; None for the usual.
     """
@@ -166,9 +166,9 @@ def speak(rank: int, quiet: bool, log: Path | None) -> None:
     """What a command says while it runs, from now on and by rank 0: on standard output, and in a file.
 
     Args:
-        rank: Of this process.
+        rank: Rank of this process.
         quiet: Whether nothing is said on standard output.
-        log: Of all lines, with their dates; appended to.
+        log: File of all lines, with their dates; appended to.
 
     Raises:
         InputError: If the file cannot be written.

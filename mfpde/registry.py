@@ -45,7 +45,7 @@ class Named(ABC):
         """All of this kind, by the names of their modules.
 
         Raises:
-            InputError: If a module cannot be loaded, or holds none.
+            InputError: If a module cannot be loaded, holds none, or one that cannot be made from a text.
         """
         package = sys.modules[cls.__module__]
         found: dict[str, type[Self]] = {}
@@ -58,6 +58,8 @@ class Named(ABC):
             own = [x for x in members if x.__module__ == module.__name__]
             if not own:
                 raise InputError(f"the module {name!r} of {package.__name__} holds no {cls.__name__}; allowed: one class of it")
+            if wrong := _unfit(own[-1]):
+                raise InputError(f"the module {name!r} of {package.__name__}: {own[-1].__name__} {wrong}")
             found[name] = own[-1]
         return found
 
@@ -85,3 +87,12 @@ class Named(ABC):
         except ValueError as error:
             reason = str(error) if str(error).startswith("has ") else f"is no {what}"
             raise InputError(f"{key}: {quoted(text)} {reason}{hint}; {allowed}") from None
+
+
+def _unfit(found: type[Named]) -> str:
+    """What keeps a class from being made from a text; "" if nothing does."""
+    if missing := sorted(found.__abstractmethods__):
+        return f"has no {' and no '.join(missing)}"
+    if not isinstance(getattr(found, "usage", None), str):
+        return 'has no usage; allowed: a text, such as usage = "uniform(b, c)"'
+    return "" if is_dataclass(found) else "is no dataclass"

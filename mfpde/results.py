@@ -59,7 +59,7 @@ class Result:
     Attributes:
         history: The curves with their modes and target, see `mfpde.read_history`.
         columns: Every scalar that was recorded, by name, shapes (n,): loss, mass, steps, wall_time (s), the indicators.
-        attributes: Of the file: config, version, date, command, ranks, ...
+        attributes: Attributes of the file: config, version, date, command, ranks, ...
         comm: The ranks that hold the result.
         summary: How the run ended; None for a file that was opened.
         path: The file, if there is one.
@@ -119,7 +119,7 @@ class Result:
 
         Args:
             axes: Names of coordinates: a, v1, ..., r.
-            time: Of the training; the last one if not given.
+            time: Time of the training; the last one if not given.
             bins: Their number, or for each axis their number or their edges.
 
         Raises:

@@ -3,6 +3,7 @@
 import re
 import sys
 import tomllib
+import zlib
 from collections.abc import Iterator
 from math import exp
 from pathlib import Path
@@ -261,6 +262,38 @@ def test_a_problem_that_its_configuration_does_not_describe_is_refused(shrinking
     with pytest.raises(InputError, match=r"training\.terms"):
         solve(SELF, config, other)
     assert not (tmp_path / "o.h5").exists()
+
+
+HEAD = "from dataclasses import dataclass\nfrom mfpde.problem.terms import Term\n"
+PUSH = """@dataclass(frozen=True)
+class Push(Term):
+    strength: float
+    usage = "push(c)"
+    def add(self, time, xi, neurons, rates):
+        rates.v += self.strength
+"""
+
+
+@pytest.mark.parametrize(
+    "old, new, rate, message",
+    [
+        ("", "", 0.0, "moves w, which has no learning rate"),
+        ("rates.v += self.strength", "rates.v += neurons.a[0, :3]", 1.0, "cannot be added: ValueError"),
+        ("rates.v += self.strength", "rates.v = rates.v + self.strength", 1.0, r"allowed: rates.v\[...\] = value, or \+="),
+        ("def add", "def added", 1.0, "Push has no add"),
+        ('usage = "push(c)"', "", 1.0, "Push has no usage"),
+        ("@dataclass(frozen=True)\n", "", 1.0, "Push is no dataclass"),
+    ],
+)
+def test_a_term_that_cannot_do_what_it_says_is_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, old: str, new: str, rate: float, message: str
+) -> None:
+    """A term that moves what is not integrated would be lost without a word."""
+    name = f"push_{zlib.crc32((old + new).encode()):x}"
+    (tmp_path / f"{name}.py").write_text(HEAD + PUSH.replace(old, new))
+    monkeypatch.setattr(terms_package, "__path__", [*terms_package.__path__, str(tmp_path)])
+    with pytest.raises(InputError, match=message):
+        read(f"training.xi_w={rate}", f'training.terms=["{name}(0.3)"]')
 
 
 @pytest.fixture

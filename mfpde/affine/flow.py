@@ -58,9 +58,9 @@ class AffineFlow(InStage):
         problem: What to solve; the same on all ranks.
         options: Its limiter and degree.
         slices: Labels and mesh.
-        features: Of the stage's activation, over all ranks.
+        features: Features of the stage's activation, over all ranks.
         start: The state of this rank's slices at the start of the stage.
-        number: Of the stage.
+        number: Number of the stage.
     """
 
     def __init__(

@@ -58,7 +58,7 @@ class ReferenceMesh:
 
     Attributes:
         mesh: The DOLFINx mesh.
-        degree: Of the discontinuous space.
+        degree: Degree of the discontinuous space.
         basis: The one-dimensional basis.
         owned: Number of owned cells.
         y: Node coordinates, shape (p, cells, nodes).
@@ -143,7 +143,7 @@ def reference_mesh(domain: Mesh, degree: int, taper: Taper = lambda y, half_widt
 
     Args:
         domain: The mesh.
-        degree: Of the discontinuous space.
+        degree: Degree of the discontinuous space.
         taper: The factor on each component of the velocity, from node coordinates and max |y_i|.
     """
     import basix

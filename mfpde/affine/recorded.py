@@ -21,7 +21,7 @@ class FrameSnapshots:
     Attributes:
         path: The result file.
         p: Dimension of V.
-        times: Of the snapshots.
+        times: Times of the snapshots.
     """
 
     path: Path

@@ -42,7 +42,7 @@ class Slices:
 
     @property
     def label_weight(self) -> Array:
-        """Of this rank's labels."""
+        """Weights of this rank's labels."""
         return self.labels.weight[self.grid.slices.start : self.grid.slices.stop]
 
 

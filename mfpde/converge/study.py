@@ -69,7 +69,7 @@ def reference_overrides(name: str, labels: int, p: int, spread: bool) -> list[st
 
 @dataclass(frozen=True)
 class Error:
-    """Of one member: largest and L2 difference of E (of one run), and of the mean over repeats with its standard error."""
+    """Errors of one member: largest and L2 difference of E (of one run), and of the mean over repeats with its standard error."""
 
     largest: float
     l2: float

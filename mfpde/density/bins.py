@@ -22,8 +22,8 @@ class Density:
 
     Attributes:
         axes: Names of its coordinates.
-        time: Of the training.
-        edges: Of the bins, one array an axis.
+        time: Time of the training.
+        edges: Edges of the bins, one array an axis.
         values: Averages over the bins, shape (bins of each axis).
         lost_mass: What lies outside.
         error: Estimated L1 error, given the run's mean field; nan where it is not known.
@@ -42,7 +42,7 @@ class Density:
 
     @property
     def mass(self) -> Array:
-        """Of each bin, shape (bins of each axis)."""
+        """Mass of each bin, shape (bins of each axis)."""
         return self.values * volumes(self.edges)
 
     def __str__(self) -> str:
@@ -50,7 +50,7 @@ class Density:
 
 
 def volumes(edges: Sequence[Array]) -> Array:
-    """Of the bins, shape (bins of each axis)."""
+    """Volumes of the bins, shape (bins of each axis)."""
     return outer(np.diff(e) for e in edges)
 
 

@@ -41,7 +41,7 @@ class Ruler:
     Attributes:
         comm: Ranks that have to agree.
         index: Coordinates of (A, X, R), or (A, X, R, B).
-        width: Of a bin in each of them.
+        width: Width of a bin in each of them.
         accuracy: Wanted L1 error.
     """
 

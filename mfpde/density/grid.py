@@ -25,7 +25,7 @@ class Grid:
     """Mass that has been deposited on regular or given bins.
 
     Args:
-        edges: Of the bins, one array an axis, ascending.
+        edges: Edges of the bins, one array an axis, ascending.
         parts: See the module.
     """
 

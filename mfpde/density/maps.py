@@ -54,7 +54,7 @@ class InY:
     Attributes:
         problem: That is solved.
         passive: Follows the nodes.
-        rules: Of every direction of y.
+        rules: Rules of every direction of y.
     """
 
     problem: Problem
@@ -73,7 +73,7 @@ class Interpolated:
     """Between the nodes of rules.
 
     Attributes:
-        rules: Of a_0, with biases b_0, r_0^2 and every direction of y.
+        rules: Rules of a_0, with biases b_0, r_0^2 and every direction of y.
         values: At their tensor product, shape (coordinates, n_a, ..., n_r, n_1, ..., n_p).
     """
 

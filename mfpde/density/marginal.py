@@ -59,7 +59,7 @@ def density(
     Args:
         file: Written by `mfpde.solve`.
         axes: Names of coordinates: a, v1, ..., r, and b where there are biases.
-        time: Of the training, up to where copies are averaged; by default the last one.
+        time: Time of the training, up to where copies are averaged; by default the last one.
         bins: Their number, or for each axis their number or their edges.
         accuracy: Wanted L1 error.
         comm: Ranks that divide the work.
@@ -135,7 +135,7 @@ class _Picture:
     Args:
         run: To draw.
         ruler: Its coordinates, and the wanted error.
-        edges: Of the bins.
+        edges: Edges of the bins.
     """
 
     def __init__(self, run: PushForward, ruler: Ruler, edges: tuple[Array, ...]) -> None:

@@ -136,7 +136,7 @@ def ends(rule: Rule) -> Array:
 
 
 def _volumes(corners: Array) -> Array:
-    """Of cells between corners (p, labels, ...): the Jacobian in their centres, exact for p = 1 and 2."""
+    """Volumes of cells between corners (p, labels, ...): the Jacobian in their centres, exact for p = 1 and 2."""
     p = len(corners)
     columns = []
     for q in range(p):

@@ -35,7 +35,7 @@ def draw_density(axis: Any, density: Density, top: float | None = None, gamma: f
     """Draws a density of two coordinates on given axes and returns the image.
 
     Args:
-        axis: Of matplotlib.
+        axis: Axes of matplotlib to draw in.
         density: To draw.
         top: The value of the brightest colour.
         gamma: Colours go with the density to this power, which shows crest and foot of a ridge alike.

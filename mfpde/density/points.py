@@ -33,7 +33,7 @@ class Sampling:
     """How many sub-cells.
 
     Attributes:
-        pairs: Of slabs.
+        pairs: Pairs of slabs.
         cells: Sub-cells in each direction of y, about; none for a point start.
     """
 
@@ -42,7 +42,7 @@ class Sampling:
 
     @property
     def count(self) -> int:
-        """Of points."""
+        """Number of points."""
         return 2 * self.pairs * int(np.prod(self.cells, initial=1))
 
 
@@ -67,7 +67,7 @@ class Slabs:
 
     @property
     def weight(self) -> Array:
-        """Of the sub-cells of one slab, shape (S_1, ..., S_p), sum `share`."""
+        """Weights of the sub-cells of one slab, shape (S_1, ..., S_p), sum `share`."""
         return outer(self.mass, self.share)
 
     @property
@@ -91,7 +91,7 @@ def normal_cells(count: int, shift: float = 0.0) -> tuple[Array, Array]:
 
     Args:
         count: At least 1.
-        shift: Of the inner ends, in widths of a cell.
+        shift: Shift of the inner ends, in widths of a cell.
     """
     from scipy.special import ndtr
 

@@ -26,9 +26,9 @@ def write_image(path: Path, edges: Sequence[Array], cell_data: Mapping[str, Arra
 
     Args:
         path: With suffix .vti.
-        edges: Of the cells in each direction, equally spaced.
+        edges: Edges of the cells in each direction, equally spaced.
         cell_data: By name, shape (cells of each direction).
-        time: Of the fields.
+        time: Time of the fields.
 
     Raises:
         InputError: If the file cannot be written.
@@ -55,7 +55,7 @@ def write_cells(path: Path, points: Array, cells: NDArray[np.int64], cell_data: 
         points: Corners, shape (points, 3).
         cells: Their numbers in VTK's order, shape (cells, 2, 4 or 8).
         cell_data: By name, shape (cells,).
-        time: Of the fields.
+        time: Time of the fields.
 
     Raises:
         InputError: If the file cannot be written.

@@ -75,7 +75,7 @@ def slice_datasets(
     Args:
         labels: All of them.
         grid: This rank's place.
-        count: Of all cells.
+        count: Number of all cells.
         cells: Numbers of this rank's cells among them.
         y, weight: Their nodes (p, cells, nodes) and weights (cells, nodes).
     """

@@ -26,7 +26,7 @@ class Direction:
     """A direction of the initial law that a discretisation resolves by panels, and can be refined in by itself.
 
     Attributes:
-        law: Of the direction.
+        law: Law of the direction.
         source: Part of the estimated error that it counts in, "labels" or "mesh".
         coarsest: Where refinement begins.
         refined: Finer panels, where an indicator for each of them says so.

@@ -47,8 +47,8 @@ class PushForward:
         problem: That was solved.
         modes: The Hermite truncation.
         field: m(t); without steps where the run kept none.
-        rules: Of a_0, with biases b_0, r_0^2 and every direction of y.
-        snapshots: Of the neurons.
+        rules: Rules of a_0, with biases b_0, r_0^2 and every direction of y.
+        snapshots: Snapshots of the neurons.
     """
 
     problem: Problem
@@ -64,7 +64,7 @@ class PushForward:
 
     @property
     def times(self) -> tuple[float, ...]:
-        """Of the snapshots."""
+        """Times of the snapshots."""
         return tuple(snapshot.time for snapshot in self.snapshots)
 
     @property

@@ -22,7 +22,7 @@ class Resolution:
         labels: Panels of a_0, with biases of b_0, and of r_0^2, by direction.
         y: Panels of each direction of y, likewise; empty for a point start.
         hermite_degree, radial_degree: K and the largest j of the modes.
-        tolerance: Of a time step.
+        tolerance: Tolerance of a time step.
     """
 
     labels: dict[str, Panels]
@@ -33,7 +33,7 @@ class Resolution:
 
     @property
     def panels(self) -> dict[str, Panels]:
-        """Of all directions, by name, in their order."""
+        """Panels of all directions, by name, in their order."""
         return self.labels | self.y
 
     def with_panels(self, panels: dict[str, Panels]) -> "Resolution":

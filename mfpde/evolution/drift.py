@@ -22,9 +22,9 @@ def drift(
 
     Args:
         stage: Learning rates, terms and constraint.
-        features: Of its activation.
+        features: Features of its activation.
         cloud: The neurons; on the sphere, at |w| = 1.
-        residual: Of the trained loss, shape (features,), see `Stage.residual`.
+        residual: Residual of the trained loss, shape (features,), see `Stage.residual`.
         time: Since the start of the stage.
         out: Where to write.
         kept: What `features.moments` has kept of the same cloud.

@@ -46,10 +46,10 @@ class Entropy:
     Args:
         comm: Ranks that divide the nodes.
         problem: With a density, see `has_entropy`.
-        modes: Of the run.
+        modes: Modes of the run.
 
     Attributes:
-        rules: Of the problem's directions: the nodes are their products.
+        rules: Rules of the problem's directions: the nodes are their products.
     """
 
     def __init__(self, comm: MPI.Intracomm, problem: Problem, modes: Basis) -> None:

@@ -150,7 +150,7 @@ class Observation:
         moments: m_i over all ranks, shape (modes,).
         columns: Further rows of datasets, by path; the same on all ranks. What other states of the run have, and this one does
             not, is nan in its row.
-        mass: Of the density; 1 for neurons whose weights sum to 1.
+        mass: Mass of the density; 1 for neurons whose weights sum to 1.
         mass_error: Largest |mass - 1| of a slice.
     """
 
@@ -165,7 +165,7 @@ class StageFlow(Flow, Protocol):
 
     @property
     def number(self) -> int:
-        """Of the stage."""
+        """Number of the stage."""
 
     @property
     def stage(self) -> Stage:
@@ -210,7 +210,7 @@ class DensityFlow(StageFlow, Protocol):
 
     @property
     def features(self) -> Features:
-        """Of the stage's activation, over all ranks."""
+        """Features of the stage's activation, over all ranks."""
 
     def nodes(self, vector: Array) -> Nodes:
         """This rank's neurons, with weights that sum to 1 over all ranks."""

@@ -56,9 +56,9 @@ class LagrangianFlow(InStage):
 
     Args:
         problem: What to solve; the same on all ranks.
-        features: Of the stage's activation, over all ranks.
+        features: Features of the stage's activation, over all ranks.
         start: This rank's nodes.
-        number: Of the stage.
+        number: Number of the stage.
     """
 
     def __init__(self, problem: Problem, features: Features, start: Nodes, number: int = 0) -> None:

@@ -23,7 +23,7 @@ class MeanField:
     """m(t), step by step.
 
     Attributes:
-        times: Of the points, shape (steps, 8).
+        times: Times of the points, shape (steps, 8).
         moments: There, shape (steps, 8, modes).
     """
 

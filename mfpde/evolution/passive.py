@@ -43,11 +43,11 @@ class Leg:
     """One time step and its coefficients, the same for all points.
 
     Attributes:
-        stage: Of the training.
-        features: Of its activation.
-        time, length: Of the step, `time` since the start of the stage.
-        times: Of the Runge-Kutta method's twelve stages, or more, since the start of the stage; at an end the limit from inside.
-        residual: Of the trained loss, m - h, there, shape (times, modes).
+        stage: Stage of the training.
+        features: Features of its activation.
+        time, length: Start and length of the step, `time` since the start of the stage.
+        times: Those of the method's twelve stages, or more, since the start of the stage; at an end the limit from inside.
+        residual: Residual of the trained loss, m - h, there, shape (times, modes).
         reset: Whether a starts again at 0 before the step.
     """
 
@@ -76,7 +76,7 @@ class Passive:
 
     Args:
         problem: With its stages.
-        modes: Of the run.
+        modes: Modes of the run.
         field: m(t).
         end: Up to when.
         together: How many of the run's time steps make one here.

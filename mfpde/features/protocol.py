@@ -59,15 +59,15 @@ class Basis(Protocol):
 
     @property
     def alpha(self) -> NDArray[np.int32]:
-        """Of each function, shape (modes, p)."""
+        """Powers of z of each function, shape (modes, p)."""
 
     @property
     def radial(self) -> NDArray[np.int32]:
-        """Of each function, shape (modes,)."""
+        """Radial degree j of each function, shape (modes,)."""
 
     @property
     def degree(self) -> NDArray[np.int32]:
-        """Of each function, shape (modes,); a truncation leaves out what is beyond K, and -1 is never near it."""
+        """Degree of each function, shape (modes,); a truncation leaves out what is beyond K, and -1 is never near it."""
 
     def __len__(self) -> int: ...
 
@@ -118,7 +118,7 @@ class Features(Protocol):
 
         Args:
             cloud: This rank's neurons.
-            residual: Of the trained loss, shape (modes,).
+            residual: Residual of the trained loss, shape (modes,).
             xi: Learning rates.
             out: Where to write.
             kept: What `moments` has kept of the same cloud.

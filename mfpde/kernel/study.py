@@ -35,9 +35,9 @@ class KernelStudy:
 
     Attributes:
         linear: The flow of the stage, with the spectrum of K.
-        time: Of the records, from the start of the stage, shape (n,).
+        time: Times of the records, from the start of the stage, shape (n,).
         loss: E at these times.
-        uncertainty: Of E; nan if it was not measured.
+        uncertainty: Error of E; nan if it was not measured.
         bound: E(0) exp(-2 lambda_min int xi_a dt).
         target_bound: The same with the smallest eigenvalue that this target excites on V.
         warnings: Advice about the problem, and about what the stages before did not resolve.

@@ -24,7 +24,7 @@ class Derivatives:
     """sigma_0, sigma_1, ... of an activation, at one of two starts.
 
     Attributes:
-        label: Of sigma and the start.
+        label: Label of sigma and the start.
         values: Fractions, or multi-precision numbers of `DIGITS` digits.
         exact: Whether they are fractions.
         complement: Whether they are kappa_n(0, 1) = sqrt(n!) c_n(1), for w = N(0, I/d) and d = infinity.

@@ -147,7 +147,7 @@ class Finding:
     """One candidate.
 
     Attributes:
-        dimension_v, dimension_u: Of V, and of U for a sigma that sees all degrees.
+        dimension_v, dimension_u: Dimensions of V, and of U for a sigma that sees all degrees.
         spans: Per sigma of `SIGMAS`: dimension of the Taylor flow's span, its order s (0: not filled up to `ORDER`), dimension
             of U for this sigma, its `uncancelled_order`, and 1 if an invariant ideal proves that the flow stays in the span.
     """

@@ -85,7 +85,7 @@ def learnability(
         activation: From `parse_activation`.
         order: Largest order of the Taylor flows.
         others: Further activations for the Taylor flow at w = 0.
-        law: Of the outer weights; one that Assumption 3.1 allows if not given.
+        law: Law of the outer weights; one that Assumption 3.1 allows if not given.
     """
     if target.energy is not None and not target.exact:
         target = target.truncated(TRUNCATED)

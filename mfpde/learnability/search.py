@@ -33,7 +33,7 @@ class Count:
     Attributes:
         total: How many.
         filled: Whose Taylor flow fills V.
-        late: Of these, at an order beyond the uncancelled one, by at most `latest`.
+        late: Those among them, at an order beyond the uncancelled one, by at most `latest`.
         latest: Largest excess.
         stuck: Whose flow provably stays in a proper subspace; indices.
         undecided: Neither, up to `ORDER`; indices.

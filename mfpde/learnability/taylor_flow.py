@@ -71,10 +71,10 @@ class TaylorFlow:
     """The span of the first Taylor coefficients.
 
     Attributes:
-        label: Of sigma and the start.
+        label: Label of sigma and the start.
         coefficients: W_1..W_s, or as far as was computed.
         dimensions: Dimension of the span of W_1..W_k, k = 1, 2, ...
-        span: Of all of them.
+        span: Span of all of them.
         invariant: A subspace that the flow cannot leave (U).
         exact: Whether the arithmetic was.
         smallest_kept, largest_dropped: Margin of the rank decisions, if not.

@@ -33,8 +33,8 @@ class QuadratureCheck:
 
     Attributes:
         samples: How many (u, v); 0 if the grid would have been too large.
-        reflective: Of the components in S: round-off, if h* is reflective.
-        learned: Of the components in U, for comparison.
+        reflective: Size of the components in S: round-off, if h* is reflective.
+        learned: Size of the components in U, for comparison.
     """
 
     samples: int
@@ -53,7 +53,7 @@ def quadrature_check(
         activation: sigma, not constant.
         shift: Whether u is a number, as in Definition 3.3, or u = r G with an independent G ~ N(0, 1) (no bias).
         samples: How many random (u, v) or (r, v).
-        seed: Of the random numbers.
+        seed: Seed of the random numbers.
     """
     rng = np.random.default_rng(seed)
     u_basis, s_basis = orthonormal_basis(learned), orthonormal_basis(reflective)

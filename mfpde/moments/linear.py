@@ -25,15 +25,15 @@ class LinearFlow(InStage):
     Args:
         comm: All ranks.
         problem: With its stages.
-        number: Of the stage.
-        modes: Of the run, Hermite modes; those of the activation are among them.
+        number: Number of the stage.
+        modes: Modes of the run, Hermite modes; those of the activation are among them.
         law: LawMoments of w, on rank 0.
         start: The coefficients m at the start, over the run's modes; 0 if not given (a = 0).
         others: LawMoments of other computations, on rank 0: what they change is the uncertainty of the spectrum and of E.
 
     Attributes:
-        spectrum: Of K.
-        on_V: Of its block of the modes he_alpha(z).
+        spectrum: Spectrum of K.
+        on_V: That of its block of the modes he_alpha(z).
     """
 
     def __init__(

@@ -105,7 +105,7 @@ def spectrum(moments: LawMoments, activation: tuple[Fraction, ...], modes: Modes
     """K and its eigenvalues, in extended precision.
 
     Args:
-        moments: Of the law of u, up to twice the degree of the activation.
+        moments: Moments of the law of u, up to twice the degree of the activation.
         activation: The coefficients of sigma, ascending.
         modes: Rows of K.
         others: LawMoments of other computations of the same law, each less or more accurate in something.

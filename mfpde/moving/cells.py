@@ -31,7 +31,7 @@ class Cells:
         rules: One for each direction of y; all its panels have the same number of nodes.
         natural: Lexicographic numbers of this rank's cells, shape (cells,).
         y: Their nodes, shape (p, cells, nodes), the last direction fastest.
-        mass: Of the nodes, shape (cells, nodes); sum 1 over all cells.
+        mass: Masses of the nodes, shape (cells, nodes); sum 1 over all cells.
         mesh: The DOLFINx mesh that divides the cells, or None on a single rank.
     """
 
@@ -53,7 +53,7 @@ class Cells:
 
     @property
     def count(self) -> int:
-        """Of cells over all ranks of the mesh."""
+        """Number of cells over all ranks of the mesh."""
         return prod(self.shape)
 
 

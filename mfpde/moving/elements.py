@@ -36,7 +36,7 @@ class Elements:
 
     @property
     def label_weight(self) -> Array:
-        """Of this rank's labels."""
+        """Weights of this rank's labels."""
         return self.labels.weight[self.grid.slices.start : self.grid.slices.stop]
 
     def nodes(self, law: InnerLaw) -> Nodes:

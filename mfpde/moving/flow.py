@@ -42,10 +42,10 @@ class MovingFlow(LagrangianFlow):
 
     Args:
         problem: What to solve; the same on all ranks.
-        features: Of the stage's activation, over all ranks.
+        features: Features of the stage's activation, over all ranks.
         elements: Labels and cells.
         start: This rank's nodes at the start of the stage; at t = 0 if not given.
-        number: Of the stage.
+        number: Number of the stage.
     """
 
     def __init__(

@@ -19,7 +19,7 @@ def folded(cells: Cells, v: Array, certain: float = CERTAIN) -> NDArray[np.bool_
     """Which nodes are folded, shape (slices, cells, nodes).
 
     Args:
-        cells: Of the elements.
+        cells: Cells of the elements.
         v: Positions, shape (p, slices, cells, nodes).
         certain: How many times larger than its error a Jacobian has to be.
     """
@@ -46,7 +46,7 @@ def _along(matrix: Array, values: Array, q: int) -> Array:
 
 
 def _determinant(F: Array) -> Array:
-    """Of matrices F[q, i] = dX_i / dy_q, shape (p, p, ...), p <= 3."""
+    """Determinants of matrices F[q, i] = dX_i / dy_q, shape (p, p, ...), p <= 3."""
     if len(F) == 1:
         return np.asarray(F[0, 0])
     if len(F) == 2:

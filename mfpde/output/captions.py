@@ -51,7 +51,9 @@ LABELS = {
     "/history/entropy": _record("1", "change of the entropy of (a, v, r) since t = 0", "H(t) - H(0), H = -int rho log rho"),
     "/history/correlation": _record("1", "correlation of network and target", "E[f h*] = sum_i m_i h_i"),
     "/history/regularised_loss": _record(
-        "1", "population loss with the penalty of weight decay", "E + 1/2 E[decay_a a^2 + decay_w |w|^2 + decay_b b^2]"
+        "1",
+        "population loss with the potential of the terms",
+        "E + E[U], of weight decay U = 1/2 (l_a a^2 + l_w |w|^2 + l_b b^2)",
     ),
     "/history/loss_std": _record("1", "standard deviation of the loss of one run over the repeats"),
     "/history/loss_low": _record("1", "lower end of the 95% confidence interval of the mean loss"),

@@ -14,7 +14,7 @@ class Checkpoints(Output):
     """Writes the state to /checkpoint, in the place of the one before.
 
     Args:
-        recorder: Of the file, which has been told of the same run before.
+        recorder: Recorder of the file, which has been told of the same run before.
         every: Seconds between two of them.
     """
 

@@ -14,7 +14,7 @@ def is_finished(path: Path, config: Config, program: str = "solve") -> bool:
 
     Args:
         path: The file, which may be missing.
-        config: Of the run.
+        config: Configuration of the run.
         program: "solve" or "particles".
     """
     if not path.is_file():

@@ -35,9 +35,9 @@ class Run:
     Attributes:
         comm: All ranks.
         problem, config: What is solved, and how it was asked for.
-        path: Of the result file, beside which others lie; None if the result is in memory alone.
-        flow: Of the first stage at its start: `flow.modes`, `flow.target`, and `flow.beyond`, the part of E beyond the modes.
-        times: Of the records, ascending. Where a stage ends and another begins there are two, see `stage_times`.
+        path: Path of the result file, beside which others lie; None if the result is in memory alone.
+        flow: First stage at its start: `flow.modes`, `flow.target`, and `flow.beyond`, the part of E beyond the modes.
+        times: Times of the records, ascending. Where a stage ends and another begins there are two, see `stage_times`.
         correction: What is added to E of the modes at each record, shape (records,); None if no error is estimated.
         planned: How the resolution came about; None if it was given.
         restart: The checkpoint that the run goes on from: records before it are in its file; None from t = 0 on.
@@ -115,7 +115,7 @@ class Output:
         """Collective. A record time is reached.
 
         Args:
-            flow: Of the stage.
+            flow: Flow of the stage.
             step: Time and counts since the start of the training.
             vector: The state, read-only, shape (flow.size,); `flow.observe(step.time, vector)` says what is recorded of it.
         """

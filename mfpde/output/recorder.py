@@ -46,7 +46,7 @@ class Recorder(Output):
         beyond: The part of E that is the energy of the target beyond the modes.
         mass_error: Largest |mass - 1| of a slice over all records.
         warned: Advice given so far, by indicator.
-        entropy: Of the run, where it has one.
+        entropy: Entropy of the run, where it has one.
     """
 
     def __init__(self, file: Sink, progress: Progress | None = None) -> None:

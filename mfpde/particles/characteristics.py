@@ -44,7 +44,7 @@ def characteristics(
         modes: The Hermite truncation.
         times: Record times, ascending, from 0.
         v_rule: Nodes of each component of sqrt(d) v_0 (ignored at a point start), see `normal_rule`.
-        tolerance: Of a step, absolute and relative.
+        tolerance: Tolerance of a step, absolute and relative.
 
     Raises:
         RunError: If the integration fails.

@@ -30,10 +30,10 @@ def gauss_error(
     Args:
         problem: What was solved.
         options: The discretisation.
-        features: Of the run.
-        times: Of its records.
+        features: Features of the run.
+        times: Times of its records.
         losses: E of its modes at the records.
-        rule: Of each component of y.
+        rule: Rule of each component of y.
     """
     given = given_resolution(problem, options)
     fewer = given.with_panels({name: _fewer(name, problem.directions[name], own) for name, own in given.labels.items()})

@@ -37,7 +37,7 @@ class Outcome:
 
     Attributes:
         count: Particles over all ranks.
-        steps: Of the integration.
+        steps: Steps of the integration.
         fields: The final state by name: whole shape, this rank's flat indices, its values.
         error: Estimated error of E at the records, where there is an estimate, shape (n,).
     """

@@ -32,12 +32,12 @@ class GaussRun:
     """A run at Gauss nodes.
 
     Attributes:
-        flow: Of the nodes.
+        flow: Flow of the nodes.
         end: This rank's unknowns at the end.
         records: Time, loss and moments at each record time, and with terms that regularise the penalty.
         neglected: Size of the first term that a single Gauss-Hermite rule of v neglects in the moments at the end,
             relative to them; 0 for panels.
-        steps: Of the integration.
+        steps: Steps of the integration.
     """
 
     flow: LagrangianFlow
@@ -58,7 +58,7 @@ def run_gauss(
         features: The Hermite truncation, over all ranks.
         times: Record times, ascending.
         v_rule: Nodes of each component of sqrt(d) v_0 (ignored at a point start), see `normal_rule`.
-        tolerance: Of a step.
+        tolerance: Tolerance of a step.
 
     Raises:
         RunError: On all ranks, if the integration fails.

@@ -29,7 +29,7 @@ class Summary:
     Attributes:
         first_loss, loss: Mean over the repeats at the first and last record; `band` the half width of the 95% interval.
         particles: How many there are: with Gauss nodes the product nearest to what was asked for.
-        steps: Of the last repeat.
+        steps: Steps of the last repeat.
         wall_time: In seconds.
         error: Estimated error of the loss at the records, if there is an estimate.
     """

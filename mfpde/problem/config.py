@@ -47,7 +47,7 @@ def config_of(data: dict[str, Any], overrides: Sequence[str] = (), stem: str | N
     Args:
         data: {section: {key: value}}; it is left as it is.
         overrides: As for `load`.
-        stem: Of the result file, where nothing else is said.
+        stem: Stem of the name of the result file, where nothing else is said.
 
     Raises:
         InputError: For the first thing that is wrong, naming its key and what is allowed.

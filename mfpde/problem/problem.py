@@ -26,7 +26,7 @@ class Problem:
         d: Dimension of x, an integer or inf.
         a: Law of the outer weights a_0.
         w: Law of the inner weights w_0.
-        stages: Of the training: activation, learning rates, duration.
+        stages: Stages of the training: activation, learning rates, duration.
         b: Law of the biases b_0; None where there are none.
         features: Name of the basis of functions of x that networks are expanded in.
     """

@@ -17,7 +17,7 @@ from mfpde.problem.laws import parse_law
 from mfpde.problem.schedule import Schedule, joint_breaks, parse_schedule
 from mfpde.problem.sections import MOST_COPIES, Config, StageSection
 from mfpde.problem.target import Target
-from mfpde.problem.terms import GradientTerm, Term, parse_terms
+from mfpde.problem.terms import GradientTerm, Term, check_moves, parse_terms
 from mfpde.problem.terms.weight_decay import WeightDecay
 
 # Neurons of the average of a point start's copies, one for each multiset of labels.
@@ -37,7 +37,7 @@ class Stage:
         average: At its start, w becomes the average of this many independent copies.
         reset_a: Whether a starts again at 0.
         by_moments: Whether moments are all that is known of the law of w from its start on, and all that is needed.
-        terms: Of the velocity beside the interaction, see `mfpde.problem.terms`.
+        terms: Terms of the velocity beside the interaction, see `mfpde.problem.terms`.
         on_sphere: Whether w moves on |w| = 1, by the projected gradient.
         interaction: Whether the residual is that of the square loss, m - h, or with the correlation loss -E f h* just -h.
     """
@@ -109,7 +109,7 @@ class Stage:
 
     @property
     def degree(self) -> int:
-        """Of the polynomial activation."""
+        """Degree of the polynomial activation."""
         return len(self.activation.polynomial or ()) - 1
 
 
@@ -119,7 +119,7 @@ def parse_stages(config: Config, target: Target, numbers: Numbers) -> tuple[Stag
     Args:
         config: The configuration.
         target: h*.
-        numbers: Of the discretisation, as given or by default.
+        numbers: Numbers of the discretisation, as given or by default.
 
     Raises:
         InputError: For the first thing that is wrong, naming its key and what is allowed.
@@ -147,6 +147,8 @@ def parse_stages(config: Config, target: Target, numbers: Numbers) -> tuple[Stag
             on_sphere=training.constraint == "sphere",
         )
         stage = replace(stage, terms=_terms(section, stage, key))
+        for term in stage.terms:
+            check_moves(term, stage.trains, target.p, config.initial.b is not None, stage.duration, f"{key}.terms")
         if stage.on_sphere and section.decay_w:
             raise InputError(f'{key}.decay_w: has no effect with training.constraint = "sphere"; allowed: 0')
         if stage.on_sphere and section.average > 1:

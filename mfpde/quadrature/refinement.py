@@ -23,7 +23,7 @@ def tails(rule: Rule, values: Sequence[Array]) -> Array:
     """How badly each panel resolves functions of its direction: mass times the size of their last two coefficients.
 
     Args:
-        rule: Of the direction.
+        rule: Rule of the direction.
         values: Functions (n, functions) at its nodes, one array for each time; the worst time counts.
     """
     worst = np.zeros(len(rule.counts))

@@ -49,7 +49,7 @@ class Rule:
 
     @cached_property
     def slices(self) -> list[slice]:
-        """Of the nodes of each panel."""
+        """Places of the nodes of each panel."""
         ends = np.cumsum((0, *self.counts))
         return [slice(int(first), int(last)) for first, last in pairwise(ends)]
 
@@ -196,7 +196,7 @@ def in_directions(values: Array, rules: Sequence[Rule], p: int) -> Array:
 
     Args:
         values: Shape (labels, cells, nodes of a cell, ...), the cells in their natural order.
-        rules: Of the labels, and of the directions of y.
+        rules: Rules of the labels, and of the directions of y.
         p: How many these are.
     """
     count = len(rules) - p

@@ -111,7 +111,7 @@ def train(
         problem: With its stages.
         flow: At the start of the first one.
         times: Record times over all stages, ascending; see `stage_times`.
-        tolerance: Of one time step.
+        tolerance: Tolerance of one time step.
         witness: Told of each stage, record and step.
         stages: How many of them; all if not given.
         checkpointer: Offered the state between the steps.

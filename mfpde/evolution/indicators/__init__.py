@@ -43,8 +43,8 @@ class MeshView:
         q: The density, shape (slices, cells, nodes).
         carried: Fields of that shape.
         L: Frame of each slice in units of the initial one, shape (slices, p, p).
-        weight: Of the nodes, shape (cells, nodes).
-        label_weight: Of this rank's slices, shape (slices,).
+        weight: Weights of the nodes, shape (cells, nodes).
+        label_weight: Weights of this rank's slices, shape (slices,).
         outer: Cells that touch the boundary.
         points, point_weights: Gauss rule of a cell in one direction, on [0, 1].
         comm: The ranks that share the mesh.
@@ -70,7 +70,7 @@ class View:
     Attributes:
         comm: All ranks.
         modes: The truncation.
-        moments: Of the state.
+        moments: Moments of the state.
         nodes: This rank's neurons, with weights that sum to 1 over all ranks.
         labels: Where there are labels.
         folded: Collective. The mass where v_0 -> v has turned over within a slice, where that can be told.

@@ -44,7 +44,7 @@ def neglected(rule: Rule, values: NDArray[np.float64], last: int) -> float:
     """The first neglected term of a composite rule, summed over its panels with their masses.
 
     Args:
-        rule: Of the label.
+        rule: Rule of the label.
         values: Functions of the label at its nodes, shape (n, functions).
         last: How many of the last coefficients may vanish by parity.
     """

@@ -107,7 +107,7 @@ class HermiteFeatures:
 
     @property
     def stride(self) -> int:
-        """Of the values that `moments` keeps."""
+        """Length of a row of the values that `moments` keeps."""
         return -(-(self.modes.hermite_degree + 5) // 4) * 4 if self.biases else self.table.stride
 
     def moments(self, cloud: Cloud, label_weight: Array, kept: Array | None = None) -> Moments:

@@ -71,7 +71,7 @@ class Modes:
 
     @cached_property
     def _derivatives(self) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
-        """Of Psi, its derivatives by v_q and by r: from which mode each coefficient comes, and its factor, (modes, p + 2)."""
+        """Psi, its derivatives by v_q and by r: from which mode each coefficient comes, and its factor, (modes, p + 2)."""
         own = np.arange(len(self))
         factors = [np.ones(len(self)), *(self.alpha.T + 1.0), 2 * (self.radial + 1.0)]
         return np.column_stack([own, self.up_v, self.up_r]), np.column_stack(factors)

@@ -30,7 +30,7 @@ class Table:
 
     Attributes:
         n_k: Number of functions, k = 0..n_k - 1.
-        exponent: Of the end of interval 0.
+        exponent: Binary exponent of the end of interval 0.
         coefficients: Monomial coefficients, shape (intervals, 8, stride), zero for k >= n_k; stride is a multiple of 4.
     """
 

@@ -37,10 +37,10 @@ class Tiles:
     Attributes:
         exponent: The interval of S below all octaves is [0, 2^exponent).
         least: S below it are raised to it.
-        length: Of a row: S_0, b_0 and g_k for k = 0..length - 3.
-        rows, keys: Of the tiles, shapes (at least count, length), (at least count,).
+        length: Length of a row: S_0, b_0 and g_k for k = 0..length - 3.
+        rows, keys: Rows and keys of the tiles, shapes (at least count, length), (at least count,).
         slots, bits: Numbers of tiles by a hash of their keys, shape (2^bits,).
-        count: Of the tiles.
+        count: Number of the tiles.
     """
 
     def __init__(self, activation: Activation, length: int) -> None:

@@ -11,13 +11,16 @@ from abc import abstractmethod
 import numpy as np
 from numpy.typing import NDArray
 
+from mfpde.errors import InputError
 from mfpde.neurons import LearningRates, Neurons, Rates, Trained
 from mfpde.registry import Named
 
 Array = NDArray[np.float64]
 
-# Of a central difference.
+# Step of a central difference.
 DIFFERENCE = 1e-5
+# Neurons, and times, at which a term is tried before a run.
+PROBES = 5
 
 
 class Term(Named):
@@ -29,7 +32,8 @@ class Term(Named):
         return ()
 
     def trains(self, rated: Trained) -> Trained:
-        """What it moves, where `rated` says what has a learning rate: what nothing moves is not integrated."""
+        """What it moves, where `rated` says what has a learning rate: what nothing moves is not integrated. A term that moves
+        neurons whatever their learning rates are says so here."""
         return rated
 
     @abstractmethod
@@ -40,7 +44,7 @@ class Term(Named):
             time: Since the start of the stage.
             xi: Learning rates at that time.
             neurons: Where the neurons are.
-            rates: Of the same shapes; None where a, r or b stands still.
+            rates: Arrays of the same shapes, to add to in place, rates.v += ...; None where a, r or b stands still.
         """
 
     def divergence(self, time: float, xi: LearningRates, neurons: Neurons) -> Array:
@@ -87,3 +91,35 @@ def parse_terms(texts: tuple[str, ...], key: str) -> tuple[Term, ...]:
         InputError: If there is no such term, or its numbers are out of range.
     """
     return tuple(Term.parse(text, f"{key}[{i}]", "term of the velocity") for i, text in enumerate(texts))
+
+
+def check_moves(term: Term, trained: Trained, p: int, biases: bool, duration: float, key: str) -> None:
+    """Checks, at some neurons and times, that a term can be added, and moves nothing that is not integrated.
+
+    Args:
+        term: One term of a stage.
+        trained: What the stage integrates.
+        p: Dimension of V.
+        biases: Whether there are any.
+        duration: Duration of the stage.
+        key: Where the term stands, for messages.
+
+    Raises:
+        InputError: If it raises, or moves what stands still.
+    """
+    rows = np.random.default_rng(0).uniform(0.25, 1.0, (p + 2 + biases, 1, PROBES))
+    neurons = Neurons(rows[0], np.moveaxis(rows[1 : p + 1], 0, 1), rows[p + 1], rows[p + 2] if biases else None)
+    xi = LearningRates(*map(float, trained))
+    rate = np.zeros_like(rows)
+    for time in np.linspace(0.0, duration, PROBES):
+        try:
+            term.add(float(time), xi, neurons, _rates_of_rows(rate, neurons))
+        except Exception as error:  # a user's term may fail in any way
+            raise InputError(f"{key}: the term {type(term).__name__} cannot be added: {error!r}") from None
+        parts = {"a": rate[:1], "w": rate[1 : p + 2], "b": rate[p + 2 :]}
+        for (name, part), moves in zip(parts.items(), trained, strict=True):
+            if not moves and part.any():
+                raise InputError(
+                    f"{key}: the term {type(term).__name__} moves {name}, which has no learning rate; allowed: where its "
+                    f"`trains` says that it does, or with xi_{name}"
+                )
