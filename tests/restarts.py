@@ -96,15 +96,11 @@ def contents(path: Path) -> dict[str, np.ndarray]:
 
 
 def assert_same(one: Path, other: Path, but: str = "nothing", by_cell: bool = False) -> None:
-    """With `by_cell`, of densities the mass of each cell: their limiter keeps it, and divides small numbers.
-
-    The mass that is negative is what positive numbers of size 1 leave: round-off counts for more there.
-    """
+    """With `by_cell`, of densities the mass of each cell: their limiter keeps it, and divides small numbers."""
     first, second = contents(one), contents(other)
     assert first.keys() == second.keys()
     for name in (name for name in first if by_cell and name.endswith("/q")):
         first[name], second[name] = ((found[name] * found["slices/y_weight"]).sum(axis=-1) for found in (first, second))
     for name, values in first.items():
         if not name.startswith(but):
-            close = CLOSE | {"atol": 1e-10} if by_cell and name == "history/negative" else CLOSE
-            np.testing.assert_allclose(second[name], values, **close, equal_nan=True, err_msg=name)
+            np.testing.assert_allclose(second[name], values, **CLOSE, equal_nan=True, err_msg=name)
