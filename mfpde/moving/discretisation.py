@@ -93,7 +93,9 @@ class _FileTruncation:
     def of(cls, file: h5py.File) -> "_FileTruncation":
         alpha, radial = file["modes/alpha"][:], file["modes/radial"][:]
         # Files of version 0.1.0 do not say them, and have Hermite modes.
-        known = {"hermite_degree": (alpha.sum(axis=1) + 2 * radial).max(), "radial_degree": radial.max()} | dict(file["modes"].attrs)
+        known = {"hermite_degree": (alpha.sum(axis=1) + 2 * radial).max(), "radial_degree": radial.max()} | dict(
+            file["modes"].attrs
+        )
         return cls(int(known["hermite_degree"]), int(known["radial_degree"]))
 
 
