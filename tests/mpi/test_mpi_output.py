@@ -77,7 +77,7 @@ def shared(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.mark.parametrize("name", ["one stage", "stages", "averaged points", "affine"])
 def test_a_run_on_one_rank_goes_on_on_all_of_them_and_back(name: str, shared: Path) -> None:
-    """The state does not know how many ranks hold it.  In the affine frame many records keep the steps, and so round-off, small."""
+    """The state does not know how many ranks hold it.  In the affine frame many records keep steps and round-off small."""
     few = [] if name == "affine" else ["output.times=5", "output.snapshots=1"]
     config = read(*PROBLEMS[name], *few, comm=WORLD)
     whole, part = shared / f"{name}_whole.h5", shared / f"{name}_part.h5"
