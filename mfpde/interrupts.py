@@ -32,10 +32,11 @@ FORWARDED, SPOKEN = 0.3, 1.0
 class Interrupted(BaseException):
     """A signal ends the run; the exit status is 128 and its number. Not an Exception: nobody handles it on the way."""
 
-    def __init__(self, number: int, time: float | None = None) -> None:
-        when = "" if time is None else f" at t = {time:.6g}: the records up to then are kept"
+    def __init__(self, number: int, time: float | None = None, when: str = "") -> None:
+        if time is not None:
+            when = f" at t = {time:.6g}: the records up to then are kept"
         super().__init__(SIGNALS[signal.Signals(number)] + when)
-        self.status = 128 + number
+        self.number, self.status = number, 128 + number
 
 
 class _State:

@@ -11,7 +11,7 @@ from mfpde.discretisations import discretisation_of
 from mfpde.evolution.flow import Interpolant, Step, loss
 from mfpde.problem.problem import Problem
 from mfpde.problem.sections import Discretization
-from mfpde.problem.stages import Stage, stage_times
+from mfpde.problem.stage import Stage, stage_times
 from mfpde.training.training import AnyFlow, train
 
 Array = NDArray[np.float64]

@@ -10,10 +10,11 @@ from mfpde.discretisation.resolution import Resolution
 from mfpde.discretisations import discretisation_of
 from mfpde.evolution.flow import Interpolant, Profile, Step, loss
 from mfpde.features.protocol import Features
+from mfpde.interrupts import Interrupted
 from mfpde.moments.linear import LinearFlow
 from mfpde.problem.problem import Problem
 from mfpde.problem.sections import Discretization
-from mfpde.problem.stages import stage_times
+from mfpde.problem.stage import stage_times
 from mfpde.progress import Heartbeat
 from mfpde.training.training import AnyFlow, train
 
@@ -116,6 +117,9 @@ def run(
     flow = discretisation_of(problem, options).start(comm, problem, options, resolution)
     records = sum(len(own) for own in stage_times(problem.stages, times))
     collector = _Collector(problem, resolution, records, tail, with_profiles)
-    train(problem, flow, times, resolution.tolerance, collector)
+    try:
+        train(problem, flow, times, resolution.tolerance, collector)
+    except Interrupted as error:  # its time is that of a study, which has no records
+        raise Interrupted(error.number, when=" while the error was studied") from None
     curves = np.array(collector.loss), np.array(collector.tail), np.array(collector.moments)
     return Curve(*curves, collector.modes, collector.profiles)

@@ -9,7 +9,7 @@ from mpi4py import MPI
 from mfpde.problem.problem import Problem
 
 # Dimensions of a mesh.
-LARGEST_P = 3
+LARGEST_MESHED_P = 3
 # A dolfinx.mesh.Mesh; DOLFINx is loaded where it is needed.
 type Mesh = Any
 
@@ -34,9 +34,9 @@ def tensor_mesh(comm: MPI.Intracomm, edges: Sequence[Sequence[float]]) -> Mesh:
 
 def mesh_refusal(problem: Problem) -> str | None:
     """Why no mesh of R^p carries the density of a problem; None if one does, or if v starts in a point."""
-    if problem.p <= LARGEST_P or problem.w.is_point:
+    if problem.p <= LARGEST_MESHED_P or problem.w.is_point:
         return None
     return (
-        f"input.dimension: {problem.d:g} with p = {problem.p}, and finite elements in v exist for p = 1 to {LARGEST_P}; allowed "
-        'with this target: inf, or initial.w = "zero"'
+        f"input.dimension: {problem.d:g} with p = {problem.p}, and finite elements in v exist for p = 1 to {LARGEST_MESHED_P}; "
+        'allowed with this target: inf, or initial.w = "zero"'
     )

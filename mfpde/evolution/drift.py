@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from mfpde.features.protocol import Features
 from mfpde.neurons import Cloud, LearningRates, Neurons, Rates, project_to_sphere
-from mfpde.problem.stages import Stage
+from mfpde.problem.stage import Stage
 
 Array = NDArray[np.float64]
 

@@ -22,7 +22,7 @@ from mfpde.features.protocol import Basis, Features
 from mfpde.parallel import share
 from mfpde.problem.laws.normal import Normal
 from mfpde.problem.problem import Problem
-from mfpde.problem.stages import Stage
+from mfpde.problem.stage import Stage
 from mfpde.quadrature.panels import equal_panels, graded_edges
 from mfpde.quadrature.rules import Rule, gauss_rule
 

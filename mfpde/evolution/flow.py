@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from mfpde.features.protocol import Basis, Features
 from mfpde.neurons import Nodes
-from mfpde.problem.stages import Stage
+from mfpde.problem.stage import Stage
 from mfpde.quadrature.rules import Rule
 
 Array = NDArray[np.float64]

@@ -26,7 +26,7 @@ from mfpde.features.protocol import Basis, Features
 from mfpde.neurons import Cloud, Nodes, Rates, on_sphere
 from mfpde.problem.inner import InnerLaw
 from mfpde.problem.problem import Problem
-from mfpde.problem.stages import Stage
+from mfpde.problem.stage import Stage
 from mfpde.quadrature.rules import Rule, outer
 
 Array = NDArray[np.float64]

@@ -21,7 +21,7 @@ from mfpde.output.protocol import Run
 from mfpde.output.recorder import ESTIMATED, Recorder
 from mfpde.problem.problem import Problem
 from mfpde.problem.sections import LARGEST_K, Config, Discretization
-from mfpde.problem.stages import stage_times
+from mfpde.problem.stage import stage_times
 from mfpde.progress import Progress, warn
 from mfpde.quadrature.panels import Panels, equal_panels
 from mfpde.training.training import End, Silent, averaged_law, train

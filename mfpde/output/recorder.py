@@ -23,7 +23,7 @@ from mfpde.output.sink import Sink, append
 from mfpde.parallel import on_first
 from mfpde.petsc import event
 from mfpde.problem.problem import Problem
-from mfpde.problem.stages import stage_times
+from mfpde.problem.stage import stage_times
 from mfpde.progress import Progress
 
 Array = NDArray[np.float64]

@@ -35,7 +35,7 @@ from mfpde.features.hermite.features import HermiteFeatures
 from mfpde.neurons import Cloud, LearningRates, Neurons, Rates, on_sphere
 from mfpde.particles.sampling import generator
 from mfpde.problem.problem import Problem
-from mfpde.problem.stages import Stage
+from mfpde.problem.stage import Stage
 
 Array = NDArray[np.float64]
 

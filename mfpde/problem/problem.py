@@ -9,7 +9,8 @@ from mfpde.problem.inner import InnerLaw
 from mfpde.problem.laws import Law, parse_law, violated
 from mfpde.problem.laws.normal import Normal
 from mfpde.problem.sections import Config, Discretization
-from mfpde.problem.stages import Stage, parse_stages
+from mfpde.problem.stage import Stage
+from mfpde.problem.stages import parse_stages
 from mfpde.problem.target import Target, parse_function, parse_target
 
 # Rows of a kernel matrix: 70 of them, p = 4 and degree 4, take 3 seconds, with the cube of their number; up to p = 3, whatever

@@ -14,7 +14,7 @@ from mfpde.moments.averaging import LawMoments, average_points, law_moments
 from mfpde.moments.linear import LinearFlow
 from mfpde.parallel import share
 from mfpde.problem.problem import Problem
-from mfpde.problem.stages import stage_times
+from mfpde.problem.stage import stage_times
 from mfpde.progress import Progress
 
 Array = NDArray[np.float64]
