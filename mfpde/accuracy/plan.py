@@ -42,6 +42,8 @@ REFINEMENTS = 14
 MISLED, FEW = 1e-3, 1000
 # Largest K at which the panels are studied, and nodes times modes up to which a right-hand side costs little but its calls.
 STUDIED_K, FREE = 10, 10_000
+# Relative rounding errors of E, which is a sum over nodes.
+ROUNDING = 1e-13
 # The first tolerance of a time step, in units of the accuracy.
 TOLERANCE = 0.02
 
@@ -119,6 +121,7 @@ def make_plan(
         kept: The resolution of a run that is there already: the plan is this one, with its error.
 
     Raises:
+        InputError: On all ranks, if E has larger rounding errors than that.
         RunError: On all ranks, if the problem cannot be solved on coarse elements.
     """
     if kept is not None:
@@ -130,6 +133,12 @@ def make_plan(
     times = _divided(comm, {"times": lambda: studied_times(problem, options, scouting, records)})["times"]
     setting = Setting(problem, options, times, 0.7 * wanted / (len(directions) + 2))
     curve = _divided(comm, {"base": lambda: setting.run(base, with_profiles=True)})["base"]
+    largest, unit = float(np.abs(curve.loss).max()), problem.target.unit
+    if wanted < ROUNDING * largest:
+        raise InputError(
+            f"discretization.accuracy: {wanted / unit:.1e} of E h*^2 / 2 = {unit:.1e} is below the rounding errors of E, up to "
+            f"{largest:.2g}; allowed with this target: at least {ROUNDING * largest / unit:.1e}, or false"
+        )
     tasks: dict[str, Callable[[], Any]] = {
         "tolerance": lambda: _tolerance(setting, base, curve),
         **{name: _direction(setting, base, name, each, curve, kept) for name, each in directions.items()},

@@ -6,11 +6,17 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from math import inf
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from mfpde.command import config_parser, load_problem, run_command
 from mfpde.errors import InputError, did_you_mean
 from mfpde.parallel import on_first
+
+if TYPE_CHECKING:
+    from mpi4py import MPI
+
+    from mfpde.problem.problem import Problem
+    from mfpde.problem.sections import Config
 
 
 def main() -> int:
@@ -35,15 +41,15 @@ class _Member:
 
     value: str
     program: str
-    config: Any
-    problem: Any
+    config: "Config"
+    problem: "Problem"
 
     @property
     def path(self) -> Path:
         return Path(self.config.output.file)
 
 
-def _command(comm: Any, arguments: argparse.Namespace) -> None:
+def _command(comm: "MPI.Intracomm", arguments: argparse.Namespace) -> None:
     from mfpde.converge.study import VARIED, refine
     from mfpde.output.history import read_history
     from mfpde.paths import check_series, make_folder
@@ -130,7 +136,7 @@ def _check_reference(reference: Any, output: Path, finest: _Member) -> None:
         raise InputError(f"--reference: {str(reference)!r} is the study itself; allowed: another file")
 
 
-def _run(comm: Any, member: _Member) -> None:
+def _run(comm: "MPI.Intracomm", member: _Member) -> None:
     """Collective. Runs a member unless its file holds the complete result of the same configuration."""
     import time
 
@@ -148,7 +154,9 @@ def _run(comm: Any, member: _Member) -> None:
         remark(f"{member.path.stem}: {what}")
 
 
-def _report(comm: Any, arguments: argparse.Namespace, output: Path, members: Any, histories: Any, against: Any) -> None:
+def _report(
+    comm: "MPI.Intracomm", arguments: argparse.Namespace, output: Path, members: Any, histories: Any, against: Any
+) -> None:
     """Collective. Prints the table, and writes the study's file and figure."""
     import numpy as np
 
