@@ -9,6 +9,7 @@ import pytest
 import mfpde
 from mfpde.accuracy.studied_times import Places, _placed
 from mfpde.accuracy.studies import Level, refine_until
+from mfpde.errors import InputError
 
 DECAYING: dict[str, Any] = {
     "polynomial": "-0.9*z1 - 0.7",
@@ -103,3 +104,9 @@ def test_coefficients_carry_their_error(dimension: float) -> None:
     stated = rough.coefficients_error[:, mine]
     assert (off <= stated + fine.coefficients_error[:, theirs]).all()
     assert fine.coefficients_error.max() < 0.3 * stated.max() < 0.1
+
+
+def test_an_accuracy_below_the_rounding_errors_of_the_loss_is_refused() -> None:
+    """A tiny target, and neurons whose output is not small: no refinement would ever end."""
+    with pytest.raises(InputError, match="below the rounding errors of E"):
+        mfpde.run(polynomial="1e-8*z1", initial={"a": "point(1)"}, dimension=inf, progress=False)

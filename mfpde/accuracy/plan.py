@@ -135,9 +135,10 @@ def make_plan(
     curve = _divided(comm, {"base": lambda: setting.run(base, with_profiles=True)})["base"]
     largest, unit = float(np.abs(curve.loss).max()), problem.target.unit
     if wanted < ROUNDING * largest:
+        least = ROUNDING * largest / unit
         raise InputError(
             f"discretization.accuracy: {wanted / unit:.1e} of E h*^2 / 2 = {unit:.1e} is below the rounding errors of E, up to "
-            f"{largest:.2g}; allowed with this target: at least {ROUNDING * largest / unit:.1e}, or false"
+            f"{largest:.2g}; allowed with this target: {f'at least {least:.1e}, or ' if least <= 0.1 else ''}false"
         )
     tasks: dict[str, Callable[[], Any]] = {
         "tolerance": lambda: _tolerance(setting, base, curve),
