@@ -3,7 +3,7 @@
 import pytest
 
 from mfpde.command import _parse, config_parser
-from mfpde.progress import RANK
+from mfpde.early import RANK
 
 
 @pytest.mark.parametrize("variable", RANK)

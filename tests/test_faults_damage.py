@@ -87,7 +87,7 @@ def what_is_read(path: Path) -> Iterator[Callable[[], Any]]:
 
     def checkpoint() -> Any:
         kept = read_checkpoint(path)
-        states = [kept.kept(SELF).read(name, np.arange(kept.total)) for name in ("a", "r", "weight", "b")]
+        states = [kept.restart(SELF).read(name, np.arange(kept.total)) for name in ("a", "r", "weight", "b")]
         return [kept.place, kept.told, kept.steps, kept.entropy, kept.planned, kept.config.to_toml(), *states]
 
     def curves() -> Any:

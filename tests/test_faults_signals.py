@@ -77,6 +77,7 @@ def test_a_hang_up_leaves_a_checkpoint(tmp_path: Path) -> None:
 def test_control_c_in_a_program_leaves_the_file_and_raises_keyboard_interrupt(tmp_path: Path) -> None:
     code = """
 import os, signal, mfpde
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs ignore it
 def told(when, loss, steps):
     if steps == 8:
         os.kill(os.getpid(), signal.SIGINT)
