@@ -63,7 +63,7 @@ if TYPE_CHECKING:
     from mfpde.problem.target import parse_target as parse_target
     from mfpde.results import Result as Result
     from mfpde.results import open as open
-    from mfpde.results import run as run
+    from mfpde.running import run as run
     from mfpde.solving import solve as solve
 
 # Before numpy loads: a linear-algebra library with threads of its own would oversubscribe the ranks' cores.
@@ -92,7 +92,7 @@ _PUBLIC = {
     "parse_activation": "mfpde.problem.activation",
     "parse_target": "mfpde.problem.target",
     "read_history": "mfpde.output.history",
-    "run": "mfpde.results",
+    "run": "mfpde.running",
     "solve": "mfpde.solve",
     "start_flow": "mfpde.discretisations",
 }

@@ -43,6 +43,7 @@ ROWS: tuple[tuple[str, ...], ...] = (
     ("solving",),
     ("solve", "inspect", "compare"),
     ("results",),
+    ("running",),
     ("converge", "sweep", "examples"),
 )
 
