@@ -38,7 +38,7 @@ def dropped(name: str, folder: Path) -> Path:
 
 
 ALONE = ["target.polynomial=0*z1*z2", "training.interaction=false", "training.xi_a=2.0", "training.xi_w=1.0"]
-SMALL = ["discretization.a_nodes=4", "discretization.r_nodes=2", "discretization.cells=4", "input.dimension=20"]
+SMALL = [*(f"discretization.{key}" for key in ("a_nodes=4", "r_nodes=2", "cells=4", "accuracy=false")), "input.dimension=20"]
 
 
 def sections_of(overrides: list[str], *more: str) -> dict[str, Any]:

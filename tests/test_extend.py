@@ -97,6 +97,7 @@ def test_a_diagnostic_of_the_page_is_recorded_and_warns(tmp_path: Path, monkeypa
     indicators.cache_clear()
     try:
         small = ["discretization.a_nodes=4", "discretization.r_nodes=1", "discretization.cells=4", "training.final_time=2.0"]
+        small.append("discretization.accuracy=false")
         for given in ([AFFINE], [], ["input.dimension=inf"]):
             config, problem = read(*small, *given, "output.times=5", f"output.file={tmp_path / 'out.h5'}")
             summary = solve(SELF, config, problem)

@@ -253,7 +253,7 @@ def test_a_basis_of_the_page_is_known_to_all_that_reads_a_configuration(points: 
 def test_a_run_to_an_accuracy_studies_a_basis_of_the_page(points: str) -> None:
     """Its size is that of K: the error covers what a far larger one says."""
     result = mfpde.run(sections_of(AT_INFINITY, points, "target.polynomial=z1", "discretization.accuracy=1e-2", "output.times=3"))
-    fine = sections_of(AT_INFINITY, "target.polynomial=z1", "discretization.accuracy=1e-6", "output.times=3")
+    fine = sections_of(AT_INFINITY, "target.polynomial=z1", "discretization.accuracy=1e-5", "output.times=3")
     assert result.error is not None and (np.abs(result.loss - mfpde.run(fine).loss) < result.error).all()
 
 
