@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mfpde.expressions.enclosures import Range, TooManyBoxes, bisect, boxes, merged
+from mfpde.expressions.legendre import LAST_TWO, X
 from mfpde.expressions.reading import TooCostly
 
 Array = NDArray[np.float64]
@@ -17,8 +18,8 @@ MOST_SWITCHES = 300
 WIDTHS, POLE = (1e-10, 1e-6, 1e-4), 1e-8
 # Boxes in which a function that may be undefined there is evaluated.
 MOST_DOUBTS = 64
-# Points on a box in a search for pulses, boxes of such a search, and narrowest box.
-POINTS, MOST_PANELS, NARROWEST_PULSE = 20, 50_000, 1e-12
+# Boxes of a search for pulses, and the narrowest one.
+MOST_PANELS, NARROWEST_PULSE = 50_000, 1e-12
 
 
 class Function(Protocol):
@@ -174,17 +175,15 @@ def pulse_edges(f: Function, edges: Sequence[float], width: float) -> set[float]
         edges: The ends of the interval, and points between at which it switches; ascending.
         width: What is narrow.
     """
-    x, w = np.polynomial.legendre.leggauss(POINTS)
-    top = np.polynomial.legendre.legvander(x, POINTS - 1)[:, -2:] * w[:, None] * (POINTS - np.array([1.5, 0.5]))
     found: set[float] = set()
     low, high = boxes(edges, 8)
     length, total, scale = edges[-1] - edges[0], 0, 0.0
     while len(low) and total <= MOST_PANELS:
         total += len(low)
         half = (high - low) / 2
-        value = f((low + half)[:, None] + half[:, None] * x)
+        value = f((low + half)[:, None] + half[:, None] * X)
         scale = max(scale, float(np.abs(value).max()))
-        rough = np.abs(value @ top).max(axis=1) > 1e-3 * scale
+        rough = np.abs(value @ LAST_TWO).max(axis=1) > 1e-3 * scale
         try:
             bounds = f.enclosure(low, high)
             unseen = np.maximum(bounds.high - value.max(axis=1), value.min(axis=1) - bounds.low) * (high - low)

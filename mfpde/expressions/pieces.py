@@ -13,21 +13,18 @@ from numpy.typing import NDArray
 
 from mfpde.expressions.breakpoints import Function
 from mfpde.expressions.enclosures import Range
+from mfpde.expressions.legendre import LAST_TWO, TO_LEGENDRE, W, X
 from mfpde.expressions.reading import TooCostly
 
 Array = NDArray[np.float64]
 Bools = NDArray[np.bool_]
 
-# Gauss points of a piece, and those of them at which a larger piece is compared with a smaller one.
-POINTS, COMPARED = 20, slice(2, None, 5)
+# Points of a piece at which a larger piece is compared with it.
+COMPARED = slice(2, None, 5)
 # What a piece may miss: of the integral of |f|, and of that or of 1, whichever is less, by what lies between its points.
 MISSED, UNSEEN = 1e-12, 1e-8
 # Pieces looked at, the narrowest one as a part of the whole, and the widest one of a function without interval arithmetic.
 MOST_PIECES, NARROWEST, WIDEST = 200_000, 1e-13, 1 / 1024
-
-X, W = np.polynomial.legendre.leggauss(POINTS)
-# From values at the points to coefficients in Legendre polynomials.
-_LEGENDRE = np.polynomial.legendre.legvander(X, POINTS - 1) * W[:, None] * (np.arange(POINTS) + 0.5)
 
 
 def pieces(f: Function, derivatives: Sequence[Function], edges: Sequence[float]) -> Array:
@@ -76,7 +73,7 @@ class _Small:
         places = _places(self.low[part], self.high[part])[:, COMPARED]
         centre, half = (low + high)[chosen][owner] / 2, (high - low)[chosen][owner] / 2
         x = (places - centre[:, None]) / half[:, None]
-        guess = _legendre_sum((value[chosen] @ _LEGENDRE)[owner], x)
+        guess = np.polynomial.legendre.legval(x.T, (value[chosen] @ TO_LEGENDRE)[owner].T, tensor=False).T
         allowed = 10 * _missed(low[chosen], high[chosen], value[chosen], self.integral)[owner] / (2 * half)
         wrong = (np.abs(guess - self.value[part][:, COMPARED]).max(axis=1) > allowed).astype(int)
         good[chosen] = np.bincount(owner, wrong, minlength=len(chosen)) == 0
@@ -143,7 +140,7 @@ def _values(f: Function, low: Array, high: Array) -> Array:
 
 def _smooth(low: Array, high: Array, value: Array, integral: float) -> Bools:
     """Whether the last two Legendre coefficients of each piece vanish."""
-    tail = np.abs(value @ _LEGENDRE[:, -2:]).sum(axis=1)
+    tail = np.abs(value @ LAST_TWO).sum(axis=1)
     return np.asarray(tail * (high - low) <= _missed(low, high, value, integral))
 
 
@@ -153,16 +150,6 @@ def _missed(low: Array, high: Array, value: Array, integral: float) -> Array:
     slope = np.abs(np.diff(value, axis=1) / np.diff(X)).max(axis=1) / ((high - low) / 2)
     rounding = 8 * eps * (np.abs(value).max(axis=1) + slope * np.maximum(np.abs(low), np.abs(high)))
     return np.asarray(MISSED * integral + rounding * (high - low))
-
-
-def _legendre_sum(coefficients: Array, x: Array) -> Array:
-    """sum_k c_k P_k(x), shapes (n, degrees) and (n, points)."""
-    before, now = np.ones_like(x), x
-    total = coefficients[:, :1] + coefficients[:, 1:2] * x
-    for k in range(1, coefficients.shape[1] - 1):
-        before, now = now, ((2 * k + 1) * x * now - k * before) / (k + 1)
-        total = total + coefficients[:, k + 1 : k + 2] * now
-    return np.asarray(total)
 
 
 def longest_step(ends: Sequence[float], index: int, time: float) -> float:

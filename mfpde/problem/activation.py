@@ -18,6 +18,7 @@ from mfpde.errors import InputError, did_you_mean, quoted
 from mfpde.expressions.code import evaluate
 from mfpde.expressions.enclosures import TooManyBoxes
 from mfpde.expressions.expression import Expression, parse
+from mfpde.expressions.legendre import LAST_TWO, POINTS, W, X
 from mfpde.expressions.reading import FUNCTIONS, TooCostly, limited
 
 Array = NDArray[np.float64]
@@ -42,7 +43,6 @@ MOST_PANELS, LARGEST_REACH = 5000, 48.0
 PULSE = 1e-3
 # The Gaussian's tail beyond this is 1e-32: nothing that grows like exp(u) shows.
 REACH = 12.0
-POINTS = 20
 # Order of the series at 0, and the digits with which it is computed.
 TAYLOR, DIGITS = 40, 60
 # Activations that are kept: the same factors stand in many terms of a target.
@@ -92,13 +92,12 @@ class Activation:
     def points(self, low: float, centre: float = 0.0, spread: float = 0.0) -> tuple[Array, Array]:
         """Quadrature points u, ascending, that resolve sigma(u) gamma((u - b) / s) for low <= s < 2 low and biases b within
         `spread` * low of `centre`, and their weights times sigma(u)."""
-        x, w = np.polynomial.legendre.leggauss(POINTS)
         edges = self.panels((2 * REACH + spread) * low, centre=centre)
         gaussian = centre + np.arange(-2 * REACH - spread, 2 * REACH + spread + 0.5, 0.75) * low
         edges = np.unique(np.concatenate((edges, gaussian)))
         half = np.diff(edges)[:, None] / 2
-        u = (edges[:-1, None] + half * (1 + x)).ravel()
-        return u, self(u) * (half * w).ravel()
+        u = (edges[:-1, None] + half * (1 + X)).ravel()
+        return u, self(u) * (half * W).ravel()
 
     def _octave(self, s: Array, low: float, k_max: int) -> Array:
         """c_k(s) for low <= s < 2 low."""
@@ -121,8 +120,6 @@ class Activation:
         Raises:
             TooCostly: If they are more than `most`.
         """
-        x, w = np.polynomial.legendre.leggauss(POINTS)
-        top = np.polynomial.legendre.legvander(x, POINTS - 1)[:, -2:] * w[:, None] * (POINTS - np.array([1.5, 0.5]))
         inside = [k for k in (*self.kinks, *self.pulses) if abs(k - centre) < reach]
         pending = np.unique(np.array([centre - reach, *inside, centre + reach]))
         done, width = [pending], np.inf
@@ -130,12 +127,12 @@ class Activation:
         scale = max(1.0, float(np.abs(self(np.linspace(-1, 1, 65))).max()))
         while len(low) and width > 1e-7 * reach:
             middle, half = (low + high) / 2, (high - low) / 2
-            value = self(middle[:, None] + half[:, None] * x)
+            value = self(middle[:, None] + half[:, None] * X)
             size = np.maximum(np.abs(value).max(axis=1), scale)
             # Deep down, what remains may be the rounding error of sigma's argument.
-            slope = np.abs(np.diff(value, axis=1)).max(axis=1) / (half * np.diff(x).min())
+            slope = np.abs(np.diff(value, axis=1)).max(axis=1) / (half * np.diff(X).min())
             noise = np.where(half < reach / 2048, np.finfo(np.float64).eps * np.abs(middle) * slope, 0.0)
-            rough = np.abs(value @ top).max(axis=1) > np.maximum(1e-14 * size, noise)
+            rough = np.abs(value @ LAST_TWO).max(axis=1) > np.maximum(1e-14 * size, noise)
             low, high = np.concatenate((low[rough], middle[rough])), np.concatenate((middle[rough], high[rough]))
             done.append(middle[rough])
             if sum(map(len, done)) > most:

@@ -19,7 +19,8 @@ from mfpde.errors import InputError, quoted
 from mfpde.expressions.code import evaluate_scalar
 from mfpde.expressions.enclosures import TooManyBoxes
 from mfpde.expressions.expression import Expression, parse
-from mfpde.expressions.pieces import X, longest_step
+from mfpde.expressions.legendre import X
+from mfpde.expressions.pieces import longest_step
 from mfpde.expressions.reading import TooCostly, limited
 
 Array = NDArray[np.float64]
