@@ -79,15 +79,21 @@ def _lanes() -> dict[str, int]:
 
 
 def _library(source: Path, declarations: str, macros: Mapping[str, int]) -> tuple[Path, str]:
-    code = _INCLUDE.sub(lambda match: next(PACKAGE.rglob(match.group(1))).read_text(), source.read_text())
+    code = _code(source)
     parts = (code, declarations, repr(sorted(macros.items())), repr(FLAGS), sys.version, _processor())
     name = f"_{source.stem}_{hashlib.sha256(chr(0).join(parts).encode()).hexdigest()[:16]}"
-    cache = _cache()
-    path = cache / (name + str(sysconfig.get_config_var("EXT_SUFFIX")))
-    _make_private(cache)
+    folder = _cache()
+    path = folder / (name + str(sysconfig.get_config_var("EXT_SUFFIX")))
+    _make_private(folder)
     if not _is_sound(path):
         _build(path, name, code, declarations, macros)
     return path, name
+
+
+@cache
+def _code(source: Path) -> str:
+    """The source with our own headers in it, read once."""
+    return _INCLUDE.sub(lambda match: next(PACKAGE.rglob(match.group(1))).read_text(), source.read_text())
 
 
 def _cache() -> Path:

@@ -9,8 +9,7 @@ import numpy as np
 from mpi4py import MPI
 
 from mfpde.accuracy.to_accuracy import BUDGET, AccurateTraining, Answer, Assessment, Begun, Main, Planned
-from mfpde.discretisation.resolution import given_resolution
-from mfpde.discretisations import discretisation_of, estimates_error
+from mfpde.discretisations import discretisation_of, estimates_error, resolution_of
 from mfpde.errors import USUAL
 from mfpde.evolution.flow import Array, DensityFlow
 from mfpde.formats import outputs as named_outputs
@@ -150,7 +149,8 @@ def _at_given_resolution(task: _Task) -> tuple[End, None, int]:
     """Collective. One run at the numbers of the configuration, or at their defaults."""
     config, problem = task.config, task.problem
     options = config.discretization
-    discretisation, resolution = discretisation_of(problem, options), given_resolution(problem, options)
+    resolution = resolution_of(problem, options)
+    discretisation = discretisation_of(problem, options, resolution)
     flow = discretisation.start(task.comm, problem, options, resolution, config.parallel.mesh_ranks)
     unknowns = task.begin(flow, f"{resolution}" if discretisation.estimates else f"{discretisation.name} frame", task.checkpoint)
     end = train(problem, flow, task.times, resolution.tolerance, task.outputs, checkpointer=task.outputs, restart=task.restart)

@@ -84,16 +84,21 @@ def estimate(plan: Plan, main: Array, check: Array, known: NDArray[np.bool_], un
         "time": plan.tolerance.error,
     }
     parts = {source: SAFETY * widened(values) for source, values in parts.items()}
+    if plan.net is not None:  # a confidence, not an error to leading order
+        parts["net"] = widened(plan.net.error)
     single = sum((widened(np.abs(study.step)) for study in directions.values()), np.zeros_like(main))
     number = np.arange(len(main))
     together = widened(np.interp(number, number[known], np.abs(main - check)[known]))
     factor = np.maximum(1.0, together / np.maximum(single, 1e-300)) if single.any() else np.ones_like(main)
     factor = np.where(together > 0.1 * wanted * unit, factor, 1.0)
-    total = factor * sum(parts[source] for source in sources) + parts["hermite"] + parts["radial"] + parts["time"]
+    total = factor * sum(parts[source] for source in sources)
+    total = total + sum(values for source, values in parts.items() if source not in sources)
     settled = all(study.settled or study.fixed for study in directions.values())
+    settled = settled and (plan.net is None or plan.net.settled)
     settled = settled and plan.truncation.settled and (plan.tolerance.settled or plan.tolerance.fixed)
     moved = factor * sum(study.moved for study in directions.values()) + plan.truncation.moved + plan.tolerance.moved
-    return Estimate(parts, total, unit, wanted, settled, SAFETY * widened(moved))
+    moved = SAFETY * widened(moved) + (0.0 if plan.net is None else widened(plan.net.moved))
+    return Estimate(parts, total, unit, wanted, settled, moved)
 
 
 def widened(values: Array) -> Array:

@@ -10,6 +10,7 @@ import numpy as np
 from mpi4py import MPI
 from numpy.typing import NDArray
 
+from mfpde.accuracy.net_study import NetStudy
 from mfpde.accuracy.studied_times import studied_times
 from mfpde.accuracy.studies import (
     Setting,
@@ -61,6 +62,7 @@ class Plan:
         times: Of the records of all of them, see `studied_times`.
         records: Those of the main run.
         share: Of each direction in the error.
+        net: Of a main run on the nodes of a net, which has no directions.
     """
 
     base: Resolution
@@ -71,6 +73,12 @@ class Plan:
     times: list[float]
     records: list[float]
     share: float
+    net: NetStudy | None = None
+
+    @property
+    def correction(self) -> Array:
+        """What is to be added to E of the modes of the main run, at the plan's times, shape (n,)."""
+        return self.truncation.correction if self.net is None else self.truncation.correction + self.net.correction
 
     @property
     def resolution(self) -> Resolution:
@@ -85,7 +93,8 @@ class Plan:
     def _at(self, panels: dict[str, Panels]) -> Resolution:
         K, J = self.truncation.value
         chosen = self.base.with_panels(panels)
-        return replace(chosen, hermite_degree=K, radial_degree=J, tolerance=self.tolerance.value)
+        chosen = replace(chosen, hermite_degree=K, radial_degree=J, tolerance=self.tolerance.value)
+        return chosen if self.net is None else replace(chosen, net=self.net.net)
 
     def within(self, largest: int) -> "Plan":
         """The plan with the levels of larger shares, until the main run has at most `largest` nodes."""
@@ -102,7 +111,7 @@ class Plan:
         return plan
 
 
-def make_plan(
+def make_panel_plan(
     comm: MPI.Intracomm,
     problem: Problem,
     options: Discretization,
@@ -129,39 +138,47 @@ def make_plan(
         options = msgspec.structs.replace(options, **numbers)
     directions = discretisation_of(problem, options).directions(problem)
     base = _base(problem, options, directions, wanted)
-    scouting = replace(base, hermite_degree=_least_degree(problem, options))
-    times = _divided(comm, {"times": lambda: studied_times(problem, options, scouting, records)})["times"]
+    scouting = replace(base, hermite_degree=least_degree(problem, options))
+    times = divided(comm, {"times": lambda: studied_times(problem, options, scouting, records)})["times"]
     setting = Setting(problem, options, times, 0.7 * wanted / (len(directions) + 2))
-    curve = _divided(comm, {"base": lambda: setting.run(base, with_profiles=True)})["base"]
-    largest, unit = float(np.abs(curve.loss).max()), problem.target.unit
+    curve = divided(comm, {"base": lambda: setting.run(base, with_profiles=True)})["base"]
+    check_rounding(curve, problem.target.unit, wanted)
+    tasks: dict[str, Callable[[], Any]] = {
+        "tolerance": lambda: studied_tolerance(setting, base, curve),
+        **{name: _direction(setting, base, name, each, curve, kept) for name, each in directions.items()},
+    }
+    found = divided(comm, tasks)
+    studies: dict[str, Study[Panels]] = {name: found[name] for name in directions}
+    studies |= divided(comm, _on_fine_y(setting, base, directions, studies))
+    # Where the coarse elements are wrong, so is what they say of the truncation, as late neurons are elsewhere.
+    finer = base.with_panels({name: study.near(MISLED * problem.target.unit) for name, study in studies.items()})
+    finest = base.with_panels({name: study.value for name, study in studies.items()})
+    finer = replace(finest if finest.nodes <= FEW else finer, hermite_degree=least_degree(problem, options))
+    given = options.hermite_degree, options.radial_degree
+    found |= divided(comm, {"truncation": lambda: truncation_study(setting, finer, given)})
+    sources = {name: each.source for name, each in directions.items()}
+    return Plan(base, studies, sources, found["truncation"], found["tolerance"], times, records, setting.share)
+
+
+def check_rounding(curve: Curve, unit: float, wanted: float) -> None:
+    """
+    Raises:
+        InputError: If E has larger rounding errors than the accuracy.
+    """
+    largest = float(np.abs(curve.loss).max())
     if wanted < ROUNDING * largest:
         least = ROUNDING * largest / unit
         raise InputError(
             f"discretization.accuracy: {wanted / unit:.1e} of E h*^2 / 2 = {unit:.1e} is below the rounding errors of E, up to "
             f"{largest:.2g}; allowed with this target: {f'at least {least:.1e}, or ' if least <= 0.1 else ''}false"
         )
-    tasks: dict[str, Callable[[], Any]] = {
-        "tolerance": lambda: _tolerance(setting, base, curve),
-        **{name: _direction(setting, base, name, each, curve, kept) for name, each in directions.items()},
-    }
-    found = _divided(comm, tasks)
-    studies: dict[str, Study[Panels]] = {name: found[name] for name in directions}
-    studies |= _divided(comm, _on_fine_y(setting, base, directions, studies))
-    # Where the coarse elements are wrong, so is what they say of the truncation, as late neurons are elsewhere.
-    finer = base.with_panels({name: study.near(MISLED * problem.target.unit) for name, study in studies.items()})
-    finest = base.with_panels({name: study.value for name, study in studies.items()})
-    finer = replace(finest if finest.nodes <= FEW else finer, hermite_degree=_least_degree(problem, options))
-    given = options.hermite_degree, options.radial_degree
-    found |= _divided(comm, {"truncation": lambda: truncation_study(setting, finer, given)})
-    sources = {name: each.source for name, each in directions.items()}
-    return Plan(base, studies, sources, found["truncation"], found["tolerance"], times, records, setting.share)
 
 
 def _base(problem: Problem, options: Discretization, directions: dict[str, Direction], wanted: float) -> Resolution:
     """Elements that are coarse in all directions where the user says nothing."""
     given = given_resolution(problem, options)
     accuracy = wanted / problem.target.unit
-    K = _least_degree(problem, options)
+    K = least_degree(problem, options)
     J = max([0, *(stage.degree // 2 for stage in problem.stages if stage.linear and not problem.w.is_point)])
     base = replace(
         given.with_panels({name: each.coarsest for name, each in directions.items() if not is_given(options, name)}),
@@ -177,7 +194,7 @@ def _base(problem: Problem, options: Discretization, directions: dict[str, Direc
     return base
 
 
-def _least_degree(problem: Problem, options: Discretization) -> int:
+def least_degree(problem: Problem, options: Discretization) -> int:
     """The smallest K that is studied, with h* and the activations of linear stages in it unless the user gave a smaller one."""
     K = max([problem.target.least_degree, 4, *(stage.degree for stage in problem.stages if stage.linear)])
     return K if options.hermite_degree is None else min(K, options.hermite_degree)
@@ -209,13 +226,13 @@ def _on_fine_y(
     return tasks
 
 
-def _tolerance(setting: Setting, base: Resolution, curve: Curve) -> Study[float]:
+def studied_tolerance(setting: Setting, base: Resolution, curve: Curve) -> Study[float]:
     given = setting.options.tolerance is not None
     found = tolerance_study(setting, base, curve, np.inf if given else setting.share)
     return replace(found, fixed=given)
 
 
-def _divided(comm: MPI.Intracomm, tasks: dict[str, Callable[[], Any]]) -> dict[str, Any]:
+def divided(comm: MPI.Intracomm, tasks: dict[str, Callable[[], Any]]) -> dict[str, Any]:
     """Collective. The values of all tasks on all ranks, each computed on one of them; the first error is raised on all."""
     mine: dict[str, Any] = {}
     for number, (name, task) in enumerate(tasks.items()):

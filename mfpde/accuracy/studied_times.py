@@ -62,7 +62,7 @@ def studied_times(problem: Problem, options: Discretization, coarse: Resolution,
     """
     chosen = np.unique(np.linspace(0, len(records) - 1, min(SCOUTED, len(records))).round().astype(int))
     scout = _Scout()
-    flow = discretisation_of(problem, options).start(MPI.COMM_SELF, problem, options, coarse)
+    flow = discretisation_of(problem, options, coarse).start(MPI.COMM_SELF, problem, options, coarse)
     train(problem, flow, [records[k] for k in chosen], TOLERANCE, scout)
     seen = sorted(scout.seen, key=lambda found: found[0])
     time, E = np.array([t for t, _, _ in seen]), np.array([e for _, e, _ in seen])

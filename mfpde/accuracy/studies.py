@@ -276,13 +276,16 @@ class TruncationStudy:
     moved: Array
 
 
-def truncation_study(setting: Setting, base: Resolution, given: tuple[int | None, int | None]) -> TruncationStudy:
+def truncation_study(
+    setting: Setting, base: Resolution, given: tuple[int | None, int | None], uncertain: float = UNCERTAIN
+) -> TruncationStudy:
     """The study of the Hermite truncation, with the energy beyond it added to E.
 
     Args:
         setting: The problem.
         base: Coarse in all directions, at the smallest truncation that the problem allows.
         given: K and J that the user has fixed, or None.
+        uncertain: Part of the correction for the modes that are left out which is not counted on.
     """
     (K, J), problem, share = given, setting.problem, setting.share
     least = base.hermite_degree
@@ -317,13 +320,13 @@ def truncation_study(setting: Setting, base: Resolution, given: tuple[int | None
         return float(np.abs(corrected[-1] - raw[key]).max())
 
     fixed = [key for key in keys if key[0] == K]
-    fitting = [key for key in keys if UNCERTAIN * left_out(key) <= share]
+    fitting = [key for key in keys if uncertain * left_out(key) <= share]
     chosen = [*fixed, *fitting, keys[-1]][0]
     for j in range(base.radial_degree, chosen[1] if J is None else 0):  # fewer radial modes may do
         key = (chosen[0], j)
         runs[key] = setting.run(_truncated(base, key))
         raw[key] = runs[key].loss
-        if UNCERTAIN * left_out(key) <= share:
+        if uncertain * left_out(key) <= share:
             chosen = key
             break
     last = np.abs(corrected[-1] - (corrected[-2] if len(corrected) > 1 else raw[keys[-1]]))
@@ -331,7 +334,7 @@ def truncation_study(setting: Setting, base: Resolution, given: tuple[int | None
         last = np.maximum(last, 0.4 * np.abs(corrected[-2] - corrected[-3]))
     last_two = [runs[key] for key in keys[-2:]]
     moved = _apart(runs[chosen], last_two[-1]) + _apart(last_two[0], last_two[-1])
-    error = last + radial + UNCERTAIN * np.abs(corrected[-1] - raw[chosen])
+    error = last + radial + uncertain * np.abs(corrected[-1] - raw[chosen])
     return TruncationStudy(chosen, corrected[-1] - raw[chosen], error, radial, _last_changes(corrected) <= share, moved)
 
 

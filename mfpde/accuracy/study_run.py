@@ -114,7 +114,7 @@ def run(
     Raises:
         RunError: If the run cannot go on.
     """
-    flow = discretisation_of(problem, options).start(comm, problem, options, resolution)
+    flow = discretisation_of(problem, options, resolution).start(comm, problem, options, resolution)
     records = sum(len(own) for own in stage_times(problem.stages, times))
     collector = _Collector(problem, resolution, records, tail, with_profiles)
     try:

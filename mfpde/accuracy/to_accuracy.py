@@ -8,13 +8,14 @@ import numpy as np
 from mpi4py import MPI
 from numpy.typing import NDArray
 
+from mfpde.accuracy.choice import make_plan
 from mfpde.accuracy.estimate import Estimate, estimate
-from mfpde.accuracy.plan import Plan, make_plan
+from mfpde.accuracy.plan import Plan
 from mfpde.accuracy.studied_times import Places
 from mfpde.accuracy.study_run import run
 from mfpde.discretisation.grid import checked_mesh_ranks
 from mfpde.discretisation.resolution import Resolution
-from mfpde.discretisations import discretisation_of
+from mfpde.discretisations import discretisation_of, with_nodes
 from mfpde.errors import InputError
 from mfpde.evolution.flow import DensityFlow
 from mfpde.problem.problem import Problem
@@ -146,7 +147,8 @@ class AccurateTraining:
     ) -> None:
         assert options.accuracy is not False
         checked_mesh_ranks(comm.size, mesh_ranks)  # now, not after the studies
-        self.comm, self.problem, self.options, self.times, self.begin = comm, problem, options, times, begin
+        self.comm, self.problem, self.times, self.begin = comm, problem, times, begin
+        self.options = with_nodes(problem, options)
         self.budget, self.mesh_ranks, self.accuracy = budget, mesh_ranks, float(options.accuracy)
         self.started = time.monotonic()
         self.wanted = self.accuracy
@@ -197,20 +199,21 @@ class AccurateTraining:
         """Collective. One main run, its check and its estimated error; its studies began at `began`."""
         problem, plan = self.problem, planned.plan
         ready = time.monotonic()
-        discretisation = discretisation_of(problem, self.options)
+        discretisation = discretisation_of(problem, self.options, plan.resolution)
         flow = discretisation.start(self.comm, problem, self.options, plan.resolution, self.mesh_ranks)
         places = Places.of(problem.stages, plan.times, self.times)
-        correction, between = places.smooth(plan.truncation.correction)
+        correction, between = places.smooth(plan.correction)
         begun = self.begin(Main(flow, plan.resolution, correction, planned))
         end = train(
             problem, flow, self.times, plan.resolution.tolerance, begun.witness, checkpointer=begun.checkpointer, restart=restart
         )
         trained = time.monotonic()
         at_studied, known = places.among_records(np.array(begun.losses))
-        check = run(problem, self.options, plan.coarser, plan.times, comm=self.comm).loss
+        # What a net errs by is measured for all directions together.
+        check = at_studied if plan.net else run(problem, self.options, plan.coarser, plan.times, comm=self.comm).loss
         found = estimate(plan, at_studied, check, known, problem.target.unit, self.wanted)
         own = zip(problem.stages, places.studied, strict=True)
-        studied = Studied(np.concatenate([stage.start + t for stage, t in own]), plan.truncation.correction, found.total)
+        studied = Studied(np.concatenate([stage.start + t for stage, t in own]), plan.correction, found.total)
         found = replace(found, wanted=self.accuracy).at(places, between)
         seconds = ready - began, trained - ready, time.monotonic() - trained
         self.passes.append(Pass(plan.resolution, *seconds, found.reached))

@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 
 from mfpde.density.maps import Direct, Interpolated, InY, Map, interpolant, matrix, refined_rules, sizes
 from mfpde.density.points import GROUPS, Sampling, Slabs, sample, slabs
+from mfpde.discretisation.reading import CHECKED, check_followed
 from mfpde.discretisation.recorded import PushForward
-from mfpde.errors import InputError
 from mfpde.evolution.passive import Passive, neurons, stacked, tensor_nodes
 from mfpde.neurons import Nodes
 
@@ -27,9 +27,6 @@ Array = NDArray[np.float64]
 TRIALS, IN_Y_TRIALS, MAP_SHARE = 256, (16, 16), 0.5
 # Nodes of an interpolant that cost nothing to speak of, that are followed at most, and in a slab.
 FEW_NODES, MOST_NODES, MOST_IN_Y = 20_000, 300_000, 5_200
-# Nodes that a file is checked by, and by which share of the coordinates' size they may be elsewhere: the run's own time steps are
-# far more accurate, but for points that many steps have driven apart.
-CHECKED, ELSEWHERE = 32, 0.05
 # Points of a slab in a chunk.
 CHUNK = 200_000
 
@@ -89,12 +86,8 @@ def check_field(run: PushForward, time: float) -> None:
     some = np.unique(np.linspace(0, len(every.a) - 1, CHECKED).astype(np.int64))
     start = every.part(some)
     there = snapshot.values.reshape(len(snapshot.values), -1)[:, some]
-    apart = np.abs(stacked(Passive(run.problem, run.modes, run.field, snapshot.time)(start)) - there).max(axis=1)
-    if (apart > ELSEWHERE * (np.abs(there).max(axis=1) + np.abs(stacked(start)).max(axis=1))).any():
-        raise InputError(
-            f"the file's neurons at t = {snapshot.time:g} are not where its configuration takes them: is a law, a term or a "
-            "basis of features another one now? allowed: the modules that the run had"
-        )
+    followed = stacked(Passive(run.problem, run.modes, run.field, snapshot.time)(start))
+    check_followed(stacked(start), followed, there, snapshot.time)
 
 
 def follow_trial(run: PushForward, time: float) -> Trial:

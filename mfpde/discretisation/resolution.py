@@ -12,6 +12,21 @@ from mfpde.quadrature.panels import Panels, equal_panels, graded_edges
 # Keys that state the panels of a label; and those of the directions of y, which share them.
 KEYS = {"a": ("a_nodes", "a_panels"), "b": ("b_nodes", "b_panels"), "r": ("r_nodes",)}
 KEYS_OF_Y = ("cells", "degree", "core_width", "grading")
+# Points of a net where nobody says how many.
+NET_POINTS = 8192
+
+
+@dataclass(frozen=True)
+class Net:
+    """A scrambled Sobol' net of the initial law.
+
+    Attributes:
+        points: Their number, a power of two; for each combination of atoms of the laws.
+        scramble: Number of the scramble.
+    """
+
+    points: int
+    scramble: int = 0
 
 
 @dataclass(frozen=True)
@@ -19,10 +34,11 @@ class Resolution:
     """All numbers of a discretisation.
 
     Attributes:
-        labels: Panels of a_0, with biases of b_0, and of r_0^2, by direction.
-        y: Panels of each direction of y, likewise; empty for a point start.
+        labels: Panels of a_0, with biases of b_0, and of r_0^2, by direction; empty with a net.
+        y: Panels of each direction of y, likewise; empty for a point start, and with a net.
         hermite_degree, radial_degree: K and the largest j of the modes.
         tolerance: Tolerance of a time step.
+        net: Instead of the panels.
     """
 
     labels: dict[str, Panels]
@@ -30,6 +46,7 @@ class Resolution:
     hermite_degree: int
     radial_degree: int
     tolerance: float
+    net: Net | None = None
 
     @property
     def panels(self) -> dict[str, Panels]:
@@ -43,10 +60,12 @@ class Resolution:
 
     @property
     def nodes(self) -> int:
-        """Nodes of the product of all directions."""
-        return int(np.prod([panels.total for panels in self.panels.values()]))
+        """Nodes of the product of all directions, or points of the net."""
+        return self.net.points if self.net is not None else int(np.prod([panels.total for panels in self.panels.values()]))
 
     def __str__(self) -> str:
+        if self.net is not None:
+            return f"K = {self.hermite_degree}, a net of {self.net.points} points"
         cells = ", ".join(dict.fromkeys(map(str, self.y.values())))
         of_y = f", {cells} a direction of y" if self.y else ""
         labels = ", ".join(f"{panels} of {name}" for name, panels in self.labels.items())
@@ -65,7 +84,7 @@ def is_given(options: Discretization, direction: str) -> bool:
 
 
 def given_resolution(problem: Problem, options: Discretization) -> Resolution:
-    """The resolution that a discretisation states, or has by default: equal panels in all directions of y, one panel of r."""
+    """The panels that a discretisation states, or has by default: equal ones in all directions of y, one panel of r."""
     numbers = problem.numbers(options)
     counts = {"a": (numbers.a_nodes, numbers.a_panels), "b": (numbers.b_nodes, numbers.b_panels), "r": (numbers.r_nodes, 1)}
     labels = {name: equal_panels(law, *counts[name]) for name, law in problem.label_laws.items()}
@@ -73,3 +92,10 @@ def given_resolution(problem: Problem, options: Discretization) -> Resolution:
     cells = Panels(edges, (numbers.degree + 1,) * numbers.cells)
     y = {} if problem.w.is_point else dict.fromkeys(problem.y_laws, cells)
     return Resolution(labels, y, numbers.hermite_degree, numbers.radial_degree, numbers.tolerance)
+
+
+def given_net(problem: Problem, options: Discretization) -> Resolution:
+    """The net that a discretisation states, or has by default."""
+    numbers = problem.numbers(options)
+    net = Net(options.net_points or NET_POINTS)
+    return Resolution({}, {}, numbers.hermite_degree, numbers.radial_degree, numbers.tolerance, net)

@@ -127,7 +127,7 @@ class Passive:
                 place[:, part] = state
                 if self.problem.stages[0].on_sphere:
                     place[1 : p + 1, part], place[p + 1, part] = on_sphere(state[1 : p + 1], state[p + 1])
-        return [_unstacked(z, p, start.weight) for z in out]
+        return [nodes_of(z, p, start.weight) for z in out]
 
 
 def stacked(nodes: Nodes) -> Array:
@@ -136,8 +136,9 @@ def stacked(nodes: Nodes) -> Array:
     return np.concatenate((nodes.a[None], nodes.v, nodes.r[None], *biases))
 
 
-def _unstacked(rows: Array, p: int, weight: Array) -> Nodes:
-    return Nodes(rows[0], rows[1 : p + 1], rows[p + 1], weight, *rows[p + 2 :])
+def nodes_of(rows: Array, p: int, weight: Array | None = None) -> Nodes:
+    """The nodes of rows as `stacked` gives them; of weight 1 if nothing is said."""
+    return Nodes(rows[0], rows[1 : p + 1], rows[p + 1], np.ones(rows.shape[1]) if weight is None else weight, *rows[p + 2 :])
 
 
 def _ends(knots: Array, together: int, stage: Stage) -> list[int]:

@@ -9,12 +9,11 @@ from numpy.typing import NDArray
 
 from mfpde.discretisation.mesh import mesh_refusal
 from mfpde.discretisation.protocol import Direction
+from mfpde.discretisation.reading import recorded_field, recorded_modes
 from mfpde.discretisation.recorded import PushForward, Snapshot
 from mfpde.discretisation.resolution import Resolution, make_labels
 from mfpde.errors import InputError
-from mfpde.evolution.mean_field import POINTS, MeanField
 from mfpde.features.bases import basis_of
-from mfpde.features.protocol import Basis
 from mfpde.moving.cells import point_cells
 from mfpde.moving.elements import make_elements
 from mfpde.moving.flow import MovingFlow
@@ -68,9 +67,7 @@ class MovingElements:
     def read(self, file: h5py.File, problem: Problem) -> PushForward:
         if "resolution" not in file:
             raise InputError(f"{file.filename!r} holds no elements that follow the flow")
-        modes = basis_of(problem, _FileTruncation.of(file))
-        if not (np.array_equal(modes.alpha, file["modes/alpha"][:]) and np.array_equal(modes.radial, file["modes/radial"][:])):
-            raise InputError(f"{file.filename!r} was written for other modes than this version knows")
+        modes = recorded_modes(file, problem)
         group, labels = file["resolution"], problem.label_laws.items()
         rules = tuple(_rule(group, "squared_radius" if name == "r" else name, law) for name, law in labels)
         if problem.w.is_point:
@@ -79,34 +76,11 @@ class MovingElements:
             rules = (*rules, *(_rule(group, name, law) for name, law in problem.y_laws.items()))
         snapshots = file.get("slices/snapshots", {})
         found = tuple(_snapshot(snapshots[name], rules, problem.p) for name in sorted(snapshots))
-        return PushForward(problem, modes, _field(file, modes), rules, found)
-
-
-@dataclass(frozen=True)
-class _FileTruncation:
-    """A `Truncation`: that of the modes in a file."""
-
-    hermite_degree: int
-    radial_degree: int
-
-    @classmethod
-    def of(cls, file: h5py.File) -> "_FileTruncation":
-        alpha, radial = file["modes/alpha"][:], file["modes/radial"][:]
-        # Files of version 0.1.0 do not say them, and have Hermite modes.
-        known = {"hermite_degree": (alpha.sum(axis=1) + 2 * radial).max(), "radial_degree": radial.max()} | dict(
-            file["modes"].attrs
-        )
-        return cls(int(known["hermite_degree"]), int(known["radial_degree"]))
+        return PushForward(problem, modes, recorded_field(file, modes), rules, found)
 
 
 def _rule(group: h5py.Group, name: str, law: Law) -> Rule:
     return gauss_rule(law, group[f"{name}_counts"][:].tolist(), group[f"{name}_edges"][1:-1].tolist())
-
-
-def _field(file: h5py.File, modes: Basis) -> MeanField:
-    if "field" not in file:
-        return MeanField(np.empty((0, POINTS)), np.empty((0, POINTS, len(modes))))
-    return MeanField(file["field/time"][:], file["field/moments"][:])
 
 
 def _snapshot(group: h5py.Group, rules: tuple[Rule, ...], p: int) -> Snapshot:

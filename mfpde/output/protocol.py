@@ -17,6 +17,7 @@ from mpi4py import MPI
 from numpy.typing import NDArray
 
 from mfpde.accuracy.to_accuracy import Assessment, Planned
+from mfpde.discretisations import discretisation_of, resolution_of
 from mfpde.errors import InputError
 from mfpde.evolution.flow import DensityFlow, Interpolant, StageFlow, Step
 from mfpde.output.checkpoint import Checkpoint
@@ -52,6 +53,13 @@ class Run:
     correction: Array | None = None
     planned: Planned | None = None
     restart: Checkpoint | None = None
+
+    @property
+    def discretisation(self) -> str:
+        """The name of the discretisation that carries the density."""
+        options = self.config.discretization
+        resolution = resolution_of(self.problem, options) if self.planned is None else self.planned.plan.resolution
+        return discretisation_of(self.problem, options, resolution).name
 
     @property
     def result(self) -> Path:

@@ -10,7 +10,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mfpde.accuracy.to_accuracy import Assessment
-from mfpde.discretisations import discretisation_of
 from mfpde.evolution.entropy import Entropy, has_entropy
 from mfpde.evolution.flow import Field, Interpolant, Observation, StageFlow, Step, loss
 from mfpde.evolution.indicators import warnings
@@ -78,7 +77,7 @@ class Recorder(Output):
         self._restart: Checkpoint | None = None
         describe(self.file, problem, flow.modes, config)
         degree = 0 if problem.w.is_point else problem.numbers(config.discretization).degree
-        self.file.attributes({"degree": degree, "discretisation": discretisation_of(problem, config.discretization).name})
+        self.file.attributes({"degree": degree, "discretisation": run.discretisation})
         self._describe_stages(problem, [len(times) for times in stage_times(problem.stages, run.times)])
         if restart is not None:
             self._copy_before(restart, flow, config.output.checkpoint is not False)

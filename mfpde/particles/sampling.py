@@ -15,6 +15,7 @@ from mfpde.problem.laws.normal import Normal
 from mfpde.problem.laws.point import Point
 from mfpde.problem.problem import Problem
 from mfpde.quadrature.labels import Labels
+from mfpde.quadrature.nets import LEAST, scrambled_net
 from mfpde.quadrature.rules import Rule, gauss_rule
 
 Array = NDArray[np.float64]
@@ -73,14 +74,7 @@ def random_particles(problem: Problem, count: int, seed: tuple[int, int], first:
 
 def sobol_particles(problem: Problem, count: int, seed: tuple[int, int], first: int, last: int) -> Nodes:
     """The particles [first, last) of `count` = 2^m scrambled Sobol' points; arguments as for `random_particles`."""
-    from scipy.stats.qmc import Sobol
-
-    points = Sobol(len(problem.directions), scramble=True, seed=generator(seed, 0))
-    if first:
-        points.fast_forward(first)
-    # The sampler wants to be asked for 2^m points; they are corners of a grid of 2^-30, moved to the centres of its cells.
-    cube = points.random(1 << max(last - first - 1, 0).bit_length())[: last - first]
-    return _quantiles(problem, count, cube + 2.0**-31)
+    return _quantiles(problem, count, scrambled_net(len(problem.directions), generator(seed, 0), first, last))
 
 
 def generator(seed: tuple[int, int], block: int) -> np.random.Generator:
@@ -90,5 +84,5 @@ def generator(seed: tuple[int, int], block: int) -> np.random.Generator:
 
 def _quantiles(problem: Problem, count: int, cube: Array) -> Nodes:
     """Particles at points of the unit cube, shape (n, p + 2 or p + 3): coordinates of a, r, v, and with biases b."""
-    cube = np.maximum(cube, 2.0**-54)  # no infinite quantile
+    cube = np.maximum(cube, LEAST)  # no infinite quantile
     return neurons(problem.w, labels_at(problem, cube.T), np.full(len(cube), 1 / count))

@@ -23,6 +23,8 @@ LARGEST_DIMENSION = 1e20
 MOST_TIMES, MOST_PARTICLES = 100_000, 2**24
 # Copies of a neuron that are averaged.
 MOST_COPIES = 6
+# Points of a net.
+MOST_POINTS = 2**22
 # Largest Hermite degree.
 LARGEST_K = 60
 Duration = Annotated[float, _within(1e-12, 1e12)]
@@ -175,6 +177,9 @@ class Discretization(_Section, frozen=True):
         accuracy: Wanted error of E(t) over the whole run, in units of E h*^2 / 2; False: take the resolution as it is, and
             estimate nothing. Of the flow frame.
         features: The basis of functions of x that a network is expanded in, a module of `mfpde.features.bases`.
+        nodes: Of the flow frame: panels in every direction of the initial law ("panels"), a scrambled Sobol' net of all of them
+            ("net"), or to an accuracy what costs less ("auto"; without one, panels).
+        net_points: Points of the net, a power of two; with atoms, for each combination of them.
         hermite_degree: K, the largest total degree of a mode.
         radial_degree: Largest j.
         a_nodes, a_panels: Labels of a_0, and the panels of equal probability that they are divided into.
@@ -193,6 +198,8 @@ class Discretization(_Section, frozen=True):
     frame: str = "flow"
     accuracy: Annotated[float, _within(1e-8, 0.1)] | Literal[False] = 1e-4
     features: str = "hermite"
+    nodes: Literal["auto", "panels", "net"] = "auto"
+    net_points: Annotated[int, _within(1, MOST_POINTS)] | None = None
     hermite_degree: Annotated[int, _within(1, LARGEST_K)] | None = None
     radial_degree: Annotated[int, _within(0, LARGEST_K // 2)] | None = None
     a_nodes: Annotated[int, _within(0, 1024)] | None = None

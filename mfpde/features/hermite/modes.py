@@ -13,7 +13,7 @@ with d/db G_k = sqrt(k+1) G_{k+1}.
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from math import factorial, inf, prod, sqrt
 from typing import TYPE_CHECKING
 
@@ -133,6 +133,7 @@ class Modes:
         return out
 
 
+@lru_cache(maxsize=32)
 def hermite_modes(p: int, hermite_degree: int, radial_degree: int, d: float) -> Modes:
     """The modes of degree at most K = `hermite_degree` with j <= `radial_degree`, at input dimension `d` (or inf)."""
     largest = 0 if d == inf else radial_degree
