@@ -14,7 +14,6 @@ from mfpde.evolution.flow import DensityFlow
 from mfpde.features.bases import basis_kind
 from mfpde.moving.discretisation import MovingElements
 from mfpde.nets.discretisation import ScrambledNet
-from mfpde.nets.nodes import spread_directions
 from mfpde.problem.problem import Problem, problem_of
 from mfpde.problem.sections import Config, Discretization
 
@@ -59,10 +58,6 @@ def with_nodes(problem: Problem, options: Discretization) -> Discretization:
         wanted = NET
     if wanted == NET and panels:
         raise InputError(f'discretization.{panels[0]}: a net has no panels; allowed: with discretization.nodes = "panels"')
-    if wanted == NET and not spread_directions(problem):
-        raise InputError(
-            'discretization.nodes: "net", and the initial law consists of points in all directions; allowed: "panels"'
-        )
     if wanted == "auto":
         meshed = mesh_refusal(problem) is None
         wanted = NET if not meshed else "panels" if panels or problem.w.is_point or options.accuracy is False else "auto"

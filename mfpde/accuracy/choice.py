@@ -2,12 +2,15 @@
 
 from mpi4py import MPI
 
-from mfpde.accuracy.net_plan import make_net_plan
-from mfpde.accuracy.plan import Plan, make_panel_plan
+from mfpde.accuracy.net_plan import make_net_plan, try_net
+from mfpde.accuracy.plan import Plan, make_panel_plan, panel_plan_within
 from mfpde.discretisation.resolution import Resolution
 from mfpde.discretisations import NET
 from mfpde.problem.problem import Problem
 from mfpde.problem.sections import Discretization
+
+# Nodes of all runs of a net that cost no more than the studies of panels alone.
+CHEAP = 100_000
 
 
 def make_plan(
@@ -19,5 +22,11 @@ def make_plan(
     kept: Resolution | None = None,
 ) -> Plan:
     """Collective. Studies what is to be chosen; arguments and errors as for `make_panel_plan`."""
-    has_net = options.nodes == NET if kept is None else kept.net is not None
-    return (make_net_plan if has_net else make_panel_plan)(comm, problem, options, records, wanted, kept)
+    nodes = options.nodes if kept is None else "panels" if kept.net is None else NET
+    if nodes == "panels":
+        return make_panel_plan(comm, problem, options, records, wanted, kept)
+    trial = try_net(comm, problem, options, records, wanted, kept)
+    if nodes == "auto" and trial.nodes > CHEAP:
+        if (plan := panel_plan_within(trial.nodes, comm, problem, options, records, wanted)) is not None:
+            return plan
+    return make_net_plan(comm, trial, records)

@@ -7,7 +7,7 @@ truncation of the study; what another truncation changes of the difference is of
 E is a nonlinear function of the moments, so the mean is off by 1/2 sum_i Var m_i and more of that order, which is counted.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from math import ceil, log2
@@ -24,10 +24,11 @@ Array = NDArray[np.float64]
 # Scrambles, and the probability that their mean is not farther from the truth than is stated, on either side.
 SCRAMBLES, CONFIDENCE = 8, 0.995
 # Points to begin with, and at the most.
-START, MOST = 256, 2**18
-# The second level in units of the first one; the least and the largest power of the number of points that errors fall like; and
-# the part of a doubling that is left to luck.
-SECOND, RATES, SPARE = 4, (0.5, 1.0), 0.25
+START, MOST = 512, 2**18
+# The power of the number of points that errors fall like, as a guess, the least and the largest.
+GUESS, RATES = 0.75, (0.5, 1.0)
+# Doublings from one level to the next at the most, and the part of one that is left to luck.
+FURTHEST, SPARE = 3, 0.25
 
 # Runs tasks, each on one rank, and gives their values to all.
 type Divided = Callable[[Mapping[str, Callable[[], Curve]]], dict[str, Curve]]
@@ -50,6 +51,11 @@ class NetStudy:
     error: Array
     moved: Array
     settled: bool
+
+    @property
+    def worst(self) -> float:
+        """The largest error."""
+        return float(self.error.max())
 
 
 def quantile(scrambles: int = SCRAMBLES) -> float:
@@ -81,7 +87,21 @@ def level(setting: Setting, base: Resolution, points: int, divided: Divided) -> 
     return NetStudy(nets[0], mean - loss[0], error, moved, settled=False)
 
 
-def net_study(setting: Setting, base: Resolution, share: float, divided: Divided, given: int | None = None) -> NetStudy:
+def wanted_points(levels: Sequence[NetStudy], share: float) -> int:
+    """The points of which a net errs by a share, from 2 to 8 times those of the last level: errors fall as they have."""
+    last, rate = levels[-1], GUESS
+    if last.worst <= share:
+        return last.net.points
+    if len(levels) > 1:
+        rate = log2(levels[-2].worst / last.worst) / log2(last.net.points / levels[-2].net.points)
+    wanted = last.net.points * (last.worst / share) ** (1 / min(max(rate, RATES[0]), RATES[1]))
+    doublings = min(max(1, ceil(log2(wanted / last.net.points) - SPARE)), FURTHEST)
+    return min(MOST, last.net.points << doublings)
+
+
+def net_study(
+    setting: Setting, base: Resolution, share: float, divided: Divided, known: Sequence[NetStudy], fixed: bool
+) -> NetStudy:
     """Collective. Nets of more and more points until their mean errs by less than a share.
 
     Args:
@@ -89,19 +109,10 @@ def net_study(setting: Setting, base: Resolution, share: float, divided: Divided
         base: The truncation and the tolerance of the runs.
         share: Of the net in the error of E.
         divided: Runs tasks.
-        given: The number of points, if it is not to be chosen.
+        known: Levels of few points.
+        fixed: Whether the points of the last of them are given.
     """
-    found, before = level(setting, base, given or START, divided), None
-    while given is None and (worst := float(found.error.max())) > share and found.net.points < MOST:
-        if before is None:
-            points = SECOND * START
-        else:
-            fallen = log2(float(before.error.max()) / worst) / log2(found.net.points / before.net.points)
-            points = further(found.net.points, worst / share, min(max(fallen, RATES[0]), RATES[1]))
-        before, found = found, level(setting, base, points, divided)
-    return replace(found, settled=float(found.error.max()) <= share)
-
-
-def further(points: int, factor: float, rate: float) -> int:
-    """The points that divide an error by `factor` which falls like a power `rate` of their number: at least twice as many."""
-    return min(MOST, 1 << max(round(log2(2 * points)), ceil(log2(points * factor ** (1 / rate)) - SPARE)))
+    levels = list(known)
+    while not fixed and levels[-1].worst > share and levels[-1].net.points < MOST:
+        levels.append(level(setting, base, wanted_points(levels, share), divided))
+    return replace(levels[-1], settled=levels[-1].worst <= share)

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
+from math import inf
 from typing import Any
 
 import msgspec
@@ -133,6 +134,21 @@ def make_panel_plan(
         InputError: On all ranks, if E has larger rounding errors than that.
         RunError: On all ranks, if the problem cannot be solved on coarse elements.
     """
+    plan = panel_plan_within(inf, comm, problem, options, records, wanted, kept)
+    assert plan is not None
+    return plan
+
+
+def panel_plan_within(
+    most: float,
+    comm: MPI.Intracomm,
+    problem: Problem,
+    options: Discretization,
+    records: list[float],
+    wanted: float,
+    kept: Resolution | None = None,
+) -> Plan | None:
+    """Collective. The same if the main run and its check have at most `most` nodes; None if they are known to have more."""
     if kept is not None:
         numbers = {name: getattr(kept, name) for name in ("hermite_degree", "radial_degree", "tolerance")}
         options = msgspec.structs.replace(options, **numbers)
@@ -149,6 +165,8 @@ def make_panel_plan(
     }
     found = divided(comm, tasks)
     studies: dict[str, Study[Panels]] = {name: found[name] for name in directions}
+    if 2 * base.with_panels({name: study.value for name, study in studies.items()}).nodes > most:
+        return None
     studies |= divided(comm, _on_fine_y(setting, base, directions, studies))
     # Where the coarse elements are wrong, so is what they say of the truncation, as late neurons are elsewhere.
     finer = base.with_panels({name: study.near(MISLED * problem.target.unit) for name, study in studies.items()})

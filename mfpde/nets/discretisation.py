@@ -17,7 +17,7 @@ from mfpde.features.bases import basis_of
 from mfpde.moving.cells import point_cells
 from mfpde.moving.discretisation import MovingElements
 from mfpde.nets.flow import NetFlow
-from mfpde.nets.nodes import net_nodes, node_count
+from mfpde.nets.nodes import net_nodes, node_count, spread_directions
 from mfpde.parallel import share
 from mfpde.problem.problem import Problem
 from mfpde.problem.sections import Discretization
@@ -37,7 +37,9 @@ class ScrambledNet:
     estimates: bool = True
 
     def refusal(self, problem: Problem, options: Discretization) -> str | None:
-        return None
+        if spread_directions(problem):
+            return None
+        return 'discretization.nodes: "net", and the initial law consists of a few points; allowed: "panels"'
 
     def directions(self, problem: Problem) -> dict[str, Direction]:
         return {}

@@ -36,7 +36,7 @@ def net_nodes(problem: Problem, net: Net, first: int = 0, last: int | None = Non
     combinations = list(product(*(range(len(atoms[0])) for atoms in split.values())))
     number = np.arange(first, net.points * len(combinations) if last is None else last)
     seed = np.random.default_rng(np.random.SeedSequence(SEED, spawn_key=(net.scramble,)))
-    cube = scrambled_net(len(spread), seed, 0, net.points).T[:, number % net.points] if spread else np.empty((0, len(number)))
+    cube = scrambled_net(len(spread), seed, 0, net.points)[:, number % net.points] if spread else np.empty((0, len(number)))
     which = np.array(combinations, dtype=np.int64).reshape(len(combinations), -1)[number // net.points]
     weight = np.full(len(number), 1.0 / net.points)
     rows: dict[str, Array] = {name: law.quantile(u) for (name, law), u in zip(spread.items(), cube, strict=True)}

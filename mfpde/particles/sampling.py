@@ -15,7 +15,7 @@ from mfpde.problem.laws.normal import Normal
 from mfpde.problem.laws.point import Point
 from mfpde.problem.problem import Problem
 from mfpde.quadrature.labels import Labels
-from mfpde.quadrature.nets import LEAST, scrambled_net
+from mfpde.quadrature.nets import scrambled_net
 from mfpde.quadrature.rules import Rule, gauss_rule
 
 Array = NDArray[np.float64]
@@ -74,7 +74,7 @@ def random_particles(problem: Problem, count: int, seed: tuple[int, int], first:
 
 def sobol_particles(problem: Problem, count: int, seed: tuple[int, int], first: int, last: int) -> Nodes:
     """The particles [first, last) of `count` = 2^m scrambled Sobol' points; arguments as for `random_particles`."""
-    return _quantiles(problem, count, scrambled_net(len(problem.directions), generator(seed, 0), first, last))
+    return _quantiles(problem, count, scrambled_net(len(problem.directions), generator(seed, 0), first, last).T)
 
 
 def generator(seed: tuple[int, int], block: int) -> np.random.Generator:
@@ -84,5 +84,5 @@ def generator(seed: tuple[int, int], block: int) -> np.random.Generator:
 
 def _quantiles(problem: Problem, count: int, cube: Array) -> Nodes:
     """Particles at points of the unit cube, shape (n, p + 2 or p + 3): coordinates of a, r, v, and with biases b."""
-    cube = np.maximum(cube, LEAST)  # no infinite quantile
+    cube = np.maximum(cube, 2.0**-54)  # no infinite quantile
     return neurons(problem.w, labels_at(problem, cube.T), np.full(len(cube), 1 / count))
