@@ -20,7 +20,7 @@ from mfpde.density.run import read_density
 from mfpde.discretisation.recorded import PushForward
 from mfpde.discretisations import build_problem
 from mfpde.errors import InputError
-from mfpde.evolution.entropy import Entropy
+from mfpde.evolution.entropy import entropy_nodes
 from mfpde.evolution.mean_field import LOBATTO, MeanField
 from mfpde.evolution.passive import Passive, neurons, stacked, step, tensor_nodes
 from mfpde.features.hermite.features import HermiteFeatures
@@ -324,8 +324,7 @@ def test_entropy_is_a_column_of_the_history(p1: Path, default: Path) -> None:
     with h5py.File(default) as file:
         entropy, time = file["history/entropy"][:], file["history/time"][:]
     stops = [float(time[k]) for k in (3, 37, 80)]
-    entropy_of = Entropy(SELF, run.problem, run.modes)
-    nodes = tensor_nodes(run.problem, entropy_of.rules)
+    nodes = entropy_nodes(run.problem)
     passive = Passive(run.problem, run.modes, run.field, stops[-1], stops=stops)
     expected = [log_D @ nodes.weight for log_D in log_determinants(passive, nodes)]
     assert np.abs(entropy[[3, 37, 80]] - expected).max() < 1e-6

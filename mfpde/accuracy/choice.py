@@ -26,7 +26,7 @@ def make_plan(
     if nodes == "panels":
         return make_panel_plan(comm, problem, options, records, wanted, kept)
     trial = try_net(comm, problem, options, records, wanted, kept)
+    plan = None
     if nodes == "auto" and trial.nodes > CHEAP:
-        if (plan := panel_plan_within(trial.nodes, comm, problem, options, records, wanted)) is not None:
-            return plan
-    return make_net_plan(comm, trial, records)
+        plan = panel_plan_within(trial.nodes, comm, problem, options, records, wanted)
+    return plan or make_net_plan(comm, trial, records)

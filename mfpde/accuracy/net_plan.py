@@ -14,14 +14,14 @@ from mfpde.accuracy.studied_times import studied_times
 from mfpde.accuracy.studies import Setting, radial_degree, truncation_study
 from mfpde.accuracy.study_run import Curve
 from mfpde.discretisation.resolution import Net, Resolution
-from mfpde.nets.nodes import node_count
+from mfpde.evolution.net import node_count
 from mfpde.problem.problem import Problem
 from mfpde.problem.sections import Discretization
 
 # A second level of the trial, in units of the first one, if the main run wants more.
 MANY = 4
 # Shares of the net, and of the truncation and of the time step, in the error: these are taken twice.
-NET, OTHERS = 0.55, 0.1
+NET, OTHERS = 0.7, 0.08
 # Points of the net on which the truncation is studied, and the least K of the scrambles.
 FEW, LEAST = 512, 6
 # Its correction was found to differ by up to 1.5% of itself between scrambles of so many points: that is not counted on, twice.
@@ -52,7 +52,7 @@ class NetTrial:
     def nodes(self) -> int:
         """Nodes of all runs that are to come: of the scrambles, and of the main run."""
         points = self.levels[-1].net.points if self.fixed else wanted_points(self.levels, self.share)
-        return (SCRAMBLES + 1) * node_count(self.setting.problem, Net(points))
+        return (SCRAMBLES + 1) * node_count(self.setting.problem, points)
 
 
 def try_net(

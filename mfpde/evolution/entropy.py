@@ -4,8 +4,9 @@ With D = det d(A, X, R) / d(a_0, v_0, r_0), which stays positive, the density at
 
     H(t) = -int rho log rho = H(0) + E[log D],      (log D)' = -xi_w A (Laplace_v Psi + d^2 Psi / dr^2)(X, R)          (F3)
 
-so a few neurons at Gauss nodes of the initial law, which carry log D through the mean field of every step, give H(t) - H(0).
-They follow the steps of the run; within a step E[log D] has the integrator's own interpolant (order 7).
+so a few neurons at Gauss nodes of the initial law, or where their product is large at those of a net, which carry log D through
+the mean field of every step, give H(t) - H(0).  They follow the steps of the run; within a step E[log D] has the integrator's own
+interpolant (order 7).
 """
 
 from math import nan
@@ -17,8 +18,10 @@ from scipy.integrate import DOP853
 
 from mfpde.evolution.flow import Field, Reader
 from mfpde.evolution.mean_field import MeanField
+from mfpde.evolution.net import net_nodes
 from mfpde.evolution.passive import BLOCK, Leg, rates_at, stacked, step, tensor_nodes
 from mfpde.features.protocol import Basis, Features
+from mfpde.neurons import Nodes
 from mfpde.parallel import share
 from mfpde.problem.laws.normal import Normal
 from mfpde.problem.problem import Problem
@@ -32,6 +35,8 @@ Array = NDArray[np.float64]
 # d = GENTLE on, fewer in y. They give E[log D] to about 1e-3 (2e-5 at p = 1, d = 10, t = 2).
 NODES = {1: (24, 4, 8, 4, 2.0, 1.5), 2: (16, 3, 6, 3, 2.0, 1.0), 3: (10, 2, 2, 3, 1.0, 0.0)}
 GENTLE = 1000
+# Nodes of the product at the most, as with biases or from p = 4 on; the points of the net that takes its place, and its scramble.
+MOST, POINTS, SCRAMBLE = 20_000, 2**14, 1000
 
 
 def has_entropy(problem: Problem) -> bool:
@@ -47,16 +52,12 @@ class Entropy:
         comm: Ranks that divide the nodes.
         problem: With a density, see `has_entropy`.
         modes: Modes of the run.
-
-    Attributes:
-        rules: Rules of the problem's directions: the nodes are their products.
     """
 
     def __init__(self, comm: MPI.Intracomm, problem: Problem, modes: Basis) -> None:
         self.comm, self.problem, self.modes = comm, problem, modes
         self.target = modes.target_coefficients(problem.target)
-        self.rules = rules = _rules(problem)
-        everything = tensor_nodes(problem, rules)
+        everything = entropy_nodes(problem)
         first, last = share(comm, len(everything.a))
         nodes = everything.part(slice(first, last))
         self._weight = nodes.weight
@@ -128,6 +129,13 @@ class Entropy:
         for k, part in enumerate(self._curve[:0:-1]):  # as SciPy evaluates DOP853's interpolant
             y = (y + float(part)) * (x if k % 2 == 0 else 1 - x)
         return float(self._curve[0]) + y
+
+
+def entropy_nodes(problem: Problem) -> Nodes:
+    """The neurons at t = 0 that carry log D."""
+    rules = _rules(problem)
+    few = int(np.prod([len(rule) for rule in rules])) <= MOST
+    return tensor_nodes(problem, rules) if few else net_nodes(problem, POINTS, SCRAMBLE)
 
 
 def _rules(problem: Problem) -> tuple[Rule, ...]:

@@ -12,12 +12,12 @@ from mfpde.discretisation.reading import CHECKED, check_followed, recorded_field
 from mfpde.discretisation.recorded import PushForward, Snapshot
 from mfpde.discretisation.resolution import NET_POINTS, Net, Resolution
 from mfpde.errors import InputError
+from mfpde.evolution.net import net_nodes, node_count, spread_directions
 from mfpde.evolution.passive import Passive, nodes_of, stacked, tensor_nodes
 from mfpde.features.bases import basis_of
 from mfpde.moving.cells import point_cells
 from mfpde.moving.discretisation import MovingElements
 from mfpde.nets.flow import NetFlow
-from mfpde.nets.nodes import net_nodes, node_count, spread_directions
 from mfpde.parallel import share
 from mfpde.problem.problem import Problem
 from mfpde.problem.sections import Discretization
@@ -49,7 +49,9 @@ class ScrambledNet:
     ) -> NetFlow:
         features = basis_of(problem, resolution).features(comm, problem)
         net = resolution.net or Net(NET_POINTS)
-        return NetFlow(problem, features, net_nodes(problem, net, *share(comm, node_count(problem, net))))
+        return NetFlow(
+            problem, features, net_nodes(problem, net.points, net.scramble, *share(comm, node_count(problem, net.points)))
+        )
 
     def read(self, file: h5py.File, problem: Problem) -> PushForward:
         if "nodes" not in file:

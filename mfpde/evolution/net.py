@@ -9,7 +9,6 @@ from itertools import product
 import numpy as np
 from numpy.typing import NDArray
 
-from mfpde.discretisation.resolution import Net
 from mfpde.evolution.passive import neurons
 from mfpde.neurons import Nodes
 from mfpde.problem.laws import Law
@@ -24,21 +23,22 @@ SEED = 20_240_208
 MOST_ATOMS = 8
 
 
-def net_nodes(problem: Problem, net: Net, first: int = 0, last: int | None = None) -> Nodes:
+def net_nodes(problem: Problem, points: int, scramble: int = 0, first: int = 0, last: int | None = None) -> Nodes:
     """The nodes [first, last) of a net at t = 0, numbered by combination of atoms, then by point; all if not said.
 
     Args:
         problem: Gives the initial law.
-        net: Its points and scramble.
+        points: Of the net, a power of two.
+        scramble: Number of the scramble.
         first, last: Which nodes.
     """
     split, spread = _directions(problem)
     combinations = list(product(*(range(len(atoms[0])) for atoms in split.values())))
-    number = np.arange(first, net.points * len(combinations) if last is None else last)
-    seed = np.random.default_rng(np.random.SeedSequence(SEED, spawn_key=(net.scramble,)))
-    cube = scrambled_net(len(spread), seed, 0, net.points)[:, number % net.points] if spread else np.empty((0, len(number)))
-    which = np.array(combinations, dtype=np.int64).reshape(len(combinations), -1)[number // net.points]
-    weight = np.full(len(number), 1.0 / net.points)
+    number = np.arange(first, points * len(combinations) if last is None else last)
+    seed = np.random.default_rng(np.random.SeedSequence(SEED, spawn_key=(scramble,)))
+    cube = scrambled_net(len(spread), seed, 0, points)[:, number % points] if spread else np.empty((0, len(number)))
+    which = np.array(combinations, dtype=np.int64).reshape(len(combinations), -1)[number // points]
+    weight = np.full(len(number), 1.0 / points)
     rows: dict[str, Array] = {name: law.quantile(u) for (name, law), u in zip(spread.items(), cube, strict=True)}
     for (name, (values, masses)), k in zip(split.items(), which.T, strict=True):
         rows[name] = values[k]
@@ -47,9 +47,9 @@ def net_nodes(problem: Problem, net: Net, first: int = 0, last: int | None = Non
     return neurons(problem.w, np.array([rows.get(name, zero) for name in problem.directions]), weight)
 
 
-def node_count(problem: Problem, net: Net) -> int:
-    """The number of all nodes of a net."""
-    return net.points * int(np.prod([len(values) for values, _ in _directions(problem)[0].values()]))
+def node_count(problem: Problem, points: int) -> int:
+    """The number of all nodes of a net of so many points."""
+    return points * int(np.prod([len(values) for values, _ in _directions(problem)[0].values()]))
 
 
 def spread_directions(problem: Problem) -> int:

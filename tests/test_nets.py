@@ -1,0 +1,73 @@
+"""Nets: their points, their nodes, what they say of their error, and the choice between them and panels."""
+
+import numpy as np
+import pytest
+from mpi4py import MPI
+from scipy.stats import qmc
+
+import mfpde
+from mfpde.evolution.net import net_nodes, node_count
+from mfpde.problem.config import load
+from mfpde.quadrature.nets import LARGEST, _directions, scrambled_net, sobol_digits
+
+SELF = MPI.COMM_SELF
+
+
+def test_the_points_are_those_of_scipy() -> None:
+    """In another order: SciPy's is that of Gray's code."""
+    own = sobol_digits(_directions(), 0, 1024) * 2.0**-32
+    theirs = qmc.Sobol(LARGEST, scramble=False, bits=32).random(1024)
+    assert {*map(tuple, own.T)} == {*map(tuple, theirs)}
+    assert np.array_equal(own[:, 100:200], sobol_digits(_directions(), 100, 200) * 2.0**-32)
+
+
+def test_every_scramble_is_a_net_and_their_mean_has_no_bias() -> None:
+    def integrand(u: np.ndarray) -> np.ndarray:
+        return np.prod(1 + 0.5 * np.sin(3 * u) + np.abs(u - 0.3), axis=0)
+
+    exact = (1 + (1 - np.cos(3)) / 6 + 0.29) ** 3
+    means = []
+    for seed in range(64):
+        u = scrambled_net(3, np.random.default_rng(seed), 0, 256)
+        assert all(np.array_equal(np.sort(np.floor(256 * row)), np.arange(256)) for row in u)
+        # Elementary intervals of two directions hold as many points as their share.
+        cells = np.floor(16 * u[0]) * 16 + np.floor(16 * u[1])
+        assert np.array_equal(np.sort(cells), np.arange(256))
+        means.append(integrand(u).mean())
+    error = np.std(means, ddof=1) / 8
+    assert abs(np.mean(means) - exact) < 4 * error < 2e-4
+
+
+def test_atoms_multiply_the_nodes_and_keep_their_masses() -> None:
+    problem = mfpde.build_problem(load(None, ["initial.a=points(-1: 0.2, 2: 0.8)", "input.dimension=10", "initial.b=rademacher"]))
+    assert node_count(problem, 64) == 256
+    nodes = net_nodes(problem, 64)
+    assert nodes.b is not None and abs(nodes.weight.sum() - 1) < 1e-14
+    assert abs(nodes.weight[nodes.a == 2].sum() - 0.8) < 1e-14 and abs(nodes.weight @ nodes.b) < 1e-14
+    some = net_nodes(problem, 64, 0, 50, 120)
+    assert np.array_equal(some.v, nodes.v[:, 50:120]) and np.array_equal(some.a, nodes.a[50:120])
+
+
+@pytest.mark.parametrize(
+    ("keys", "accuracy"),
+    [
+        ({"dimension": 3, "polynomial": "z1 + z1*z2"}, 5e-3),
+        (
+            {"dimension": 6, "activation": "sin(u) + cos(u)", "polynomial": "z1 + z2**2", "initial": {"a": "normal(0.3, 0.5)"}},
+            5e-3,
+        ),
+        ({"dimension": 12, "activation": "gelu", "initial": {"a": "rademacher", "w": "sphere"}, "polynomial": "z1**2"}, 2e-3),
+        ({"dimension": 20, "initial": {"b": "uniform(-1, 1)"}, "decay_w": 0.1, "polynomial": "z1"}, 2e-3),
+    ],
+)
+def test_the_error_of_a_net_is_below_its_estimate(keys: dict[str, object], accuracy: float) -> None:
+    """Against panels that are much finer."""
+    common = {**keys, "final_time": 4.0, "times": 9}
+    found = mfpde.run(comm=SELF, progress=False, nodes="net", accuracy=accuracy, **common)
+    exact = mfpde.run(comm=SELF, progress=False, nodes="panels", accuracy=accuracy / 20, **common)
+    assert found.attributes["discretisation"] == "net" and exact.attributes["discretisation"] == "flow"
+    assert found.error is not None and (np.abs(found.loss - exact.loss) <= found.error).all()
+    assert (
+        found.error.max()
+        <= accuracy * mfpde.build_problem(mfpde.load(None, [f"target.polynomial={keys['polynomial']}"])).target.unit
+    )
