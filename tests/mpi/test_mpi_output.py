@@ -3,6 +3,7 @@
 import tempfile
 from contextlib import nullcontext
 from pathlib import Path
+from typing import Any
 
 import h5py
 import numpy as np
@@ -86,3 +87,23 @@ def test_a_run_on_one_rank_goes_on_on_all_of_them_and_back(name: str, shared: Pa
     go(WORLD, config, part, restart=part, steps=7)
     alone(lambda: go(SELF, config, part, restart=part))
     alone(lambda: assert_same(whole, part, "field", by_cell=True))  # at points of steps, whose length knows rounding
+
+
+# Fewer labels and cells than ranks: one, and on 8 ranks four.
+POINT = {"a": "point(1)", "polynomial": "z1", "accuracy": 1e-2}
+PLANE = {"polynomial": "z1 + z1*z2", "accuracy": False, "a_nodes": 1, "a_panels": 1, "r_nodes": 1, "cells": 2, "degree": 2}
+
+
+@pytest.mark.parametrize("given", [POINT, PLANE], ids=["point start", "p = 2"])
+def test_ranks_that_hold_nothing_change_no_number(given: dict[str, Any], shared: Path) -> None:
+    """They take part in the run and in its file."""
+
+    def losses(comm: MPI.Intracomm, name: str) -> np.ndarray:
+        path = shared / name
+        found = mfpde.run(comm=comm, progress=False, save=path, final_time=1.0, times=3, **given).loss
+        with h5py.File(path) as file:
+            assert np.array_equal(file["history/loss"][:], found)
+        return found
+
+    together = losses(WORLD, "together.h5")
+    assert np.abs(together - alone(lambda: losses(SELF, "alone.h5"))).max() <= 1e-12
