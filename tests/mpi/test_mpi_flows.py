@@ -8,6 +8,7 @@ from mpi4py import MPI
 from support import AFFINE, alone, first_flow, follow, losses, packed, read, states
 
 import mfpde
+from mfpde.discretisation.grid import process_grid
 from mfpde.discretisations import start_flow
 from mfpde.evolution.indicators import indicators
 from mfpde.moments.averaging import law_moments
@@ -47,6 +48,15 @@ def test_the_answer_does_not_depend_on_the_ranks(overrides: list[str], mesh_rank
 def test_more_ranks_than_labels_leave_no_rank_waiting() -> None:
     config, problem = setup("input.dimension=inf", "initial.a=point(0)", comm=WORLD)
     assert len(solve(config, problem, WORLD)) == 9
+
+
+@pytest.mark.parametrize("mesh_ranks", [m for m in range(1, WORLD.size + 1) if WORLD.size % m == 0])
+def test_flows_cost_no_communicators(mesh_ranks: int) -> None:
+    """MPICH has 2048: a program that solves a hundred problems to an accuracy starts more flows than that."""
+    grids = [process_grid(WORLD, 8, 8, mesh_ranks) for _ in range(2500)]
+    assert {grid.mesh_comm.size for grid in grids} == {mesh_ranks}
+    assert len(grids[0].mesh_comm.allgather(grids[0].group)) == mesh_ranks
+    assert {*grids[0].mesh_comm.allgather(grids[-1].group)} == {WORLD.rank // mesh_ranks}
 
 
 def test_a_mesh_file_gives_the_same_loss_as_the_box() -> None:
