@@ -35,12 +35,28 @@ def on_first(comm: MPI.Intracomm, action: Callable[[], object], share: bool = Tr
             value = action()
         except Exception as exception:
             error, reason = exception, _reason(exception)
+    _sleep_until_first(comm)
     reason, shared = comm.bcast((reason, value if share else None))
     if error is not None:
         raise error
     if reason is not None:
         raise reason[0](reason[1])
     return shared if share else value
+
+
+def _sleep_until_first(comm: MPI.Intracomm) -> None:
+    """Collective. On the other ranks, waits for rank 0 to come here; MPI's own waiting keeps a core busy, which it may need."""
+    if comm.size == 1:
+        return
+    request, begin = comm.Ibcast(bytearray(1)), time.monotonic()
+    while not request.Test():
+        waited = time.monotonic() - begin
+        if waited > BUSY:
+            time.sleep(min(waited / 10, 0.01))
+
+
+# Seconds that a rank waits without sleeping.
+BUSY = 1e-3
 
 
 def _reason(error: Exception) -> tuple[type[InputError | RunError], str]:
