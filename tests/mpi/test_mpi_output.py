@@ -43,9 +43,7 @@ def test_all_ranks_hear_the_same(passes: str, tmp_path: Path) -> None:
     folder = Path(WORLD.bcast(str(tmp_path)))
     mine = Rows()
     with two_passes() if passes == "two" else nullcontext():
-        result = mfpde.run(
-            comm=WORLD, progress=False, save=folder / "out.h5", also=["csv"], outputs=[mine], **{**QUICK, "polynomial": "z1"}
-        )
+        result = mfpde.run(comm=WORLD, progress=False, save=folder / "out.h5", also=["csv"], outputs=[mine], **QUICK)
     assert mine.events == TOLD[passes] and mine.times == result.time.tolist()
     assert len(alone(lambda: assert_table_of(str(folder / "out")))) == 5
 
