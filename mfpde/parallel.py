@@ -35,8 +35,7 @@ def on_first(comm: MPI.Intracomm, action: Callable[[], object], share: bool = Tr
             value = action()
         except Exception as exception:
             error, reason = exception, _reason(exception)
-    _sleep_until_first(comm)
-    reason, shared = comm.bcast((reason, value if share else None))
+    reason, shared = from_first(comm, (reason, value if share else None))
     if error is not None:
         raise error
     if reason is not None:
@@ -44,15 +43,19 @@ def on_first(comm: MPI.Intracomm, action: Callable[[], object], share: bool = Tr
     return shared if share else value
 
 
-def _sleep_until_first(comm: MPI.Intracomm) -> None:
-    """Collective. On the other ranks, waits for rank 0 to come here; MPI's own waiting keeps a core busy, which it may need."""
-    if comm.size == 1:
-        return
-    request, begin = comm.Ibcast(bytearray(1)), time.monotonic()
-    while not request.Test():
-        waited = time.monotonic() - begin
-        if waited > BUSY:
-            time.sleep(min(waited / 10, 0.01))
+def from_first[T](comm: MPI.Intracomm, value: T | None) -> T:
+    """Collective. The value that rank 0 has found.
+
+    The others sleep until then: MPI's own waiting keeps a core busy, which rank 0 may need.
+    """
+    if comm.size > 1:
+        request, begin = comm.Ibcast(bytearray(1)), time.monotonic()
+        while not request.Test():
+            waited = time.monotonic() - begin
+            if waited > BUSY:
+                time.sleep(min(waited / 10, 0.01))
+    found: T = comm.bcast(value)
+    return found
 
 
 # Seconds that a rank waits without sleeping.
