@@ -39,9 +39,9 @@ lint: $(VENV)/.installed
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-# Those of tests/mpi as well, on one rank.
+# Those of tests/mpi as well, on one rank.  Commands that tests start need not compile the package anew.
 serial: $(VENV)/.installed
-	$(BIN)/python -m pytest -q -n auto --dist worksteal
+	env -u PYTHONDONTWRITEBYTECODE $(BIN)/python -m pytest -q -n auto --dist worksteal
 
 # Every rank collects the tests, with the bytecode that the first ranks leave, and without what one rank alone has use for.
 mpi: $(VENV)/.installed

@@ -35,12 +35,31 @@ def on_first(comm: MPI.Intracomm, action: Callable[[], object], share: bool = Tr
             value = action()
         except Exception as exception:
             error, reason = exception, _reason(exception)
-    reason, shared = comm.bcast((reason, value if share else None))
+    reason, shared = from_first(comm, (reason, value if share else None))
     if error is not None:
         raise error
     if reason is not None:
         raise reason[0](reason[1])
     return shared if share else value
+
+
+def from_first[T](comm: MPI.Intracomm, value: T | None) -> T:
+    """Collective. The value that rank 0 has found.
+
+    The others sleep until then: MPI's own waiting keeps a core busy, which rank 0 may need.
+    """
+    if comm.size > 1:
+        request, begin = comm.Ibcast(bytearray(1)), time.monotonic()
+        while not request.Test():
+            waited = time.monotonic() - begin
+            if waited > BUSY:
+                time.sleep(min(waited / 10, 0.01))
+    found: T = comm.bcast(value)
+    return found
+
+
+# Seconds that a rank waits without sleeping.
+BUSY = 1e-3
 
 
 def _reason(error: Exception) -> tuple[type[InputError | RunError], str]:

@@ -1,5 +1,6 @@
 """What several test files use."""
 
+import atexit
 import importlib
 import os
 import subprocess
@@ -15,6 +16,7 @@ from typing import Any
 import numpy as np
 import pytest
 from mpi4py import MPI
+from ranks import RANKS, Ranks
 
 from mfpde.discretisation.resolution import given_resolution, make_labels
 from mfpde.discretisations import build_problem, start_flow
@@ -30,6 +32,7 @@ from mfpde.problem.problem import Problem
 from mfpde.problem.sections import Config
 from mfpde.quadrature.labels import Labels
 from mfpde.quadrature.rules import Rule
+from mfpde.solve import solve
 from mfpde.training.training import train
 
 WORLD, SELF = MPI.COMM_WORLD, MPI.COMM_SELF
@@ -48,21 +51,44 @@ def clean_environment() -> dict[str, str]:
     return {k: v for k, v in os.environ.items() if not k.startswith(("PMI", "HYDRA", "MPI"))}
 
 
-def command(module: str, *arguments: str, ranks: int = 1, cwd: Path) -> subprocess.CompletedProcess[str]:
+def command(module: str, *arguments: str, ranks: int = 1, cwd: Path, afresh: bool = False) -> subprocess.CompletedProcess[str]:
     """Runs a module of the package, and keeps what it says.
 
-    On one rank that is done in this process, because an interpreter takes two seconds to start; but for options of PETSc, which
-    reads them once.  On more it is done under mpirun, without the parent's own MPI.
+    On one rank that is done in this process, and on two by `Ranks`, because an interpreter takes two seconds to start; but for
+    options of PETSc, which reads them once.
+
+    Args:
+        afresh: Under an mpirun of its own, whose exit status is that of the command.
     """
     words = [sys.executable, "-m", f"mfpde.{module}", *arguments]
-    if ranks > 1 or "--" in arguments:
+    if afresh or ranks > RANKS or "--" in arguments:
         launcher = [str(Path(sys.executable).with_name("mpirun")), "-n", str(ranks)] if ranks > 1 else []
         return subprocess.run(
             [*launcher, *words], cwd=cwd, capture_output=True, text=True, timeout=HANGS, env=clean_environment(), check=False
         )
+    if ranks > 1:
+        return subprocess.CompletedProcess(words, *ranks_of(clean_environment()).run(cwd, module, list(arguments), HANGS))
     with redirect_stdout(StringIO()) as out, redirect_stderr(StringIO()) as errors:
         status = run_here(cwd, module, *arguments)
     return subprocess.CompletedProcess(words, status, out.getvalue(), errors.getvalue())
+
+
+_ranks: list[Ranks] = []
+
+
+def ranks_of(environment: dict[str, str]) -> Ranks:
+    """The ranks that wait for commands; others where the environment has changed, or where they are lost."""
+    environment = {name: value for name, value in environment.items() if name != "PYTEST_CURRENT_TEST"}
+    if not _ranks or not _ranks[0].running or _ranks[0].environment != environment:
+        close_ranks()
+        _ranks.append(Ranks(environment))
+    return _ranks[0]
+
+
+@atexit.register
+def close_ranks() -> None:
+    while _ranks:
+        _ranks.pop().close()
 
 
 def run_here(folder: Path, module: str, *words: str) -> int:
@@ -95,6 +121,13 @@ def read(*overrides: str, comm: MPI.Intracomm = SELF) -> tuple[Config, Problem]:
         return config, build_problem(config)
 
     return comm.bcast(both() if comm.rank == 0 else None)
+
+
+def run_to(path: Path, *overrides: str) -> Path:
+    """Solves the default problem with overrides."""
+    config = load(None, ["discretization.accuracy=false", "output.plot=false", f"output.file={path}", *overrides])
+    solve(SELF, config, build_problem(config))
+    return path
 
 
 def labels_of(config: Config, problem: Problem) -> Labels:

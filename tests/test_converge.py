@@ -127,5 +127,5 @@ def test_a_study_refuses_bad_input_in_one_line(
 
 
 def test_bad_input_of_a_study_ends_all_ranks(tmp_path: Path) -> None:
-    done = command("converge", "--vary", "celsl", "--values", "1", "2", ranks=2, cwd=tmp_path)
+    done = command("converge", "--vary", "celsl", "--values", "1", "2", ranks=2, cwd=tmp_path, afresh=True)
     assert done.returncode == 2 and done.stderr.count("\n") == 1, done.stderr

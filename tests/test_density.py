@@ -1,20 +1,18 @@
 """Densities of the neurons: where they are, how exact, and what the command says."""
 
 from pathlib import Path
-from xml.etree import ElementTree
 
 import h5py
 import numpy as np
 import pytest
 from mpi4py import MPI
-from support import command
+from support import command, run_to
 
 from mfpde.density.bins import Density
 from mfpde.density.choice import Ruler, choose_map, choose_steps, follow_trial
 from mfpde.density.grid import Grid
 from mfpde.density.maps import Interpolated
 from mfpde.density.marginal import density
-from mfpde.density.paraview import write_series
 from mfpde.density.points import Sampling, normal_cells, sample, slabs
 from mfpde.density.run import read_density
 from mfpde.discretisation.recorded import PushForward
@@ -33,13 +31,6 @@ from mfpde.solve import solve
 
 SELF = MPI.COMM_SELF
 P1 = ["target.polynomial=z1 + z1^2/2", "discretization.hermite_degree=6"]
-
-
-def run_to(path: Path, *overrides: str) -> Path:
-    """Solves the default problem with overrides."""
-    config = load(None, ["discretization.accuracy=false", "output.plot=false", f"output.file={path}", *overrides])
-    solve(SELF, config, build_problem(config))
-    return path
 
 
 def opened(path: Path) -> PushForward:
@@ -347,56 +338,3 @@ def test_a_sphere_and_a_decay_are_followed_like_the_run(tmp_path: Path) -> None:
         nodes = stacked(Passive(run.problem, run.modes, run.field, run.end)(tensor_nodes(run.problem, run.rules)))
         values = run.snapshots[-1].values
         assert np.abs(nodes - values.reshape(nodes.shape)).max() < 1e-6
-
-
-def vtk(path: Path) -> tuple[ElementTree.Element, dict[str, np.ndarray]]:
-    """The elements and the arrays of one of VTK's XML files with appended raw data."""
-    content = path.read_bytes()
-    head, _, rest = content.partition(b'<AppendedData encoding="raw">\n_')
-    raw = rest[: rest.rindex(b"\n</AppendedData>")]
-    root = ElementTree.fromstring(head + b"</VTKFile>")
-    arrays = {}
-    for item in root.iter("DataArray"):
-        if item.get("format") == "appended":
-            offset = int(item.attrib["offset"])
-            size = int(np.frombuffer(raw[offset : offset + 8], dtype=np.uint64)[0])
-            kind = {"Float64": np.float64, "Int64": np.int64, "UInt8": np.uint8}[item.attrib["type"]]
-            arrays[item.attrib["Name"]] = np.frombuffer(raw[offset + 8 : offset + 8 + size], dtype=kind)
-    return root, arrays
-
-
-def test_a_run_writes_its_densities_for_paraview(tmp_path: Path) -> None:
-    small = ["target.polynomial=z1", "input.dimension=inf", "training.final_time=0.1", "discretization.a_nodes=3"]
-    run_to(tmp_path / "out.h5", *small, "output.paraview=true")
-    assert (tmp_path / "out_density.pvd").is_file() and not (tmp_path / "out_mesh.pvd").exists()
-
-
-@pytest.mark.parametrize("target", ["z1 + z1^2/2", "z1 + z1*z2", "z1 + z1*z2*z3"])
-def test_paraview_gets_the_density_in_time_and_the_mesh_that_moves(target: str, tmp_path: Path) -> None:
-    """Cells times density is all mass, on the image and, exactly for p <= 2 (straight edges), on the elements."""
-    small = ["a_nodes=4", "r_nodes=1", "cells=2", "degree=2"]
-    given = [f"target.polynomial={target}", "training.final_time=1", *(f"discretization.{word}" for word in small)]
-    path = run_to(tmp_path / "out.h5", *given)
-    assert sorted(write_series(SELF, path, mesh=True)) == ["density", "mesh"]
-    series = ElementTree.parse(tmp_path / "out_density.pvd").getroot()
-    assert [float(item.attrib["timestep"]) for item in series.iter("DataSet")] == [0.0, 1.0]
-    root, arrays = vtk(tmp_path / [item.attrib["file"] for item in series.iter("DataSet")][1])
-    image = root.find("ImageData")
-    assert image is not None and root.find("ImageData/FieldData/DataArray").text == "1"  # type: ignore[union-attr]
-    spacing = np.array(image.attrib["Spacing"].split(), dtype=float)
-    cells = np.diff(np.array(image.attrib["WholeExtent"].split(), dtype=int).reshape(3, 2))[:, 0]
-    assert len(arrays["density"]) == np.prod(np.maximum(cells, 1))
-    assert abs(arrays["density"].sum() * spacing.prod() - 1) < 1e-3
-    root, arrays = vtk(tmp_path / "out_mesh_0001.vtu")
-    points = arrays["Points"].reshape(-1, 3)
-    count = len(arrays["density"])
-    assert len(arrays["a"]) == len(arrays["r"]) == len(arrays["label"]) == len(arrays["types"]) == count
-    corners = points[arrays["connectivity"].reshape(count, -1)]
-    if corners.shape[1] == 2:
-        volume = np.abs(corners[:, 1, 0] - corners[:, 0, 0])
-    elif corners.shape[1] == 4:
-        diagonals = corners[:, 2:, :2] - corners[:, :2, :2]
-        volume = np.abs(np.linalg.det(diagonals)) / 2
-    else:
-        return
-    assert abs(arrays["density"] @ volume - 1) < 1e-9

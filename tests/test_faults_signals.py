@@ -94,7 +94,8 @@ print(signal.getsignal(signal.SIGINT) is signal.default_int_handler, mfpde.open(
 
 @pytest.mark.parametrize("launcher", [[], [MPIRUN, "-n", "2"]], ids=["serial", "mpirun"])
 def test_a_reader_that_leaves_does_not_take_the_result(launcher: list[str], tmp_path: Path) -> None:
-    words = [*launcher, sys.executable, "-m", "mfpde.solve", "--set", "discretization.accuracy=1e-2"]
+    words = [*launcher, sys.executable, "-m", "mfpde.solve", "--set", "discretization.accuracy=false"]
+    words += ["--set", "discretization.a_nodes=4"]
     words += ["--set", "training.final_time=1", "--set", "output.plot=false", "--output", "out.h5"]
     read, write = os.pipe()
     run = subprocess.Popen(words, cwd=tmp_path, env=clean_environment(), stdout=write, stderr=subprocess.PIPE)

@@ -106,6 +106,7 @@ def test_random_particles_have_the_initial_law() -> None:
 
 def test_the_command_line_writes_the_mean_and_band_of_its_repeats(tmp_path: Path) -> None:
     words = ["--set", "particles.repeats=5", "--set", "particles.particles=100", "--set", "output.times=4", "--output", "out.h5"]
+    words += ["--set", "training.final_time=2"]
     done = command("particles", *words, ranks=2, cwd=tmp_path)
     assert done.returncode == 0 and "5 repeats" in done.stdout, done.stderr
     with h5py.File(tmp_path / "out.h5") as file:

@@ -216,7 +216,7 @@ def test_bad_stages_are_one_line_that_names_the_key(overrides: list[str], words:
 def test_the_kernel_command_writes_its_matrix_and_the_history(ranks: int, tmp_path: Path) -> None:
     small = [word for override in SMALL for word in ("--set", override)]
     more = ["--integrate", "--set", "discretization.tolerance=1e-11", "--set", "input.dimension=1e6"]
-    more += ["--set", "training.final_time=4.0", "--set", "training.strategy_time=50.0"]
+    more += ["--set", "training.final_time=4.0", "--set", "training.strategy_time=10.0"]
     more += [] if ranks == 1 else ["--set", "discretization.accuracy=false"]
     done = command("kernel", *small, *more, "--output", "out.h5", ranks=ranks, cwd=tmp_path)
     assert done.returncode == 0, done.stderr

@@ -103,15 +103,15 @@ def test_points_of_an_average_have_its_moments(copies: int) -> None:
         assert abs(float(value) - direct) < 1e-13
 
 
-@pytest.mark.parametrize("p,d", [(1, 5.0), (2, 7.0), (3, 40.0), (2, inf)])
-def test_kernel_matrix_is_the_gram_matrix_of_the_features(p: int, d: float) -> None:
+@pytest.mark.parametrize("p,d,degree", [(1, 5.0, 4), (2, 7.0, 4), (3, 40.0, 3), (2, inf, 4)])
+def test_kernel_matrix_is_the_gram_matrix_of_the_features(p: int, d: float, degree: int) -> None:
     """The compiled features, by tables of c_k(s), against polynomials in moments; to the tables' 1e-12."""
-    activation = parse_activation("(1 + u)**4 - u/3")
-    modes = kernel_modes(p, 4, d, True)
+    activation = parse_activation(f"(1 + u)**{degree} - u/3")
+    modes = kernel_modes(p, degree, d, True)
     features = HermiteFeatures(SELF, modes, activation)
     v, r, weight = cloud(9, p)
     assert activation.polynomial is not None
-    found = spectrum(discrete(v, r, weight, d - p, 8), activation.polynomial, modes)
+    found = spectrum(discrete(v, r, weight, d - p, 2 * degree), activation.polynomial, modes)
     alone = Cloud(np.ones((len(v), 1)), np.ascontiguousarray(v[:, :, None]), r[:, None], weight=np.ones(1))
     phi = features.moments(alone, np.ones(len(v))).by_slice
     gram = (phi.T * weight) @ phi

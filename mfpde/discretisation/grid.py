@@ -1,6 +1,7 @@
 """The process grid: slices are divided over groups of ranks first, then the mesh over the ranks of a group."""
 
 from dataclasses import dataclass
+from functools import cache
 from math import inf
 
 import numpy as np
@@ -48,8 +49,27 @@ def process_grid(comm: MPI.Intracomm, slices: int, cells: int, mesh_ranks: int =
     groups = size // mesh_ranks
     group = comm.rank // mesh_ranks
     bounds = [slices * g // groups for g in (group, group + 1)]
-    mesh_comm = MPI.Intracomm(comm.Split(group, comm.rank))
-    return ProcessGrid(comm, mesh_comm, group, groups, range(*bounds))
+    return ProcessGrid(comm, _neighbours(comm, mesh_ranks), group, groups, range(*bounds))
+
+
+def _neighbours(comm: MPI.Intracomm, mesh_ranks: int) -> MPI.Intracomm:
+    """Collective. The `mesh_ranks` ranks of this one's group, which are split off once: MPI has some 2000 communicators."""
+    if mesh_ranks == comm.size:
+        return comm
+    if mesh_ranks == 1:
+        return MPI.COMM_SELF
+    kept = comm.Get_attr(_groups_of())
+    known: dict[int, MPI.Intracomm] = kept if isinstance(kept, dict) else {}
+    if mesh_ranks not in known:
+        known[mesh_ranks] = MPI.Intracomm(comm.Split(comm.rank // mesh_ranks, comm.rank))
+        comm.Set_attr(_groups_of(), known)
+    return known[mesh_ranks]
+
+
+@cache
+def _groups_of() -> int:
+    """The key under which a communicator keeps its groups, by the number of their ranks."""
+    return MPI.Comm.Create_keyval()
 
 
 def checked_mesh_ranks(size: int, mesh_ranks: int, cells: float = inf) -> list[int]:

@@ -12,6 +12,7 @@ from mfpde.evolution.flow import Field, InStage, Observation, OnRecord, Position
 from mfpde.features.protocol import Basis
 from mfpde.moments.averaging import LawMoments
 from mfpde.moments.spectrum import Spectrum, kernel_modes, spectrum
+from mfpde.parallel import from_first
 from mfpde.problem.problem import Problem
 
 Array = NDArray[np.float64]
@@ -55,9 +56,9 @@ class LinearFlow(InStage):
         found = None if law is None else [spectrum(law, polynomial, mine, others)]
         if found is not None and law is not None and mine.radial.any():
             found.append(spectrum(law, polynomial, kernel_modes(problem.p, degree, problem.d, False), others))
-        found = comm.bcast(found)
-        self.spectrum: Spectrum = found[0]
-        self.on_V: Spectrum = found[-1]
+        spectra = from_first(comm, found)
+        self.spectrum: Spectrum = spectra[0]
+        self.on_V: Spectrum = spectra[-1]
         position = {key: i for i, key in enumerate(_keys(modes))}
         self.index = np.array([position[key] for key in _keys(mine)])
         self.target = modes.target_coefficients(problem.target)

@@ -133,6 +133,10 @@ def penalty(comm: MPI.Intracomm, stage: Stage, reduced: Cloud) -> float:
     return float(comm.allreduce(stage.penalty(reduced)))
 
 
+# A record: time, E, moments, and with terms that regularise it the penalty.
+type Row = tuple[float, float, Array, *tuple[float, ...]]
+
+
 def penalties(stage: Stage, of: Callable[[], float]) -> tuple[float, ...]:
     """What a record has of it: the penalty where there is one, or nothing."""
     return (of(),) if stage.regularised else ()

@@ -7,7 +7,6 @@ reduction.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from mpi4py import MPI
@@ -18,7 +17,7 @@ from mfpde.evolution.lagrangian import LagrangianFlow, contributions
 from mfpde.features.protocol import Features
 from mfpde.neurons import Nodes
 from mfpde.parallel import share
-from mfpde.particles.network import penalties
+from mfpde.particles.network import Row, penalties
 from mfpde.particles.sampling import PANEL_POINTS, gauss_axes, gauss_particles, normal_rule
 from mfpde.problem.problem import Problem
 from mfpde.quadrature.labels import Labels
@@ -42,7 +41,7 @@ class GaussRun:
 
     flow: LagrangianFlow
     end: Array
-    records: list[tuple[Any, ...]]
+    records: list[Row]
     neglected: float
     steps: int
 
@@ -66,12 +65,12 @@ def run_gauss(
     axes = gauss_axes(problem, labels, v_rule)
     first, last = share(features.comm, int(np.prod([len(rule) for rule in axes])))
     flow = LagrangianFlow(problem, features, gauss_particles(problem, labels, v_rule, first, last))
-    records: list[tuple[Any, ...]] = []
+    records: list[Row] = []
     end = np.empty(flow.size)
 
     def record(step: Step, vector: Array) -> None:
-        measured = flow.measure(vector, step.time)
-        records.append((step.time, *measured, *penalties(flow.stage, lambda: flow.penalty(vector))))
+        value, moments = flow.measure(vector, step.time)
+        records.append((step.time, value, moments, *penalties(flow.stage, lambda: flow.penalty(vector))))
         end[...] = vector
 
     steps = flow.follow(times, tolerance, Recording(record)).steps

@@ -2,7 +2,6 @@
 
 import time
 from collections.abc import Mapping
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,6 +9,7 @@ from numpy.typing import NDArray
 from mfpde.features.protocol import Basis
 from mfpde.output.description import describe
 from mfpde.output.sink import Sink
+from mfpde.particles.network import Row
 from mfpde.problem.problem import Problem
 from mfpde.problem.sections import Config
 
@@ -35,7 +35,7 @@ class RepeatRecorder:
         self.repeats = config.particles.repeats
         self.started = time.monotonic()
         self.first_loss = self.loss = self.band = float("nan")
-        self._runs: list[list[tuple[Any, ...]]] = []
+        self._runs: list[list[Row]] = []
         self._target = modes.target_coefficients(problem.target)
         self._correlation = not problem.stages[0].interaction
         numbers = config.particles
@@ -85,7 +85,7 @@ class RepeatRecorder:
         mean, deviation = loss.mean(axis=0), loss.std(axis=0, ddof=1)
         half = student.ppf(0.5 + CONFIDENCE / 2, count - 1) * deviation / np.sqrt(count)
         self.band = float(half[-1])
-        columns: dict[str, Any] = {
+        columns: dict[str, Array] = {
             "time": np.array([row[0] for row in self._runs[0]]),
             "loss": mean,
             "coefficients": np.mean([[row[2] for row in run] for run in self._runs], axis=0),

@@ -4,7 +4,6 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from mpi4py import MPI
@@ -75,9 +74,9 @@ def particles(comm: MPI.Intracomm, config: Config, problem: Problem) -> Summary:
 def _with_progress(record: Callable[..., None], bar: Progress, offset: float) -> Callable[..., None]:
     count = 0
 
-    def both(when: float, loss: float, *rest: Any) -> None:
+    def both(when: float, loss: float, moments: Array, *penalty: float) -> None:
         nonlocal count
-        record(when, loss, *rest)
+        record(when, loss, moments, *penalty)
         count += 1
         bar.update(offset + when, loss, count)
 

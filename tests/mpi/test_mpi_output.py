@@ -3,6 +3,7 @@
 import tempfile
 from contextlib import nullcontext
 from pathlib import Path
+from typing import Any
 
 import h5py
 import numpy as np
@@ -78,11 +79,32 @@ def shared(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.mark.parametrize("name", ["one stage", "stages", "averaged points", "affine"])
 def test_a_run_on_one_rank_goes_on_on_all_of_them_and_back(name: str, shared: Path) -> None:
     """The state does not know how many ranks hold it.  In the affine frame many records keep steps and round-off small."""
+    short = [] if "stages" in str(PROBLEMS[name]) else ["training.final_time=1.5"]
     few = [] if name == "affine" else ["output.times=5", "output.snapshots=1"]
-    config = read(*PROBLEMS[name], *few, comm=WORLD)
+    config = read(*PROBLEMS[name], *short, *few, comm=WORLD)
     whole, part = shared / f"{name}_whole.h5", shared / f"{name}_part.h5"
     go(WORLD, config, whole)
     alone(lambda: go(SELF, config, part, steps=4))
     go(WORLD, config, part, restart=part, steps=7)
     alone(lambda: go(SELF, config, part, restart=part))
     alone(lambda: assert_same(whole, part, "field", by_cell=True))  # at points of steps, whose length knows rounding
+
+
+# Fewer labels and cells than ranks: one, and on 8 ranks four.
+POINT = {"a": "point(1)", "polynomial": "z1", "accuracy": False}
+PLANE = {"polynomial": "z1 + z1*z2", "accuracy": False, "a_nodes": 1, "a_panels": 1, "r_nodes": 1, "cells": 2, "degree": 2}
+
+
+@pytest.mark.parametrize("given", [POINT, PLANE], ids=["point start", "p = 2"])
+def test_ranks_that_hold_nothing_change_no_number(given: dict[str, Any], shared: Path) -> None:
+    """They take part in the run and in its file."""
+
+    def losses(comm: MPI.Intracomm, name: str) -> np.ndarray:
+        path = shared / name
+        found = mfpde.run(comm=comm, progress=False, save=path, final_time=0.3, times=3, **given).loss
+        with h5py.File(path) as file:
+            assert np.array_equal(file["history/loss"][:], found)
+        return found
+
+    together = losses(WORLD, "together.h5")
+    assert np.abs(together - alone(lambda: losses(SELF, "alone.h5"))).max() <= 1e-12

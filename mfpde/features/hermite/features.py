@@ -15,6 +15,7 @@ from mfpde.features.hermite.table import Table, evaluate, table_of
 from mfpde.features.hermite.tiles import tiles_of
 from mfpde.features.protocol import Moments
 from mfpde.neurons import Cloud, LearningRates, Rates
+from mfpde.parallel import from_first
 from mfpde.petsc import event
 from mfpde.problem.activation import Activation
 
@@ -91,7 +92,7 @@ class HermiteFeatures:
             self._scale = np.array([1 / sqrt(factorial(n)) for n in range(self.stride)])
         else:
             table = table_of(activation, modes.hermite_degree + 4, largest) if comm.rank == 0 else None
-            self.table: Table = comm.bcast(table)
+            self.table: Table = from_first(comm, table)
             self._use_table()
         self._work_memory = aligned(self._lib.work_size(len(modes), modes.hermite_degree, self.stride))
         self._work = self._pointer(self._work_memory)
@@ -226,7 +227,7 @@ class HermiteFeatures:
             raise RunError(f"a neuron has {size}: the run has blown up; lower the learning rates or discretization.tolerance")
         with np.errstate(all="ignore"):  # an activation that overflows there shows in the moments, which are checked
             table = table_of(self.activation, self.table.n_k - 1, 2 * largest) if self.comm.rank == 0 else None
-        self.table = self.comm.bcast(table)
+        self.table = from_first(self.comm, table)
         self._use_table()
 
     def _use_table(self) -> None:
