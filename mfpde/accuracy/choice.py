@@ -1,5 +1,7 @@
 """The plan that costs less: panels in every direction, or a net of all of them."""
 
+from math import inf
+
 from mpi4py import MPI
 
 from mfpde.accuracy.net_plan import make_net_plan, try_net
@@ -9,6 +11,9 @@ from mfpde.discretisations import NET
 from mfpde.problem.problem import Problem
 from mfpde.problem.sections import Discretization
 
+# From this dimension on, by p, the map of the neurons is close to linear in y: three nodes in each of its directions do, and nothing
+# is to be gained by a net.
+LINEAR = {1: 100, 2: 100, 3: 1000}
 # Nodes of all runs of a net that cost no more than the studies of panels alone.
 CHEAP = 100_000
 
@@ -23,7 +28,7 @@ def make_plan(
 ) -> Plan:
     """Collective. Studies what is to be chosen; arguments and errors as for `make_panel_plan`."""
     nodes = options.nodes if kept is None else "panels" if kept.net is None else NET
-    if nodes == "panels":
+    if nodes == "panels" or (nodes == "auto" and problem.d >= LINEAR.get(problem.p, inf)):
         return make_panel_plan(comm, problem, options, records, wanted, kept)
     trial = try_net(comm, problem, options, records, wanted, kept)
     plan = None
