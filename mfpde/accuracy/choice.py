@@ -11,8 +11,8 @@ from mfpde.discretisations import NET
 from mfpde.problem.problem import Problem
 from mfpde.problem.sections import Discretization
 
-# From this dimension on, by p, the map of the neurons is close to linear in y: three nodes in each of its directions do, and nothing
-# is to be gained by a net.
+# From this dimension on, by p, the map of the neurons is close to linear in y: three nodes in each direction of it do, and
+# nothing is to be gained by a net.
 LINEAR = {1: 100, 2: 100, 3: 1000}
 # Nodes of all runs of a net that cost no more than the studies of panels alone.
 CHEAP = 100_000
