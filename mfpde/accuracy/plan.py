@@ -28,6 +28,8 @@ from mfpde.discretisation.protocol import Direction
 from mfpde.discretisation.resolution import Resolution, given_resolution, is_given
 from mfpde.discretisations import discretisation_of
 from mfpde.errors import InputError, RunError
+from mfpde.features.bases import basis_of
+from mfpde.features.protocol import common_modes, named
 from mfpde.problem.defaults import mode_count
 from mfpde.problem.problem import Problem
 from mfpde.problem.sections import Discretization
@@ -82,10 +84,26 @@ class Plan:
         """One level below it in every direction."""
         return self._at({name: study.coarser for name, study in self.directions.items()})
 
+    def shift(self, problem: Problem) -> Array:
+        """What the studies say that the moments m(t) of the main run lack at `times`, to first order: the sum over all directions of
+        those of the finest level minus those of the chosen one, shape (n, modes of the finest truncation)."""
+        (K, J), total = self.truncation.finest, self.truncation.shift.copy()
+        finest = replace(self.base, hermite_degree=K, radial_degree=J)
+        own, places = common_modes(*(named(basis_of(problem, each)) for each in (self.base, finest)))
+        for study in (*self.directions.values(), self.tolerance):
+            if study.shift.size:
+                total[:, places] += study.shift[:, own]
+        return total
+
     def _at(self, panels: dict[str, Panels]) -> Resolution:
         K, J = self.truncation.value
         chosen = self.base.with_panels(panels)
         return replace(chosen, hermite_degree=K, radial_degree=J, tolerance=self.tolerance.value)
+
+    def measured(self) -> "Plan":
+        """With what the studies say of the moments, see `Study.measured`."""
+        directions = {name: study.measured() for name, study in self.directions.items()}
+        return replace(self, directions=directions, tolerance=self.tolerance.measured())
 
     def within(self, largest: int) -> "Plan":
         """The plan with the levels of larger shares, until the main run has at most `largest` nodes."""
@@ -191,7 +209,7 @@ def _direction(
     def study() -> Study[Panels]:
         found = panel_study(setting, base, name, direction, curve, 2 if fixed else REFINEMENTS)
         if kept is not None and not fixed:
-            return fixed_study(setting, base, name, kept.panels[name], found)
+            return fixed_study(setting, base, name, direction, kept.panels[name], found)
         return replace(found, chosen=0, fixed=True) if fixed else found
 
     return study

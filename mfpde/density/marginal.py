@@ -15,7 +15,7 @@ among those that are measured to be accurate.
 """
 
 from collections.abc import Sequence
-from math import inf, nan
+from math import inf, isnan, nan
 from pathlib import Path
 
 import numpy as np
@@ -24,10 +24,11 @@ from numpy.typing import NDArray
 
 from mfpde.density.bins import MOST_BINS, Density, as_bins, coordinates, make_edges, volumes
 from mfpde.density.choice import CHUNK, Ruler, check_field, choose_map, choose_steps, follow_trial
+from mfpde.density.correction import correction
 from mfpde.density.grid import Grid
-from mfpde.density.maps import Direct, InY, Map, sizes
+from mfpde.density.maps import Direct, Interpolated, InY, Map, sizes
 from mfpde.density.masses import masses_density
-from mfpde.density.points import GROUPS, Sampling, slabs
+from mfpde.density.points import GROUPS, Sampling, Slabs, slabs
 from mfpde.density.run import read_density
 from mfpde.discretisation.recorded import PointMasses, PushForward
 from mfpde.errors import USUAL, InputError
@@ -115,9 +116,13 @@ def run_density(
     ruler = Ruler(comm, index, np.array([np.diff(e).min() for e in edges]), accuracy)
     passive, following_error = choose_steps(run, ruler, time, trial)
     chosen, map_error = choose_map(run, ruler, time, trial, passive)
-    picture = _Picture(run, ruler, edges)
-    method = {Direct: "followed", InY: "interpolated in y"}.get(type(chosen), "interpolated")
-    return picture.draw(chosen, tuple(axes), time, map_error + following_error, method)
+    found = correction(run, ruler, time, trial, passive)
+    change = None if found is None else found.change
+    if isinstance(chosen, Interpolated) and change is not None:
+        chosen, change = chosen.plus(change), None
+    picture = _Picture(run, ruler, edges, change)
+    field_error = nan if found is None else found.error
+    return picture.draw(chosen, tuple(axes), time, map_error + following_error, field_error)
 
 
 def _sampling(finest: tuple[int, ...], pairs: int, count: int) -> Sampling:
@@ -136,11 +141,16 @@ class _Picture:
         run: To draw.
         ruler: Its coordinates, and the wanted error.
         edges: Edges of the bins.
+        change: What is to be added to the maps that it draws by.
     """
 
-    def __init__(self, run: PushForward, ruler: Ruler, edges: tuple[Array, ...]) -> None:
-        self.run, self.edges = run, edges
+    def __init__(self, run: PushForward, ruler: Ruler, edges: tuple[Array, ...], change: Map | None = None) -> None:
+        self.run, self.edges, self.change = run, edges, change
         self.comm, self.index, self.width, self.accuracy = ruler.comm, ruler.index, ruler.width, ruler.accuracy
+
+    def _place(self, at: Map, part: Slabs) -> Array:
+        x = at(part, self.index)
+        return x if self.change is None else x + self.change(part, self.index)
 
     def finest(self, at: Map) -> tuple[int, ...]:
         """Collective. Sub-cells in each direction of y of which about two come to a bin that their images cross."""
@@ -153,15 +163,19 @@ class _Picture:
         for q in range(p):
             paths = []
             for some in part:
-                x = at(some, self.index)
+                x = self._place(at, some)
                 step = np.abs(np.diff(x, axis=2 + q)) / self.width.reshape(-1, *[1] * (x.ndim - 1))
                 weight = some.weight.sum(axis=q)
                 paths.append(float((step.max(axis=0).mean(axis=0).sum(axis=q) * weight).sum() / some.share))
             wanted.append(max(LEAST, int(2 * np.mean(paths))))
         return tuple(self.comm.bcast(wanted))
 
-    def draw(self, at: Map, axes: tuple[str, ...], time: float, known_error: float, method: str) -> Density:
+    def draw(self, at: Map, axes: tuple[str, ...], time: float, map_error: float, field_error: float) -> Density:
         """Collective. Renders, and refines what the error comes from: slabs, and sub-cells of y up to the finest useful."""
+        method = {Direct: "followed", InY: "interpolated in y"}.get(type(at), "interpolated")
+        known_error = map_error + (0.0 if isnan(field_error) else field_error)
+        # Where the rest is too large already, the points are to be no more than half as wrong again.
+        wanted = max(self.accuracy, known_error + self.accuracy / 2)
         most_bins = min(MOST_BINS, int(MOST_CELLS ** (1 / len(self.edges))))
         finest_cells, finest_parts = self.finest(at), max(1, most_bins // max(len(e) - 1 for e in self.edges))
         parts = min(4 if finest_cells else 8, finest_parts)
@@ -173,7 +187,7 @@ class _Picture:
         while True:
             mass, lost, apart, smoothing = self._render(at, sampling, parts)
             error = apart + smoothing + known_error
-            if error <= self.accuracy:
+            if error <= wanted:
                 break
             finer = 2 if smoothing > self.accuracy / 3 and 2 * parts <= finest_parts else 1
             factor = max(float(finer), min(GROWTH, 3.5 * apart / self.accuracy))
@@ -185,14 +199,14 @@ class _Picture:
             if finer == 1 and more.count < 1.2 * sampling.count:
                 break
             sampling, parts = more if more.count > sampling.count else sampling, parts * finer
-        return Density(axes, time, self.edges, mass / volumes(self.edges), lost, error, method, sampling.count)
+        return Density(axes, time, self.edges, mass / volumes(self.edges), lost, error, method, sampling.count, field_error)
 
     def _render(self, at: Map, sampling: Sampling, parts: int) -> tuple[Array, float, float, float]:
         """Collective. Mass on the bins, mass outside, half the distance of the two halves, and what smoothing changes."""
         halves = [Grid(self.edges, parts) for _ in range(2)]
         for number, part in enumerate(slabs(self.run.problem, sampling, CHUNK)):
             if number % self.comm.size == self.comm.rank:
-                x = at(part, self.index).reshape(len(self.index), -1)
+                x = self._place(at, part).reshape(len(self.index), -1)
                 halves[part.half].deposit(x, part.weight.ravel())
         for half in halves:
             self.comm.Allreduce(MPI.IN_PLACE, half.raw)

@@ -12,7 +12,7 @@ from mfpde.discretisation.protocol import Direction
 from mfpde.discretisation.recorded import PushForward, Snapshot
 from mfpde.discretisation.resolution import Resolution, make_labels
 from mfpde.errors import InputError
-from mfpde.evolution.mean_field import POINTS, MeanField
+from mfpde.evolution.mean_field import POINTS, FieldShift, MeanField
 from mfpde.features.bases import basis_of
 from mfpde.features.protocol import Basis
 from mfpde.moving.cells import point_cells
@@ -79,7 +79,7 @@ class MovingElements:
             rules = (*rules, *(_rule(group, name, law) for name, law in problem.y_laws.items()))
         snapshots = file.get("slices/snapshots", {})
         found = tuple(_snapshot(snapshots[name], rules, problem.p) for name in sorted(snapshots))
-        return PushForward(problem, modes, _field(file, modes), rules, found)
+        return PushForward(problem, modes, _field(file, modes), rules, found, _shift(file, problem))
 
 
 @dataclass(frozen=True)
@@ -107,6 +107,16 @@ def _field(file: h5py.File, modes: Basis) -> MeanField:
     if "field" not in file:
         return MeanField(np.empty((0, POINTS)), np.empty((0, POINTS, len(modes))))
     return MeanField(file["field/time"][:], file["field/moments"][:])
+
+
+def _shift(file: h5py.File, problem: Problem) -> FieldShift | None:
+    if "error/studied/shift" not in file:
+        return None
+    shift = file["error/studied/shift"]
+    modes = basis_of(problem, _FileTruncation(int(shift.attrs["hermite_degree"]), int(shift.attrs["radial_degree"])))
+    if shift.shape != (len(file["error/studied/time"]), len(modes)):
+        raise InputError(f"{file.filename!r} was written for other modes than this version knows")
+    return FieldShift(file["error/studied/time"][:], shift[:], modes)
 
 
 def _snapshot(group: h5py.Group, rules: tuple[Rule, ...], p: int) -> Snapshot:
