@@ -10,13 +10,13 @@ import numpy as np
 from mpi4py import MPI
 from numpy.typing import NDArray
 
+from mfpde.accuracy.kept import fixed_study, seen_on_own
 from mfpde.accuracy.studied_times import studied_times
 from mfpde.accuracy.studies import (
     Setting,
     Study,
     TruncationStudy,
     choose,
-    fixed_study,
     panel_study,
     radial_degree,
     seen_on_fine,
@@ -85,8 +85,10 @@ class Plan:
         return self._at({name: study.coarser for name, study in self.directions.items()})
 
     def shift(self, problem: Problem) -> Array:
-        """What the studies say that the moments m(t) of the main run lack at `times`, to first order: the sum over all directions of
-        those of the finest level minus those of the chosen one, shape (n, modes of the finest truncation)."""
+        """What m(t) of the main run lacks at `times`, to first order, shape (n, modes of the finest truncation).
+
+        The sum over all directions of the moments of the finest level minus those of the chosen one.
+        """
         (K, J), total = self.truncation.finest, self.truncation.shift.copy()
         finest = replace(self.base, hermite_degree=K, radial_degree=J)
         own, places = common_modes(*(named(basis_of(problem, each)) for each in (self.base, finest)))
@@ -165,6 +167,8 @@ def make_plan(
     found = _divided(comm, tasks)
     studies: dict[str, Study[Panels]] = {name: found[name] for name in directions}
     studies |= _divided(comm, _on_fine_y(setting, base, directions, studies))
+    if kept is not None:
+        studies |= _divided(comm, seen_on_own(setting, base, directions, studies))
     # Where the coarse elements are wrong, so is what they say of the truncation, as late neurons are elsewhere.
     finer = base.with_panels({name: study.near(MISLED * problem.target.unit) for name, study in studies.items()})
     finest = base.with_panels({name: study.value for name, study in studies.items()})

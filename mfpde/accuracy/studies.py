@@ -229,27 +229,6 @@ def seen_on_fine(setting: Setting, fine: Resolution, name: str, study: Study[Pan
     return replace(study, chosen=chosen, elsewhere=elsewhere)
 
 
-def fixed_study(
-    setting: Setting, base: Resolution, name: str, direction: Direction, kept: Panels, study: Study[Panels]
-) -> Study[Panels]:
-    """The error of panels that a run has already, by the finest levels that a study of its own has found; where these are no
-    finer, by the refinement of all of its panels, as coarser ones say nothing of it."""
-
-    def level(panels: Panels) -> Level[Panels]:
-        found = setting.run(base.with_panels({name: panels}))
-        return Level(panels, found.loss, found.moments)
-
-    levels = list(study.levels)
-    values = [each.value for each in levels]
-    number = values.index(kept) if kept in values else sum(value.total < kept.total for value in values)
-    if kept not in values:
-        levels.insert(number, level(kept))
-    if number + 1 == len(levels) and not direction.exact:
-        levels.append(level(direction.everywhere_finer(kept)))
-    levels = [*levels[max(number - 1, 0) : number + 1], *levels[max(number + 1, len(levels) - 2) :]]
-    return Study(tuple(levels), min(number, 1), study.settled, fixed=True)
-
-
 # K and J.
 Degrees = tuple[int, int]
 # Hermite degrees of the study, by factors of about 4/3.

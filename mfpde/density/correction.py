@@ -7,8 +7,6 @@ changes a picture much.  The difference is smooth in the labels: it is interpola
 
 from dataclasses import dataclass
 
-import numpy as np
-
 from mfpde.density.choice import TRIALS, Ruler, Trial
 from mfpde.density.maps import Interpolated, interpolant, refined_rules, sizes
 from mfpde.discretisation.recorded import PushForward

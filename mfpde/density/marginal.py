@@ -2,12 +2,13 @@
 
 The law of the neurons at time t is the push-forward of the initial law by Theta(a_0, r_0, y) = (A, X, R): always defined,
 folds included, never negative, of mass 1.  Sub-cells of the initial law go where Theta takes them (`mfpde.density.points`,
-`maps`) and leave their mass on the bins (`grid`).  The L1 error that is stated for the run's own mean field is the sum of
+`maps`) and leave their mass on the bins, laid out towards their neighbours (`grid`).  The L1 error that is stated is the sum of
 
     sampling       half the L1 distance of the renderings of every second slab of sub-cells
     smoothing      of the box in which a point's mass is spread
     map            2 E min(1, sum over the axes |Theta_h - Theta| / h), h a bin, over points that are followed by themselves:
                    what moves by a share of a bin takes at most twice that share of its mass to other bins
+    mean field     the same of what the correction of the run's mean field leaves (`correction`), if the run knows its error
 
 Sub-cells are added until the sum is small enough or too many would be needed.  The map is interpolated between the nodes
 of a snapshot or of finer rules if the labels allow it, else in y alone, else every point is followed: what is cheapest
@@ -38,11 +39,15 @@ from mfpde.parallel import on_first
 Array = NDArray[np.float64]
 
 # Wanted L1 error; most sub-cells that are drawn, and points that are followed.
-ACCURACY, MOST_DRAWN, MOST_FOLLOWED = 2e-2, 10_000_000, 500_000
+ACCURACY, MOST_DRAWN, MOST_FOLLOWED = 2e-2, 4_000_000, 500_000
 # Bins of the finer grid in all.
 MOST_CELLS = 1 << 24
+# Share of the wanted error that may come from elsewhere than the points.
+SPARE = 0.75
+# In how many parts in each direction of y a sub-cell is laid out, by p.
+SPREAD = {1: 4, 2: 3, 3: 2}
 # Points to begin with; least sub-cells in each direction of y; how much more at once; of how many slabs one is measured.
-START, LEAST, GROWTH, FEW = 1_000_000, 12, 8.0, 4
+START, LEAST, GROWTH, FEW = 400_000, 24, 8.0, 4
 
 
 @np.errstate(**USUAL)
@@ -146,6 +151,7 @@ class _Picture:
 
     def __init__(self, run: PushForward, ruler: Ruler, edges: tuple[Array, ...], change: Map | None = None) -> None:
         self.run, self.edges, self.change = run, edges, change
+        self.spread = 1 if run.problem.w.is_point else SPREAD.get(run.problem.p, 1)
         self.comm, self.index, self.width, self.accuracy = ruler.comm, ruler.index, ruler.width, ruler.accuracy
 
     def _place(self, at: Map, part: Slabs) -> Array:
@@ -153,7 +159,7 @@ class _Picture:
         return x if self.change is None else x + self.change(part, self.index)
 
     def finest(self, at: Map) -> tuple[int, ...]:
-        """Collective. Sub-cells in each direction of y of which about two come to a bin that their images cross."""
+        """Collective. Sub-cells in each direction of y of which about two parts come to a bin that their images cross."""
         problem = self.run.problem
         if problem.w.is_point:
             return ()
@@ -167,15 +173,15 @@ class _Picture:
                 step = np.abs(np.diff(x, axis=2 + q)) / self.width.reshape(-1, *[1] * (x.ndim - 1))
                 weight = some.weight.sum(axis=q)
                 paths.append(float((step.max(axis=0).mean(axis=0).sum(axis=q) * weight).sum() / some.share))
-            wanted.append(max(LEAST, int(2 * np.mean(paths))))
+            wanted.append(max(LEAST, int(2 * np.mean(paths) / self.spread)))
         return tuple(self.comm.bcast(wanted))
 
     def draw(self, at: Map, axes: tuple[str, ...], time: float, map_error: float, field_error: float) -> Density:
         """Collective. Renders, and refines what the error comes from: slabs, and sub-cells of y up to the finest useful."""
         method = {Direct: "followed", InY: "interpolated in y"}.get(type(at), "interpolated")
         known_error = map_error + (0.0 if isnan(field_error) else field_error)
-        # Where the rest is too large already, the points are to be no more than half as wrong again.
-        wanted = max(self.accuracy, known_error + self.accuracy / 2)
+        # Where points cannot help, they are to be no more than that wrong themselves.
+        wanted = self.accuracy if known_error < SPARE * self.accuracy else known_error + self.accuracy
         most_bins = min(MOST_BINS, int(MOST_CELLS ** (1 / len(self.edges))))
         finest_cells, finest_parts = self.finest(at), max(1, most_bins // max(len(e) - 1 for e in self.edges))
         parts = min(4 if finest_cells else 8, finest_parts)
@@ -206,8 +212,7 @@ class _Picture:
         halves = [Grid(self.edges, parts) for _ in range(2)]
         for number, part in enumerate(slabs(self.run.problem, sampling, CHUNK)):
             if number % self.comm.size == self.comm.rank:
-                x = self._place(at, part).reshape(len(self.index), -1)
-                halves[part.half].deposit(x, part.weight.ravel())
+                halves[part.half].deposit(self._place(at, part), part.weight, self.spread)
         for half in halves:
             self.comm.Allreduce(MPI.IN_PLACE, half.raw)
         one, other = (half.mass for half in halves)
