@@ -86,7 +86,7 @@ def test_sub_cells_are_laid_out_to_their_neighbours_without_a_pattern() -> None:
     weight = np.full((40, 40), 1 / 1600)
     edges = (np.linspace(-0.5, 0.5, 26),) * 2
     spread = []
-    for parts in (1, 8):
+    for parts in ((), (8, 8)):
         grid = Grid(edges, 2)
         grid.deposit(x, weight, parts)
         assert abs(grid.raw.sum() - 1) < 1e-13

@@ -13,7 +13,8 @@ from mfpde.discretisation.recorded import PushForward
 from mfpde.evolution.passive import Passive, stacked
 from mfpde.quadrature.rules import Rule
 
-# Share of the correction that is not counted on: studies on coarse elements were found to miss up to a fifth of it.
+# Share of the correction that is not counted on: studies on coarse elements were found to miss up to a fifth of it;
+# all of it counts where they have not come to an end.
 UNCERTAIN = 0.3
 # Share of the wanted error below which nothing is corrected; nodes times modes of the correction, and its nodes at the most.
 SMALL, WORK, MOST = 0.02, 1_000_000, 5_000
@@ -44,19 +45,20 @@ def correction(run: PushForward, ruler: Ruler, time: float, trial: Trial, passiv
     """
     if run.shift is None or not len(run.field.times):
         return None
+    uncertain = UNCERTAIN if run.shift.settled else 1.0
     better = Passive(run.problem, run.shift.modes, run.shift.added(run.field, run.modes), time, passive.together)
     own = trial.nodes.part(slice(TRIALS))
     before, after = stacked(passive(own)), stacked(better(own))
     whole = ruler.moved(before, after)
     if whole <= SMALL * ruler.accuracy:
-        return Correction(None, (1 + UNCERTAIN) * whole)
+        return Correction(None, (1 + uncertain) * whole)
     rules = _few(run, max(TRIALS, min(MOST, WORK // len(run.shift.modes))))
     finer, coarser = (interpolant(ruler.comm, run.problem, each, rules) for each in (better, passive))
     change = Interpolated(rules, finer.values - coarser.values)
     left = ruler.moved(before + change.at(trial.start), after)
     if left > whole:
-        return Correction(None, (1 + UNCERTAIN) * whole)
-    return Correction(change, left + UNCERTAIN * whole)
+        return Correction(None, (1 + uncertain) * whole)
+    return Correction(change, left + uncertain * whole)
 
 
 def _few(run: PushForward, most: int) -> tuple[Rule, ...]:

@@ -35,22 +35,22 @@ static void add(const double *x, double weight, const int64_t *size, double *mas
 
 /* place[k][n] (AXES, points) are the images of sub-cells of lattices of `directions` <= MOST directions, cells[q] in each, the last
  * one fastest, one lattice after the other; `weight` are the masses of one lattice.  Each sub-cell is drawn as its mass in equal
- * parts at parts^directions places, on straight lines half way to its neighbours: where the images are apart by some bins, they
+ * parts at parts[0] * parts[1] * .. places, on straight lines half way to its neighbours: where the images are apart by some bins, they
  * leave no pattern.  mass has bins -1..size[k] in each axis, the last axis fastest; what is outside goes to the outermost. */
 void deposit(
-    int64_t points, const double *place, int64_t directions, const int64_t *cells, int64_t parts, const double *weight,
+    int64_t points, const double *place, int64_t directions, const int64_t *cells, const int64_t *parts, const double *weight,
     const int64_t *size, double *mass)
 {
     int64_t stride[MOST], period = 1, turns = 1;
     for (int64_t q = directions - 1; q >= 0; q--) {
         stride[q] = period;
         period *= cells[q];
-        turns *= parts;
+        turns *= parts[q];
     }
     for (int64_t n = 0; n < points; n++) {
         const int64_t turn = n % period;
         double half[2][MOST][AXES];
-        for (int64_t q = 0; q < directions && parts > 1; q++) {
+        for (int64_t q = 0; q < directions; q++) {
             const int64_t number = turn / stride[q] % cells[q];
             const int first = number == 0, last = number == cells[q] - 1;
             for (int k = 0; k < AXES; k++) {
@@ -64,8 +64,8 @@ void deposit(
             double x[AXES];
             for (int k = 0; k < AXES; k++)
                 x[k] = place[k * points + n];
-            for (int64_t q = 0, left = m; q < directions && parts > 1; q++, left /= parts) {
-                const double share = ((double)(left % parts) + 0.5) / (double)parts - 0.5;
+            for (int64_t q = 0, left = m; q < directions; left /= parts[q], q++) {
+                const double share = ((double)(left % parts[q]) + 0.5) / (double)parts[q] - 0.5;
                 for (int k = 0; k < AXES; k++)
                     x[k] += share * half[share > 0][q][k];
             }

@@ -18,7 +18,7 @@ Array = NDArray[np.float64]
 
 DECLARATIONS = """
 void deposit(
-    int64_t points, const double *place, int64_t directions, const int64_t *cells, int64_t parts, const double *weight,
+    int64_t points, const double *place, int64_t directions, const int64_t *cells, const int64_t *parts, const double *weight,
     const int64_t *size, double *mass);
 """
 
@@ -39,20 +39,21 @@ class Grid:
         source = Path(__file__).with_name("grid.c")
         self._compiled = load_compiled(MPI.COMM_SELF, source, DECLARATIONS, {"AXES": len(self.shape)})
 
-    def deposit(self, x: Array, weight: Array, spread: int = 1) -> None:
+    def deposit(self, x: Array, weight: Array, spread: tuple[int, ...] = ()) -> None:
         """Adds masses at points.
 
         Args:
             x: Of the points, shape (axes, ...).
             weight: Of the last axes of x, for each of those before them alike: a lattice of images of sub-cells.
-            spread: In how many parts in each direction of the lattice each mass is laid out towards its neighbours.
+            spread: In how many parts in each direction of the lattice each mass is laid out towards its neighbours; 1 by default.
         """
         place = np.empty_like(x, order="C")
         for e, row, out in zip(self.edges, x, place, strict=True):
             np.subtract(_positions(e, row) * self.parts, 0.5, out=out)
         pointer = self._compiled.ffi.from_buffer
         self._compiled.lib.deposit(
-            place[0].size, pointer("double[]", place), weight.ndim, pointer("int64_t[]", np.array(weight.shape)), spread,
+            place[0].size, pointer("double[]", place), weight.ndim, pointer("int64_t[]", np.array(weight.shape)),
+            pointer("int64_t[]", np.array(spread or (1,) * weight.ndim)),
             pointer("double[]", np.ascontiguousarray(weight)), pointer("int64_t[]", np.array(self.shape)),
             pointer("double[]", self._mass),
         )  # fmt: skip

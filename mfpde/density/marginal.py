@@ -29,7 +29,7 @@ from mfpde.density.correction import correction
 from mfpde.density.grid import Grid
 from mfpde.density.maps import Direct, Interpolated, InY, Map, sizes
 from mfpde.density.masses import masses_density
-from mfpde.density.points import GROUPS, Sampling, Slabs, slabs
+from mfpde.density.points import GROUPS, REACH, Sampling, Slabs, slabs
 from mfpde.density.run import read_density
 from mfpde.discretisation.recorded import PointMasses, PushForward
 from mfpde.errors import USUAL, InputError
@@ -39,15 +39,18 @@ from mfpde.parallel import on_first
 Array = NDArray[np.float64]
 
 # Wanted L1 error; most sub-cells that are drawn, and points that are followed.
-ACCURACY, MOST_DRAWN, MOST_FOLLOWED = 2e-2, 4_000_000, 500_000
+ACCURACY, MOST_DRAWN, MOST_FOLLOWED = 2e-2, 10_000_000, 500_000
+# Where slabs are interpolated in y: nodes that are followed at the most, and pairs of slabs to begin with.
+MOST_NODES, PAIRS = 1_500_000, 128
 # Bins of the finer grid in all.
 MOST_CELLS = 1 << 24
 # Share of the wanted error that may come from elsewhere than the points.
 SPARE = 0.75
-# In how many parts in each direction of y a sub-cell is laid out, by p.
-SPREAD = {1: 4, 2: 3, 3: 2}
+# In how many parts in each direction of y a sub-cell is laid out at the most, by p; from how many sub-cells on; and what boxes in
+# place of their masses change of a normal law, in L1 and by the square of their width: E |y^2 - 1| / 24.
+SPREAD, SMOOTH, BLUR = {1: 8, 2: 6, 3: 3}, 56, 0.04
 # Points to begin with; least sub-cells in each direction of y; how much more at once; of how many slabs one is measured.
-START, LEAST, GROWTH, FEW = 400_000, 24, 8.0, 4
+START, LEAST, GROWTH, FEW = 1_000_000, 12, 8.0, 4
 
 
 @np.errstate(**USUAL)
@@ -151,7 +154,6 @@ class _Picture:
 
     def __init__(self, run: PushForward, ruler: Ruler, edges: tuple[Array, ...], change: Map | None = None) -> None:
         self.run, self.edges, self.change = run, edges, change
-        self.spread = 1 if run.problem.w.is_point else SPREAD.get(run.problem.p, 1)
         self.comm, self.index, self.width, self.accuracy = ruler.comm, ruler.index, ruler.width, ruler.accuracy
 
     def _place(self, at: Map, part: Slabs) -> Array:
@@ -159,7 +161,7 @@ class _Picture:
         return x if self.change is None else x + self.change(part, self.index)
 
     def finest(self, at: Map) -> tuple[int, ...]:
-        """Collective. Sub-cells in each direction of y of which about two parts come to a bin that their images cross."""
+        """Collective. Sub-cells in each direction of y of which about two come to a bin that their images cross."""
         problem = self.run.problem
         if problem.w.is_point:
             return ()
@@ -173,25 +175,33 @@ class _Picture:
                 step = np.abs(np.diff(x, axis=2 + q)) / self.width.reshape(-1, *[1] * (x.ndim - 1))
                 weight = some.weight.sum(axis=q)
                 paths.append(float((step.max(axis=0).mean(axis=0).sum(axis=q) * weight).sum() / some.share))
-            wanted.append(max(LEAST, int(2 * np.mean(paths) / self.spread)))
+            wanted.append(max(LEAST, int(2 * np.mean(paths))))
         return tuple(self.comm.bcast(wanted))
 
     def draw(self, at: Map, axes: tuple[str, ...], time: float, map_error: float, field_error: float) -> Density:
         """Collective. Renders, and refines what the error comes from: slabs, and sub-cells of y up to the finest useful."""
         method = {Direct: "followed", InY: "interpolated in y"}.get(type(at), "interpolated")
         known_error = map_error + (0.0 if isnan(field_error) else field_error)
-        # Where points cannot help, they are to be no more than that wrong themselves.
-        wanted = self.accuracy if known_error < SPARE * self.accuracy else known_error + self.accuracy
+        # Where points cannot help, few of them will do.
+        wanted = self.accuracy if known_error < SPARE * self.accuracy else known_error + 1.25 * self.accuracy
         most_bins = min(MOST_BINS, int(MOST_CELLS ** (1 / len(self.edges))))
-        finest_cells, finest_parts = self.finest(at), max(1, most_bins // max(len(e) - 1 for e in self.edges))
+        wanted_cells, finest_parts = self.finest(at), max(1, most_bins // max(len(e) - 1 for e in self.edges))
+        spread = SPREAD.get(len(wanted_cells), 1)
+        finest_cells = tuple(n if n <= SMOOTH else max(SMOOTH, n // spread) for n in wanted_cells)
         parts = min(4 if finest_cells else 8, finest_parts)
         most = MOST_FOLLOWED if isinstance(at, Direct) else MOST_DRAWN
-        most_pairs = MOST_FOLLOWED // (2 * sizes(at.rules)) if isinstance(at, InY) else most
-        least = min(most_pairs, 100 if finest_cells else 2000)
-        # Where slabs are followed, they cost more than what is drawn of each.
-        sampling = _sampling(finest_cells, least, most // 2 if isinstance(at, InY) else min(START, most))
+        most_pairs, start = most, min(START, most)
+        if isinstance(at, InY):  # slabs are followed: they cost more than what is drawn of each
+            most_pairs = MOST_NODES // (2 * sizes(at.rules))
+            each = 2 * int(np.prod(finest_cells))
+            most, start = min(most, most_pairs * each), min(most, PAIRS * each, most_pairs * each)
+        sampling = _sampling(finest_cells, min(most_pairs, 100 if finest_cells else 2000), start)
         while True:
-            mass, lost, apart, smoothing = self._render(at, sampling, parts)
+            laid_out = tuple(
+                min(spread, -(-n // cells)) if cells >= SMOOTH else 1
+                for n, cells in zip(wanted_cells, sampling.cells, strict=True)
+            )
+            mass, lost, apart, smoothing = self._render(at, sampling, parts, laid_out)
             error = apart + smoothing + known_error
             if error <= wanted:
                 break
@@ -207,12 +217,12 @@ class _Picture:
             sampling, parts = more if more.count > sampling.count else sampling, parts * finer
         return Density(axes, time, self.edges, mass / volumes(self.edges), lost, error, method, sampling.count, field_error)
 
-    def _render(self, at: Map, sampling: Sampling, parts: int) -> tuple[Array, float, float, float]:
+    def _render(self, at: Map, sampling: Sampling, parts: int, spread: tuple[int, ...]) -> tuple[Array, float, float, float]:
         """Collective. Mass on the bins, mass outside, half the distance of the two halves, and what smoothing changes."""
         halves = [Grid(self.edges, parts) for _ in range(2)]
         for number, part in enumerate(slabs(self.run.problem, sampling, CHUNK)):
             if number % self.comm.size == self.comm.rank:
-                halves[part.half].deposit(self._place(at, part), part.weight, self.spread)
+                halves[part.half].deposit(self._place(at, part), part.weight, spread)
         for half in halves:
             self.comm.Allreduce(MPI.IN_PLACE, half.raw)
         one, other = (half.mass for half in halves)
@@ -222,4 +232,5 @@ class _Picture:
         outside = float(sum(half.raw.sum() for half in halves)) - float(mass.sum())
         whole = halves[0].raw
         whole += halves[1].raw
-        return mass, max(0.0, outside), apart, halves[0].smoothing
+        boxes = sum(BLUR * (2 * REACH / cells) ** 2 for cells, laid in zip(sampling.cells, spread, strict=True) if laid > 1)
+        return mass, max(0.0, outside), apart, halves[0].smoothing + boxes

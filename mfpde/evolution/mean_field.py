@@ -63,11 +63,13 @@ class FieldShift:
         times: Times at which it is known, ascending, shape (n,); twice where a stage ends and another begins.
         moments: What is to be added there; m itself in functions that the run does not have, shape (n, modes).
         modes: The functions: at least those of the run.
+        settled: Whether the studies came to an end; if not, finer runs would go on.
     """
 
     times: Array
     moments: Array
     modes: Basis
+    settled: bool = True
 
     def added(self, field: MeanField, modes: Basis) -> MeanField:
         """The mean field over `self.modes` of a run whose own one is `field`, over `modes`."""

@@ -116,7 +116,8 @@ def _shift(file: h5py.File, problem: Problem) -> FieldShift | None:
     modes = basis_of(problem, _FileTruncation(int(shift.attrs["hermite_degree"]), int(shift.attrs["radial_degree"])))
     if shift.shape != (len(file["error/studied/time"]), len(modes)):
         raise InputError(f"{file.filename!r} was written for other modes than this version knows")
-    return FieldShift(file["error/studied/time"][:], shift[:], modes)
+    settled = bool(file["error"].attrs["accuracy_reached"] <= file["error"].attrs["accuracy"])
+    return FieldShift(file["error/studied/time"][:], shift[:], modes, settled)
 
 
 def _snapshot(group: h5py.Group, rules: tuple[Rule, ...], p: int) -> Snapshot:
