@@ -112,12 +112,12 @@ def _field(file: h5py.File, modes: Basis) -> MeanField:
 def _shift(file: h5py.File, problem: Problem) -> FieldShift | None:
     if "error/studied/shift" not in file:
         return None
-    shift = file["error/studied/shift"]
-    modes = basis_of(problem, _FileTruncation(int(shift.attrs["hermite_degree"]), int(shift.attrs["radial_degree"])))
-    if shift.shape != (len(file["error/studied/time"]), len(modes)):
+    group = file["error/studied"]
+    modes = basis_of(problem, _FileTruncation(int(group.attrs["hermite_degree"]), int(group.attrs["radial_degree"])))
+    if group["shift"].shape != (len(group["time"]), len(modes)):
         raise InputError(f"{file.filename!r} was written for other modes than this version knows")
     settled = bool(file["error"].attrs["accuracy_reached"] <= file["error"].attrs["accuracy"])
-    return FieldShift(file["error/studied/time"][:], shift[:], modes, settled)
+    return FieldShift(group["time"][:], group["shift"][:], modes, settled)
 
 
 def _snapshot(group: h5py.Group, rules: tuple[Rule, ...], p: int) -> Snapshot:
