@@ -45,15 +45,18 @@ class Grid:
         Args:
             x: Of the points, shape (axes, ...).
             weight: Of the last axes of x, for each of those before them alike: a lattice of images of sub-cells.
-            spread: In how many parts in each direction of the lattice each mass is laid out towards its neighbours; 1 by default.
+            spread: In how many parts in each direction of the lattice, at most 16, each mass is laid out towards its neighbours; 1 by
+                default.
         """
+        if max(spread, default=1) == 1:
+            weight, spread = weight.ravel(), (1,)
         place = np.empty_like(x, order="C")
         for e, row, out in zip(self.edges, x, place, strict=True):
             np.subtract(_positions(e, row) * self.parts, 0.5, out=out)
         pointer = self._compiled.ffi.from_buffer
         self._compiled.lib.deposit(
             place[0].size, pointer("double[]", place), weight.ndim, pointer("int64_t[]", np.array(weight.shape)),
-            pointer("int64_t[]", np.array(spread or (1,) * weight.ndim)),
+            pointer("int64_t[]", np.array(spread)),
             pointer("double[]", np.ascontiguousarray(weight)), pointer("int64_t[]", np.array(self.shape)),
             pointer("double[]", self._mass),
         )  # fmt: skip
