@@ -45,7 +45,7 @@ class Grid:
         Args:
             x: Of the points, shape (axes, ...).
             weight: Of the last axes of x, for each of those before them alike: a lattice of images of sub-cells.
-            spread: In how many parts in each direction of the lattice, at most 16, each mass is laid out towards its neighbours; 1 by
+            spread: In how many parts in each direction of the lattice (at most 16) each mass is laid out to its neighbours; 1 by
                 default.
         """
         if max(spread, default=1) == 1:
