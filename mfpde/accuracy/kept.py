@@ -11,6 +11,8 @@ from mfpde.quadrature.panels import Panels
 
 # Nodes of a run that goes on, up to which its own error is measured on its own elements.
 REMEASURED = 5000
+# Share of the truncation's correction that is uncertain where it was measured on the elements of the run.
+ON_OWN = 0.01
 
 
 def fixed_study(

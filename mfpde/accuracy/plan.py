@@ -10,9 +10,10 @@ import numpy as np
 from mpi4py import MPI
 from numpy.typing import NDArray
 
-from mfpde.accuracy.kept import fixed_study, seen_on_own
+from mfpde.accuracy.kept import ON_OWN, fixed_study, seen_on_own
 from mfpde.accuracy.studied_times import studied_times
 from mfpde.accuracy.studies import (
+    UNCERTAIN,
     Setting,
     Study,
     TruncationStudy,
@@ -174,7 +175,9 @@ def make_plan(
     finest = base.with_panels({name: study.value for name, study in studies.items()})
     finer = replace(finest if finest.nodes <= FEW else finer, hermite_degree=_least_degree(problem, options))
     given = options.hermite_degree, options.radial_degree
-    found |= _divided(comm, {"truncation": lambda: truncation_study(setting, finer, given)})
+    # On the elements of a run that is there already, what its K leaves out is known better.
+    uncertain = ON_OWN if kept is not None and finest.nodes <= FEW else UNCERTAIN
+    found |= _divided(comm, {"truncation": lambda: truncation_study(setting, finer, given, uncertain)})
     sources = {name: each.source for name, each in directions.items()}
     return Plan(base, studies, sources, found["truncation"], found["tolerance"], times, records, setting.share)
 

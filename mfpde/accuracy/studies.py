@@ -266,13 +266,16 @@ class TruncationStudy:
     shift: Array
 
 
-def truncation_study(setting: Setting, base: Resolution, given: tuple[int | None, int | None]) -> TruncationStudy:
+def truncation_study(
+    setting: Setting, base: Resolution, given: tuple[int | None, int | None], uncertain: float = UNCERTAIN
+) -> TruncationStudy:
     """The study of the Hermite truncation, with the energy beyond it added to E.
 
     Args:
         setting: The problem.
         base: Coarse in all directions, at the smallest truncation that the problem allows.
         given: K and J that the user has fixed, or None.
+        uncertain: Share of the correction that counts in the error.
     """
     (K, J), problem, share = given, setting.problem, setting.share
     least = base.hermite_degree
@@ -321,7 +324,7 @@ def truncation_study(setting: Setting, base: Resolution, given: tuple[int | None
         last = np.maximum(last, 0.4 * np.abs(corrected[-2] - corrected[-3]))
     last_two = [runs[key] for key in keys[-2:]]
     moved = _apart(runs[chosen], last_two[-1]) + _apart(last_two[0], last_two[-1])
-    error = last + radial + UNCERTAIN * np.abs(corrected[-1] - raw[chosen])
+    error = last + radial + uncertain * np.abs(corrected[-1] - raw[chosen])
     settled = _last_changes(corrected) <= share
     shift = _shift(runs[chosen], runs[keys[-1]])
     return TruncationStudy(chosen, corrected[-1] - raw[chosen], error, radial, settled, moved, keys[-1], shift)
