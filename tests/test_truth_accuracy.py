@@ -7,9 +7,16 @@ import numpy as np
 import pytest
 
 import mfpde
+from mfpde.accuracy.kept import fixed_study, seen_on_own
 from mfpde.accuracy.studied_times import Places, _placed
-from mfpde.accuracy.studies import Level, refine_until
+from mfpde.accuracy.studies import Level, Setting, Study, refine_until
+from mfpde.accuracy.study_run import Curve
+from mfpde.discretisation.protocol import Direction
+from mfpde.discretisation.resolution import Resolution
 from mfpde.errors import InputError
+from mfpde.problem.laws.uniform import Uniform
+from mfpde.quadrature.panels import Panels
+from mfpde.quadrature.refinement import refined
 
 DECAYING: dict[str, Any] = {
     "polynomial": "-0.9*z1 - 0.7",
@@ -80,6 +87,36 @@ def test_the_last_level_of_a_study_is_one_of_the_whole_direction() -> None:
 
     study = refine_until(Level(0, np.zeros(1)), finer, 1e-3, 9)
     assert asked == [False, True, False, True] and study.value == 2
+
+
+class Exponential(Setting):
+    """n nodes of a direction err by 2^-n; those of y by a hundred times as much among fewer than 6 labels of a."""
+
+    def run(self, resolution: Resolution, *, tail: bool = False, with_profiles: bool = False) -> Curve:
+        a, y = (resolution.panels[name].total for name in ("a", "y1"))
+        error = np.array([2.0**-a + (100 if a < 6 else 1) * 2.0**-y])
+        return Curve(error, np.zeros(1), error[:, None], np.zeros((1, 2), dtype=np.int64))
+
+
+def test_a_run_that_goes_on_is_measured_by_finer_panels_and_on_its_own() -> None:
+    config = mfpde.load(None, [])
+    setting = Exponential(mfpde.build_problem(config), config.discretization, [0.0], 1e-3)
+    panels = {n: Panels((), (n,)) for n in range(2, 17)}
+    base = Resolution({"a": panels[2]}, {"y1": panels[2]}, 4, 0, 1e-6)
+    directions = {name: Direction(Uniform(-1.0, 1.0), name, panels[2], refined) for name in ("a", "y1")}
+
+    def studied(name: str, *nodes: int) -> Study[Panels]:
+        return Study(tuple(Level(panels[n], setting.run(base.with_panels({name: panels[n]})).loss) for n in nodes), 0)
+
+    studies = {}
+    for name, nodes in {"a": (2, 4, 8), "y1": (4, 8, 12, 16)}.items():
+        studies[name] = fixed_study(setting, base, name, directions[name], panels[10], studied(name, *nodes))
+        assert studies[name].value == panels[10] and studies[name].fixed
+    # Levels of a were coarser: two more nodes say what they change, and as much again.
+    assert studies["a"].error == pytest.approx(2 * (2.0**-10 - 2.0**-12))
+    assert studies["y1"].error > 50 * 2.0**-10
+    again = {name: task() for name, task in seen_on_own(setting, base, directions, studies).items()}
+    assert again["y1"].error == pytest.approx(studies["y1"].error / 100) and again["y1"].value == panels[10]
 
 
 def test_studied_times_are_dense_where_E_changes() -> None:

@@ -43,6 +43,7 @@ class NetStudy:
         correction: Mean E over the scrambles minus E of the main run's, shape (n,).
         error: Of the mean, shape (n,).
         moved: How far any moment of the main run's scramble is from the exact one, shape (n,).
+        shift: Mean moments over the scrambles minus those of the main run's, shape (n, modes); none where they are not known.
         settled: Whether the share was reached.
     """
 
@@ -50,6 +51,7 @@ class NetStudy:
     correction: Array
     error: Array
     moved: Array
+    shift: Array
     settled: bool
 
     @property
@@ -80,11 +82,13 @@ def level(setting: Setting, base: Resolution, points: int, divided: Divided) -> 
     loss, factor = np.array([curve.loss for curve in curves]), quantile() / np.sqrt(SCRAMBLES)
     mean = loss.mean(axis=0)
     error, moved = factor * loss.std(axis=0, ddof=1), np.zeros_like(mean)
+    shift = np.zeros((len(mean), 0))
     if all(curve.moments.ndim == 2 for curve in curves):
         moments = np.array([curve.moments for curve in curves])
         error = error + 0.5 * moments.var(axis=0, ddof=1).sum(axis=1)
-        moved = (np.abs(moments[0] - moments.mean(axis=0)) + factor * moments.std(axis=0, ddof=1)).max(axis=1)
-    return NetStudy(nets[0], mean - loss[0], error, moved, settled=False)
+        shift = moments.mean(axis=0) - moments[0]
+        moved = (np.abs(shift) + factor * moments.std(axis=0, ddof=1)).max(axis=1)
+    return NetStudy(nets[0], mean - loss[0], error, moved, shift, settled=False)
 
 
 def wanted_points(levels: Sequence[NetStudy], share: float) -> int:

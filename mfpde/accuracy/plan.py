@@ -11,14 +11,15 @@ import numpy as np
 from mpi4py import MPI
 from numpy.typing import NDArray
 
+from mfpde.accuracy.kept import ON_OWN, fixed_study, seen_on_own
 from mfpde.accuracy.net_study import NetStudy
 from mfpde.accuracy.studied_times import studied_times
 from mfpde.accuracy.studies import (
+    UNCERTAIN,
     Setting,
     Study,
     TruncationStudy,
     choose,
-    fixed_study,
     panel_study,
     radial_degree,
     seen_on_fine,
@@ -30,6 +31,8 @@ from mfpde.discretisation.protocol import Direction
 from mfpde.discretisation.resolution import Resolution, given_resolution, is_given
 from mfpde.discretisations import discretisation_of
 from mfpde.errors import InputError, RunError
+from mfpde.features.bases import basis_of
+from mfpde.features.protocol import common_modes, named
 from mfpde.problem.defaults import mode_count
 from mfpde.problem.problem import Problem
 from mfpde.problem.sections import Discretization
@@ -91,11 +94,31 @@ class Plan:
         """One level below it in every direction."""
         return self._at({name: study.coarser for name, study in self.directions.items()})
 
+    def shift(self, problem: Problem) -> Array:
+        """What m(t) of the main run lacks at `times`, to first order, shape (n, modes of the finest truncation).
+
+        The sum over all directions of the moments of the finest level minus those of the chosen one.
+        """
+        (K, J), total = self.truncation.finest, self.truncation.shift.copy()
+        finest = replace(self.base, hermite_degree=K, radial_degree=J)
+        own, places = common_modes(*(named(basis_of(problem, each)) for each in (self.base, finest)))
+        for study in (*self.directions.values(), self.tolerance):
+            if study.shift.size:
+                total[:, places] += study.shift[:, own]
+        if self.net is not None and self.net.shift.size:
+            total[:, places] += self.net.shift[:, own]
+        return total
+
     def _at(self, panels: dict[str, Panels]) -> Resolution:
         K, J = self.truncation.value
         chosen = self.base.with_panels(panels)
         chosen = replace(chosen, hermite_degree=K, radial_degree=J, tolerance=self.tolerance.value)
         return chosen if self.net is None else replace(chosen, net=self.net.net)
+
+    def measured(self) -> "Plan":
+        """With what the studies say of the moments, see `Study.measured`."""
+        directions = {name: study.measured() for name, study in self.directions.items()}
+        return replace(self, directions=directions, tolerance=self.tolerance.measured())
 
     def within(self, largest: int) -> "Plan":
         """The plan with the levels of larger shares, until the main run has at most `largest` nodes."""
@@ -168,12 +191,16 @@ def panel_plan_within(
     if 2 * base.with_panels({name: study.value for name, study in studies.items()}).nodes > most:
         return None
     studies |= divided(comm, _on_fine_y(setting, base, directions, studies))
+    if kept is not None:
+        studies |= divided(comm, seen_on_own(setting, base, directions, studies))
     # Where the coarse elements are wrong, so is what they say of the truncation, as late neurons are elsewhere.
     finer = base.with_panels({name: study.near(MISLED * problem.target.unit) for name, study in studies.items()})
     finest = base.with_panels({name: study.value for name, study in studies.items()})
     finer = replace(finest if finest.nodes <= FEW else finer, hermite_degree=least_degree(problem, options))
     given = options.hermite_degree, options.radial_degree
-    found |= divided(comm, {"truncation": lambda: truncation_study(setting, finer, given)})
+    # On the elements of a run that is there already, what its K leaves out is known better.
+    uncertain = ON_OWN if kept is not None and finest.nodes <= FEW else UNCERTAIN
+    found |= divided(comm, {"truncation": lambda: truncation_study(setting, finer, given, uncertain)})
     sources = {name: each.source for name, each in directions.items()}
     return Plan(base, studies, sources, found["truncation"], found["tolerance"], times, records, setting.share)
 
@@ -226,7 +253,7 @@ def _direction(
     def study() -> Study[Panels]:
         found = panel_study(setting, base, name, direction, curve, 2 if fixed else REFINEMENTS)
         if kept is not None and not fixed:
-            return fixed_study(setting, base, name, kept.panels[name], found)
+            return fixed_study(setting, base, name, direction, kept.panels[name], found)
         return replace(found, chosen=0, fixed=True) if fixed else found
 
     return study

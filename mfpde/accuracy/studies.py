@@ -14,6 +14,7 @@ from mfpde.accuracy.study_run import Curve, run
 from mfpde.discretisation.protocol import Direction
 from mfpde.discretisation.resolution import Resolution
 from mfpde.errors import RunError
+from mfpde.features.protocol import common_modes
 from mfpde.problem.defaults import mode_count
 from mfpde.problem.problem import Problem
 from mfpde.problem.sections import Discretization
@@ -33,14 +34,12 @@ class Level[Value]:
     Attributes:
         value: Of its direction.
         loss: E at the records, shape (n,).
-        moments: Those of the run, shape (n, modes); forgotten when the study is done.
-        moved: How far any of them is from those of finer levels, shape (n,); known when the study is done.
+        moments: Those of the run, shape (n, modes); none where they are not known, or forgotten.
     """
 
     value: Value
     loss: Array
     moments: Array = field(default_factory=_nothing)
-    moved: Array = field(default_factory=_nothing)
 
 
 @dataclass(frozen=True)
@@ -53,6 +52,8 @@ class Study[Value]:
         settled: Whether the direction's share was reached.
         fixed: Whether the user gave the level, and finer ones serve the estimate alone.
         elsewhere: What the next level changes on elements that are fine in other directions, shape (n,); None if it is not known.
+        moved: How far any moment of the recommended level is from those of finer ones, shape (n,); see `measured`.
+        shift: Moments of the finest level minus those of the recommended one, shape (n, modes); likewise.
     """
 
     levels: tuple[Level[Value], ...]
@@ -60,6 +61,8 @@ class Study[Value]:
     settled: bool = True
     fixed: bool = False
     elsewhere: Array | None = None
+    moved: Array = field(default_factory=_nothing)
+    shift: Array = field(default_factory=_nothing)
 
     @property
     def value(self) -> Value:
@@ -86,11 +89,14 @@ class Study[Value]:
     def _error(self) -> Array:
         return _left([level.loss for level in self.levels], self.chosen)
 
-    @property
-    def moved(self) -> Array:
-        """Of the recommended level: the same of its moments, the largest of all modes, shape (n,)."""
-        moved = self.levels[self.chosen].moved
-        return moved if len(moved) else np.zeros_like(self.levels[0].loss)
+    def measured(self) -> "Study[Value]":
+        """With what the levels say of the moments, which they then forget."""
+        moments = [level.moments for level in self.levels]
+        bare = tuple(Level(level.value, level.loss) for level in self.levels)
+        if not all(m.ndim == 2 for m in moments):
+            return replace(self, levels=bare, moved=np.zeros_like(bare[0].loss), shift=np.zeros((len(bare[0].loss), 0)))
+        shift = moments[-1] - moments[self.chosen]
+        return replace(self, levels=bare, moved=_left(moments, self.chosen).max(axis=1), shift=shift)
 
     @property
     def step(self) -> Array:
@@ -104,15 +110,6 @@ def _left(curves: list[Array], chosen: int) -> Array:
     if not further:
         return np.abs(curves[-1] - curves[-2]) if len(curves) > 1 else np.zeros_like(curves[0])
     return np.asarray(np.max(further, axis=0) + np.abs(curves[-1] - curves[-2]))
-
-
-def _done[Value](levels: list[Level[Value]]) -> tuple[Level[Value], ...]:
-    """The levels with what is known of their moments."""
-    moments = [level.moments for level in levels]
-    if not all(m.ndim == 2 for m in moments):
-        return tuple(levels)
-    moved = [_left(moments, k).max(axis=1) for k in range(len(levels))]
-    return tuple(Level(level.value, level.loss, moved=each) for level, each in zip(levels, moved, strict=True))
 
 
 def unchanging[Value](value: Value, loss: Array) -> Study[Value]:
@@ -150,7 +147,7 @@ def choose[Value](levels: list[Level[Value]], share: float) -> Study[Value]:
     distances = [_distance(levels, k) for k in range(len(levels) - 1)]
     fitting = [k for k in range(len(levels) - 1) if max(distances[k:]) <= share]
     settled = bool(fitting)
-    return Study(_done(levels), fitting[0] if settled else len(levels) - 1, settled)
+    return Study(tuple(levels), fitting[0] if settled else len(levels) - 1, settled)
 
 
 def _distance[Value](levels: list[Level[Value]], k: int) -> float:
@@ -232,17 +229,6 @@ def seen_on_fine(setting: Setting, fine: Resolution, name: str, study: Study[Pan
     return replace(study, chosen=chosen, elsewhere=elsewhere)
 
 
-def fixed_study(setting: Setting, base: Resolution, name: str, kept: Panels, study: Study[Panels]) -> Study[Panels]:
-    """The error of panels that a run has already, by the finest levels that a study of its own has found."""
-    values = [level.value for level in study.levels]
-    if kept in values:
-        return replace(study, chosen=values.index(kept), fixed=True)
-    own = Level(kept, setting.run(base.with_panels({name: kept})).loss)
-    coarser = [level for level in study.levels if level.value.total < kept.total][-1:] or list(study.levels[:1])
-    own = replace(own, moved=coarser[0].moved)
-    return Study((*coarser, own, *study.levels[-2:]), len(coarser), study.settled, fixed=True)
-
-
 # K and J.
 Degrees = tuple[int, int]
 # Hermite degrees of the study, by factors of about 4/3.
@@ -266,6 +252,8 @@ class TruncationStudy:
         radial: What one more radial degree changes, shape (n,); part of `error`.
         settled: Whether the share was reached.
         moved: How far any moment of the main run's truncation is from those of finer ones, shape (n,).
+        finest: (K, J) of the finest run.
+        shift: Its moments minus those of the main run's truncation, or as they are where that has none, shape (n, modes).
     """
 
     value: Degrees
@@ -274,6 +262,8 @@ class TruncationStudy:
     radial: Array
     settled: bool
     moved: Array
+    finest: Degrees
+    shift: Array
 
 
 def truncation_study(
@@ -335,15 +325,23 @@ def truncation_study(
     last_two = [runs[key] for key in keys[-2:]]
     moved = _apart(runs[chosen], last_two[-1]) + _apart(last_two[0], last_two[-1])
     error = last + radial + uncertain * np.abs(corrected[-1] - raw[chosen])
-    return TruncationStudy(chosen, corrected[-1] - raw[chosen], error, radial, _last_changes(corrected) <= share, moved)
+    settled = _last_changes(corrected) <= share
+    shift = _shift(runs[chosen], runs[keys[-1]])
+    return TruncationStudy(chosen, corrected[-1] - raw[chosen], error, radial, settled, moved, keys[-1], shift)
 
 
 def _apart(one: Curve, other: Curve) -> Array:
     """The largest difference of the moments that two runs have in common, shape (n,)."""
-    places = {tuple(mode): k for k, mode in enumerate(other.modes.tolist())}
-    common = [(k, places[tuple(mode)]) for k, mode in enumerate(one.modes.tolist()) if tuple(mode) in places]
-    mine, theirs = np.array(common).T
+    mine, theirs = common_modes(one.modes, other.modes)
     return np.asarray(np.abs(one.moments[:, mine] - other.moments[:, theirs]).max(axis=1))
+
+
+def _shift(one: Curve, other: Curve) -> Array:
+    """Moments of `other` minus those of `one`, or where that has none, as they are, shape (n, modes of `other`)."""
+    mine, theirs = common_modes(one.modes, other.modes)
+    shift = other.moments.copy()
+    shift[:, theirs] -= one.moments[:, mine]
+    return shift
 
 
 def _last_changes(curves: list[Array]) -> float:
@@ -384,8 +382,8 @@ def tolerance_study(setting: Setting, base: Resolution, curve: Curve, share: flo
     while (following := finer(levels[-1])) is not None:
         levels.append(following)
         if float(np.abs(levels[-1].loss - levels[-2].loss).max()) <= share:
-            return Study(_done(levels), len(levels) - 2)
-    return Study(_done(levels), len(levels) - 1, settled=False)
+            return Study(tuple(levels), len(levels) - 2)
+    return Study(tuple(levels), len(levels) - 1, settled=False)
 
 
 SMALLEST_TOLERANCE = 1e-13

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from mfpde.discretisation.resolution import Resolution
 from mfpde.discretisations import discretisation_of
 from mfpde.evolution.flow import Interpolant, Profile, Step, loss
-from mfpde.features.protocol import Features
+from mfpde.features.protocol import Features, named
 from mfpde.interrupts import Interrupted
 from mfpde.moments.linear import LinearFlow
 from mfpde.problem.problem import Problem
@@ -65,7 +65,7 @@ class _Collector:
 
     def enter(self, flow: AnyFlow) -> None:
         self._wide = None
-        self.modes = np.column_stack((flow.modes.alpha, flow.modes.radial))
+        self.modes = named(flow.modes)
         if self._with_tail and not isinstance(flow, LinearFlow):
             wide = flow.modes.widened(self.problem, BEYOND)
             self._wide = None if wide is None else wide.features(flow.comm, self.problem, flow.stage.activation)

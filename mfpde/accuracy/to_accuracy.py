@@ -48,11 +48,15 @@ class Studied:
         time: Of the training; twice where a stage ends and another begins.
         correction: What is to be added to E of the modes of the main run.
         error: Estimated error of the sum.
+        finest: (K, J) of the finest truncation that was studied.
+        shift: What m(t) of the main run lacks there, over the modes of that truncation, shape (m, modes), see `Plan.shift`.
     """
 
     time: Array
     correction: Array
     error: Array
+    finest: tuple[int, int]
+    shift: Array
 
 
 @dataclass(frozen=True)
@@ -171,7 +175,7 @@ class AccurateTraining:
             planned = self._replanned(planned)
         while True:
             if planned is None:
-                planned = Planned(self._plan().within(LARGEST), self.wanted, tuple(self.passes))
+                planned = Planned(self._plan(), self.wanted, tuple(self.passes))
             end, found, studied = self._pass(planned, restart, began)
             spent = self.comm.bcast(time.monotonic() - self.started)
             enough = found.reached <= self.accuracy or len(self.passes) == PASSES
@@ -193,7 +197,8 @@ class AccurateTraining:
     def _plan(self, fixed: Resolution | None = None) -> Plan:
         """Collective. The plan for what is wanted, or that of a resolution which is there already."""
         wanted = self.wanted * self.problem.target.unit
-        return make_plan(self.comm, self.problem, self.options, self.times, wanted, fixed)
+        plan = make_plan(self.comm, self.problem, self.options, self.times, wanted, fixed)
+        return (plan.within(LARGEST) if fixed is None else plan).measured()
 
     def _pass(self, planned: Planned, restart: Restart | None, began: float) -> tuple[End, Estimate, Studied]:
         """Collective. One main run, its check and its estimated error; its studies began at `began`."""
@@ -213,7 +218,9 @@ class AccurateTraining:
         check = at_studied if plan.net else run(problem, self.options, plan.coarser, plan.times, comm=self.comm).loss
         found = estimate(plan, at_studied, check, known, problem.target.unit, self.wanted)
         own = zip(problem.stages, places.studied, strict=True)
-        studied = Studied(np.concatenate([stage.start + t for stage, t in own]), plan.correction, found.total)
+        studied_times = np.concatenate([stage.start + t for stage, t in own])
+        shift, finest = plan.shift(problem), plan.truncation.finest
+        studied = Studied(studied_times, plan.correction, found.total, finest, shift)
         found = replace(found, wanted=self.accuracy).at(places, between)
         seconds = ready - began, trained - ready, time.monotonic() - trained
         self.passes.append(Pass(plan.resolution, *seconds, found.reached))

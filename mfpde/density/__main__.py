@@ -30,11 +30,11 @@ def main() -> int:
 
 def _command(comm: Any, arguments: argparse.Namespace) -> None:
     from mfpde.density.marginal import ACCURACY, density
-    from mfpde.density.report import report, write
+    from mfpde.density.report import advice, report, write
     from mfpde.errors import InputError
     from mfpde.parallel import on_first
     from mfpde.paths import check_output
-    from mfpde.progress import table
+    from mfpde.progress import table, warn
 
     try:
         bins = None if arguments.bins is None else [int(word) for word in arguments.bins.split(",")]
@@ -65,6 +65,8 @@ def _command(comm: Any, arguments: argparse.Namespace) -> None:
             picture = stem.with_name(f"{stem.name}_{'_'.join(axes)}.png")
             files["plot"] = plot_density(arguments.file, picture, [found])
         print(report(found, files), flush=True)
+        if (text := advice(found, accuracy)) is not None:
+            warn(text)
 
     on_first(comm, finish, share=False)
 

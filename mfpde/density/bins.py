@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from math import nan
 from typing import Any
 
 import numpy as np
@@ -26,7 +27,8 @@ class Density:
         edges: Edges of the bins, one array an axis.
         values: Averages over the bins, shape (bins of each axis).
         lost_mass: What lies outside.
-        error: Estimated L1 error, given the run's mean field; nan where it is not known.
+        error: Estimated L1 error, nan where it is not known: that of the bins, and of the run itself if that is known.
+        field_error: The part of it that comes from the error of the run's mean field; nan if the run has not estimated its own.
         method: How the points were found: "interpolated", "interpolated in y", "followed" or "nodes".
         points: How many.
     """
@@ -39,6 +41,7 @@ class Density:
     error: float
     method: str
     points: int
+    field_error: float = nan
 
     @property
     def mass(self) -> Array:

@@ -17,7 +17,9 @@ from mfpde.compile import load_compiled
 Array = NDArray[np.float64]
 
 DECLARATIONS = """
-void deposit(int64_t points, const double *place, int64_t period, const double *weight, const int64_t *size, double *mass);
+void deposit(
+    int64_t points, const double *place, int64_t directions, const int64_t *cells, const int64_t *parts, const double *weight,
+    const int64_t *size, double *mass);
 """
 
 
@@ -37,15 +39,26 @@ class Grid:
         source = Path(__file__).with_name("grid.c")
         self._compiled = load_compiled(MPI.COMM_SELF, source, DECLARATIONS, {"AXES": len(self.shape)})
 
-    def deposit(self, x: Array, weight: Array) -> None:
-        """Adds the points x (axes, n), whose masses are `weight`, again and again if there are fewer."""
+    def deposit(self, x: Array, weight: Array, spread: tuple[int, ...] = ()) -> None:
+        """Adds masses at points.
+
+        Args:
+            x: Of the points, shape (axes, ...).
+            weight: Of the last axes of x, for each of those before them alike: a lattice of images of sub-cells.
+            spread: In how many parts in each direction of the lattice (at most 16) each mass is laid out to its neighbours; 1 by
+                default.
+        """
+        if max(spread, default=1) == 1:
+            weight, spread = weight.ravel(), (1,)
         place = np.empty_like(x, order="C")
         for e, row, out in zip(self.edges, x, place, strict=True):
             np.subtract(_positions(e, row) * self.parts, 0.5, out=out)
         pointer = self._compiled.ffi.from_buffer
         self._compiled.lib.deposit(
-            x.shape[1], pointer("double[]", place), len(weight), pointer("double[]", np.ascontiguousarray(weight)),
-            pointer("int64_t[]", np.array(self.shape)), pointer("double[]", self._mass),
+            place[0].size, pointer("double[]", place), weight.ndim, pointer("int64_t[]", np.array(weight.shape)),
+            pointer("int64_t[]", np.array(spread)),
+            pointer("double[]", np.ascontiguousarray(weight)), pointer("int64_t[]", np.array(self.shape)),
+            pointer("double[]", self._mass),
         )  # fmt: skip
 
     @property

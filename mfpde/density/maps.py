@@ -97,6 +97,13 @@ class Interpolated:
             out = np.einsum("nk,cnk...->cn...", matrix(rule, x), out)
         return np.asarray(out)
 
+    def plus(self, other: "Interpolated") -> "Interpolated":
+        """The sum with another map, at the nodes of this one."""
+        values = other.values
+        for k, (own, theirs) in enumerate(zip(self.rules, other.rules, strict=True), 1):
+            values = np.moveaxis(np.tensordot(matrix(theirs, own.nodes), values, (1, k)), 0, k)
+        return Interpolated(self.rules, self.values + values)
+
     def tails(self, axes: tuple[int, ...], units: Array) -> Array:
         """Per direction, the root mean square of the last coefficients of the map in it, in `units` of each axis, summed."""
         found = np.zeros(len(self.rules))

@@ -2,12 +2,13 @@
 
 The law of the neurons at time t is the push-forward of the initial law by Theta(a_0, r_0, y) = (A, X, R): always defined,
 folds included, never negative, of mass 1.  Sub-cells of the initial law go where Theta takes them (`mfpde.density.points`,
-`maps`) and leave their mass on the bins (`grid`).  The L1 error that is stated for the run's own mean field is the sum of
+`maps`) and leave their mass on the bins, laid out towards their neighbours (`grid`).  The L1 error that is stated is the sum of
 
     sampling       half the L1 distance of the renderings of every second slab of sub-cells
     smoothing      of the box in which a point's mass is spread
     map            2 E min(1, sum over the axes |Theta_h - Theta| / h), h a bin, over points that are followed by themselves:
                    what moves by a share of a bin takes at most twice that share of its mass to other bins
+    mean field     the same of what the correction of the run's mean field leaves (`correction`), if the run knows its error
 
 Sub-cells are added until the sum is small enough or too many would be needed.  The map is interpolated between the nodes
 of a snapshot or of finer rules if the labels allow it, else in y alone, else every point is followed: what is cheapest
@@ -15,7 +16,7 @@ among those that are measured to be accurate.
 """
 
 from collections.abc import Sequence
-from math import inf, nan
+from math import inf, isnan, nan
 from pathlib import Path
 
 import numpy as np
@@ -24,10 +25,11 @@ from numpy.typing import NDArray
 
 from mfpde.density.bins import MOST_BINS, Density, as_bins, coordinates, make_edges, volumes
 from mfpde.density.choice import CHUNK, Ruler, check_field, choose_map, choose_steps, follow_trial
+from mfpde.density.correction import correction
 from mfpde.density.grid import Grid
-from mfpde.density.maps import Direct, InY, Map, sizes
+from mfpde.density.maps import Direct, Interpolated, InY, Map, sizes
 from mfpde.density.masses import masses_density
-from mfpde.density.points import GROUPS, Sampling, slabs
+from mfpde.density.points import GROUPS, REACH, Sampling, Slabs, slabs
 from mfpde.density.run import read_density
 from mfpde.discretisation.recorded import PointMasses, PushForward
 from mfpde.errors import USUAL, InputError
@@ -38,8 +40,15 @@ Array = NDArray[np.float64]
 
 # Wanted L1 error; most sub-cells that are drawn, and points that are followed.
 ACCURACY, MOST_DRAWN, MOST_FOLLOWED = 2e-2, 10_000_000, 500_000
+# Where slabs are interpolated in y: nodes that are followed at the most, and pairs of slabs to begin with.
+MOST_NODES, PAIRS = 1_500_000, 128
 # Bins of the finer grid in all.
 MOST_CELLS = 1 << 24
+# Share of the wanted error that may come from elsewhere than the points.
+SPARE = 0.75
+# In how many parts in each direction of y a sub-cell is laid out at the most, by p; from how many sub-cells on; and what boxes in
+# place of their masses change of a normal law, in L1 and by the square of their width: E |y^2 - 1| / 24.
+SPREAD, SMOOTH, BLUR = {1: 8, 2: 6, 3: 3}, 56, 0.04
 # Points to begin with; least sub-cells in each direction of y; how much more at once; of how many slabs one is measured.
 START, LEAST, GROWTH, FEW = 1_000_000, 12, 8.0, 4
 
@@ -115,9 +124,13 @@ def run_density(
     ruler = Ruler(comm, index, np.array([np.diff(e).min() for e in edges]), accuracy)
     passive, following_error = choose_steps(run, ruler, time, trial)
     chosen, map_error = choose_map(run, ruler, time, trial, passive)
-    picture = _Picture(run, ruler, edges)
-    method = {Direct: "followed", InY: "interpolated in y"}.get(type(chosen), "interpolated")
-    return picture.draw(chosen, tuple(axes), time, map_error + following_error, method)
+    found = correction(run, ruler, time, trial, passive)
+    change = None if found is None else found.change
+    if isinstance(chosen, Interpolated) and change is not None:
+        chosen, change = chosen.plus(change), None
+    picture = _Picture(run, ruler, edges, change)
+    field_error = nan if found is None else found.error
+    return picture.draw(chosen, tuple(axes), time, map_error + following_error, field_error)
 
 
 def _sampling(finest: tuple[int, ...], pairs: int, count: int) -> Sampling:
@@ -136,11 +149,16 @@ class _Picture:
         run: To draw.
         ruler: Its coordinates, and the wanted error.
         edges: Edges of the bins.
+        change: What is to be added to the maps that it draws by.
     """
 
-    def __init__(self, run: PushForward, ruler: Ruler, edges: tuple[Array, ...]) -> None:
-        self.run, self.edges = run, edges
+    def __init__(self, run: PushForward, ruler: Ruler, edges: tuple[Array, ...], change: Map | None = None) -> None:
+        self.run, self.edges, self.change = run, edges, change
         self.comm, self.index, self.width, self.accuracy = ruler.comm, ruler.index, ruler.width, ruler.accuracy
+
+    def _place(self, at: Map, part: Slabs) -> Array:
+        x = at(part, self.index)
+        return x if self.change is None else x + self.change(part, self.index)
 
     def finest(self, at: Map) -> tuple[int, ...]:
         """Collective. Sub-cells in each direction of y of which about two come to a bin that their images cross."""
@@ -153,27 +171,39 @@ class _Picture:
         for q in range(p):
             paths = []
             for some in part:
-                x = at(some, self.index)
+                x = self._place(at, some)
                 step = np.abs(np.diff(x, axis=2 + q)) / self.width.reshape(-1, *[1] * (x.ndim - 1))
                 weight = some.weight.sum(axis=q)
                 paths.append(float((step.max(axis=0).mean(axis=0).sum(axis=q) * weight).sum() / some.share))
             wanted.append(max(LEAST, int(2 * np.mean(paths))))
         return tuple(self.comm.bcast(wanted))
 
-    def draw(self, at: Map, axes: tuple[str, ...], time: float, known_error: float, method: str) -> Density:
+    def draw(self, at: Map, axes: tuple[str, ...], time: float, map_error: float, field_error: float) -> Density:
         """Collective. Renders, and refines what the error comes from: slabs, and sub-cells of y up to the finest useful."""
+        method = {Direct: "followed", InY: "interpolated in y"}.get(type(at), "interpolated")
+        known_error = map_error + (0.0 if isnan(field_error) else field_error)
+        # Where points cannot help, few of them will do.
+        wanted = self.accuracy if known_error < SPARE * self.accuracy else known_error + 1.25 * self.accuracy
         most_bins = min(MOST_BINS, int(MOST_CELLS ** (1 / len(self.edges))))
-        finest_cells, finest_parts = self.finest(at), max(1, most_bins // max(len(e) - 1 for e in self.edges))
+        wanted_cells, finest_parts = self.finest(at), max(1, most_bins // max(len(e) - 1 for e in self.edges))
+        spread = SPREAD.get(len(wanted_cells), 1)
+        finest_cells = tuple(n if n <= SMOOTH else max(SMOOTH, n // spread) for n in wanted_cells)
         parts = min(4 if finest_cells else 8, finest_parts)
         most = MOST_FOLLOWED if isinstance(at, Direct) else MOST_DRAWN
-        most_pairs = MOST_FOLLOWED // (2 * sizes(at.rules)) if isinstance(at, InY) else most
-        least = min(most_pairs, 100 if finest_cells else 2000)
-        # Where slabs are followed, they cost more than what is drawn of each.
-        sampling = _sampling(finest_cells, least, most // 2 if isinstance(at, InY) else min(START, most))
+        most_pairs, start = most, min(START, most)
+        if isinstance(at, InY):  # slabs are followed: they cost more than what is drawn of each
+            most_pairs = MOST_NODES // (2 * sizes(at.rules))
+            each = 2 * int(np.prod(finest_cells))
+            most, start = min(most, most_pairs * each), min(most, PAIRS * each, most_pairs * each)
+        sampling = _sampling(finest_cells, min(most_pairs, 100 if finest_cells else 2000), start)
         while True:
-            mass, lost, apart, smoothing = self._render(at, sampling, parts)
+            laid_out = tuple(
+                min(spread, -(-n // cells)) if cells >= SMOOTH else 1
+                for n, cells in zip(wanted_cells, sampling.cells, strict=True)
+            )
+            mass, lost, apart, smoothing = self._render(at, sampling, parts, laid_out)
             error = apart + smoothing + known_error
-            if error <= self.accuracy:
+            if error <= wanted:
                 break
             finer = 2 if smoothing > self.accuracy / 3 and 2 * parts <= finest_parts else 1
             factor = max(float(finer), min(GROWTH, 3.5 * apart / self.accuracy))
@@ -185,15 +215,14 @@ class _Picture:
             if finer == 1 and more.count < 1.2 * sampling.count:
                 break
             sampling, parts = more if more.count > sampling.count else sampling, parts * finer
-        return Density(axes, time, self.edges, mass / volumes(self.edges), lost, error, method, sampling.count)
+        return Density(axes, time, self.edges, mass / volumes(self.edges), lost, error, method, sampling.count, field_error)
 
-    def _render(self, at: Map, sampling: Sampling, parts: int) -> tuple[Array, float, float, float]:
+    def _render(self, at: Map, sampling: Sampling, parts: int, spread: tuple[int, ...]) -> tuple[Array, float, float, float]:
         """Collective. Mass on the bins, mass outside, half the distance of the two halves, and what smoothing changes."""
         halves = [Grid(self.edges, parts) for _ in range(2)]
         for number, part in enumerate(slabs(self.run.problem, sampling, CHUNK)):
             if number % self.comm.size == self.comm.rank:
-                x = at(part, self.index).reshape(len(self.index), -1)
-                halves[part.half].deposit(x, part.weight.ravel())
+                halves[part.half].deposit(self._place(at, part), part.weight, spread)
         for half in halves:
             self.comm.Allreduce(MPI.IN_PLACE, half.raw)
         one, other = (half.mass for half in halves)
@@ -203,4 +232,5 @@ class _Picture:
         outside = float(sum(half.raw.sum() for half in halves)) - float(mass.sum())
         whole = halves[0].raw
         whole += halves[1].raw
-        return mass, max(0.0, outside), apart, halves[0].smoothing
+        boxes = sum(BLUR * (2 * REACH / cells) ** 2 for cells, laid in zip(sampling.cells, spread, strict=True) if laid > 1)
+        return mass, max(0.0, outside), apart, halves[0].smoothing + boxes

@@ -27,7 +27,8 @@ def write(density: Density, path: Path) -> None:
             group["values"] = density.values
             for k, edges in enumerate(density.edges):
                 group[f"edges_{k}"] = edges
-            about = {"axes": ",".join(density.axes), "time": density.time, "lost_mass": density.lost_mass, "error": density.error}
+            about = {"axes": ",".join(density.axes), "time": density.time, "lost_mass": density.lost_mass}
+            about |= {"error": density.error, "field_error": density.field_error}
             file.attrs.update(program="mfpde", **about)
             group.attrs.update(about)
     except (OSError, RuntimeError) as error:
@@ -44,13 +45,27 @@ def _reason(error: Exception) -> str:
 ROOM = 1 << 16
 
 
+def advice(density: Density, accuracy: float) -> str | None:
+    """What to do about an error that is larger than the one asked for; None if it is not, or not known."""
+    if not density.error > accuracy:
+        return None
+    remedy = "larger bins"
+    if density.field_error > density.error / 2:
+        remedy += ", or a run with a smaller discretization.accuracy"
+    return f"the L1 error is {density.error:.1e}, and {accuracy:.1e} was asked for; what helps: {remedy}"
+
+
 def report(density: Density, files: dict[str, Path]) -> str:
     """The table that the command prints."""
     known = "not known: no interpolation between the labels of the affine frame"
+    if isnan(density.field_error):
+        of = "of the bins alone: the run has not estimated its own error"
+    else:
+        of = f"estimated: bins {density.error - density.field_error:.1e}, the run's mean field {density.field_error:.1e}"
     rows = [
         ("density of", f"({', '.join(density.axes)}) at t = {density.time:g}"),
         ("bins", " x ".join(str(n) for n in density.values.shape)),
-        ("L1 error", known if isnan(density.error) else f"{density.error:.1e} (estimated, given the run's mean field)"),
+        ("L1 error", known if isnan(density.error) else f"{density.error:.1e} ({of})"),
         ("lost mass", f"{density.lost_mass:.1e}"),
         ("points", f"{density.points}, {density.method}"),
         *((name, str(path)) for name, path in files.items()),

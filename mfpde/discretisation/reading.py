@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mfpde.errors import InputError
-from mfpde.evolution.mean_field import POINTS, MeanField
+from mfpde.evolution.mean_field import POINTS, FieldShift, MeanField
 from mfpde.features.bases import basis_of
 from mfpde.features.protocol import Basis
 from mfpde.problem.problem import Problem
@@ -53,6 +53,22 @@ def recorded_field(file: h5py.File, modes: Basis) -> MeanField:
     if "field" not in file:
         return MeanField(np.empty((0, POINTS)), np.empty((0, POINTS, len(modes))))
     return MeanField(file["field/time"][:], file["field/moments"][:])
+
+
+def recorded_shift(file: h5py.File, problem: Problem) -> FieldShift | None:
+    """What the mean field of an open result file lacks, as its studies found; None if there were none.
+
+    Raises:
+        InputError: If its modes are not those that this version has.
+    """
+    if "error/studied/shift" not in file:
+        return None
+    group = file["error/studied"]
+    modes = basis_of(problem, _FileTruncation(int(group.attrs["hermite_degree"]), int(group.attrs["radial_degree"])))
+    if group["shift"].shape != (len(group["time"]), len(modes)):
+        raise InputError(f"{file.filename!r} was written for other modes than this version knows")
+    settled = bool(file["error"].attrs["accuracy_reached"] <= file["error"].attrs["accuracy"])
+    return FieldShift(group["time"][:], group["shift"][:], modes, settled)
 
 
 def check_followed(start: Array, followed: Array, there: Array, time: float) -> None:

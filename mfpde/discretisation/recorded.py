@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mfpde.errors import InputError
-from mfpde.evolution.mean_field import MeanField
+from mfpde.evolution.mean_field import FieldShift, MeanField
 from mfpde.features.protocol import Basis
 from mfpde.problem.problem import Problem
 from mfpde.quadrature.rules import Rule
@@ -49,6 +49,7 @@ class PushForward:
         field: m(t); without steps where the run kept none.
         rules: Rules of a_0, with biases b_0, r_0^2 and every direction of y.
         snapshots: Snapshots of the neurons.
+        shift: What m(t) lacks; None where the run's error was not estimated.
     """
 
     problem: Problem
@@ -56,6 +57,7 @@ class PushForward:
     field: MeanField
     rules: tuple[Rule, ...]
     snapshots: tuple[Snapshot, ...]
+    shift: FieldShift | None = None
 
     @property
     def p(self) -> int:

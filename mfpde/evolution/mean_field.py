@@ -9,6 +9,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from mfpde.features.protocol import Basis, common_modes, named
+
 Array = NDArray[np.float64]
 
 # Of Chebyshev-Lobatto points: alternating, the ends half.
@@ -51,3 +53,30 @@ class MeanField:
             return np.asarray(self.moments[step, hit[0]])
         share = _WEIGHTS / gap
         return np.asarray(share @ self.moments[step] / share.sum())
+
+
+@dataclass(frozen=True)
+class FieldShift:
+    """What m(t) of a run lacks, to first order, as far as studies of its error know.
+
+    Attributes:
+        times: Times at which it is known, ascending, shape (n,); twice where a stage ends and another begins.
+        moments: What is to be added there; m itself in functions that the run does not have, shape (n, modes).
+        modes: The functions: at least those of the run.
+        settled: Whether the studies came to an end; if not, finer runs would go on.
+    """
+
+    times: Array
+    moments: Array
+    modes: Basis
+    settled: bool = True
+
+    def added(self, field: MeanField, modes: Basis) -> MeanField:
+        """The mean field over `self.modes` of a run whose own one is `field`, over `modes`."""
+        own, places = common_modes(named(modes), named(self.modes))
+        right = np.clip(np.searchsorted(self.times, field.times, side="right"), 1, len(self.times) - 1)
+        low, high = self.times[right - 1], self.times[right]
+        share = (np.where(high > low, field.times - low, 0.0) / np.where(high > low, high - low, 1.0))[..., None]
+        moments = (1 - share) * self.moments[right - 1] + share * self.moments[right]
+        moments[..., places] += field.moments[..., own]
+        return MeanField(field.times, moments)

@@ -86,7 +86,7 @@ class Passive:
     def __init__(
         self, problem: Problem, modes: Basis, field: MeanField, end: float, together: int = 1, stops: Sequence[float] = ()
     ) -> None:
-        self.problem, self.modes = problem, modes
+        self.problem, self.modes, self.together = problem, modes, together
         self.stops = tuple(stops) or (end,)
         self.legs: list[list[Leg]] = []
         target = modes.target_coefficients(problem.target)

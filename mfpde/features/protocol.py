@@ -84,6 +84,19 @@ class Basis(Protocol):
         """The basis with up to `more` higher degrees, in which the energy beyond this one is seen; None if there is none."""
 
 
+def named(basis: Basis) -> NDArray[np.int64]:
+    """The integers (alpha, j) that name the functions of a basis, a row each, shape (modes, p + 1)."""
+    return np.column_stack((basis.alpha, basis.radial)).astype(np.int64)
+
+
+def common_modes(one: NDArray[np.int64], other: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Numbers of the functions that two bases have in common, in either, shapes (n,); arguments as `named` gives them."""
+    places = {tuple(mode): k for k, mode in enumerate(other.tolist())}
+    found = [(k, places[tuple(mode)]) for k, mode in enumerate(one.tolist()) if tuple(mode) in places]
+    first, second = np.array(found, dtype=np.int64).reshape(-1, 2).T
+    return first, second
+
+
 class Features(Protocol):
     """The features of one activation over a basis, on all ranks of a communicator."""
 

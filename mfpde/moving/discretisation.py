@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from mfpde.discretisation.mesh import mesh_refusal
 from mfpde.discretisation.protocol import Direction
-from mfpde.discretisation.reading import recorded_field, recorded_modes
+from mfpde.discretisation.reading import recorded_field, recorded_modes, recorded_shift
 from mfpde.discretisation.recorded import PushForward, Snapshot
 from mfpde.discretisation.resolution import Resolution, make_labels
 from mfpde.errors import InputError
@@ -76,7 +76,8 @@ class MovingElements:
             rules = (*rules, *(_rule(group, name, law) for name, law in problem.y_laws.items()))
         snapshots = file.get("slices/snapshots", {})
         found = tuple(_snapshot(snapshots[name], rules, problem.p) for name in sorted(snapshots))
-        return PushForward(problem, modes, recorded_field(file, modes), rules, found)
+        field, shift = recorded_field(file, modes), recorded_shift(file, problem)
+        return PushForward(problem, modes, field, rules, found, shift)
 
 
 def _rule(group: h5py.Group, name: str, law: Law) -> Rule:

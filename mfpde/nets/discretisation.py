@@ -8,7 +8,7 @@ from mpi4py import MPI
 from numpy.typing import NDArray
 
 from mfpde.discretisation.protocol import Direction
-from mfpde.discretisation.reading import CHECKED, check_followed, recorded_field, recorded_modes
+from mfpde.discretisation.reading import CHECKED, check_followed, recorded_field, recorded_modes, recorded_shift
 from mfpde.discretisation.recorded import PushForward, Snapshot
 from mfpde.discretisation.resolution import NET_POINTS, Net, Resolution
 from mfpde.errors import InputError
@@ -69,7 +69,7 @@ class ScrambledNet:
             along = Passive(problem, modes, field, known[-1], stops=known).along(tensor_nodes(problem, rules))
             shape = tuple(len(rule) for rule in rules)
             found = tuple(Snapshot(t, stacked(x).reshape(-1, *shape)) for t, x in zip(known, along, strict=True))
-        return PushForward(problem, modes, field, rules, found)
+        return PushForward(problem, modes, field, rules, found, recorded_shift(file, problem))
 
 
 def _coarsest(problem: Problem) -> tuple[Rule, ...]:

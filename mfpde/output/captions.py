@@ -68,6 +68,9 @@ LABELS = {
     "/error/studied/time": Label(("time",), "1", "training time at which the studies know the loss"),
     "/error/studied/correction": Label(("time",), "1", "what is added there to the loss of the run's modes"),
     "/error/studied/estimate": Label(("time",), "1", "estimated error of the loss there"),
+    "/error/studied/shift": Label(
+        ("time",), "1", "what the Hermite coefficients of the run lack there, or themselves beyond its own"
+    ),
     "/modes/alpha": Label(("mode", "axis"), "1", "Hermite degrees of a mode in z_1..z_p"),
     "/modes/radial": Label(("mode",), "1", "radial degree j of a mode in x orthogonal to V"),
     "/target/coefficients": Label(("mode",), "1", "Hermite coefficients of the target", "h_i = E[h* he_i]"),

@@ -229,6 +229,9 @@ class Recorder(Output):
         known = {"time": answer.studied.time, "correction": answer.studied.correction, "estimate": answer.studied.error}
         for name, values in known.items():
             self.file.dataset(f"/error/studied/{name}", values)
+        K, J = answer.studied.finest
+        self.file.dataset("/error/studied/shift", answer.studied.shift)
+        self.file.attributes({"hermite_degree": K, "radial_degree": J}, "/error/studied")
         self.file.attributes({"accuracy": found.wanted, "accuracy_reached": found.reached}, "/error")
         texts = [str(run.resolution) for run in answer.passes]
         seconds = [(run.study_seconds, run.main_seconds, run.check_seconds) for run in answer.passes]
