@@ -30,6 +30,7 @@ ROWS: tuple[tuple[str, ...], ...] = (
     ("evolution",),
     ("discretisation",),
     ("moving", "affine"),
+    ("nets",),
     ("discretisations",),
     ("command",),
     ("moments",),
