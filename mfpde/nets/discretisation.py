@@ -16,17 +16,19 @@ from mfpde.evolution.net import net_nodes, node_count, spread_directions
 from mfpde.evolution.passive import Passive, nodes_of, stacked, tensor_nodes
 from mfpde.features.bases import basis_of
 from mfpde.moving.cells import point_cells
-from mfpde.moving.discretisation import MovingElements
 from mfpde.nets.flow import NetFlow
 from mfpde.parallel import share
 from mfpde.problem.problem import Problem
 from mfpde.problem.sections import Discretization
+from mfpde.quadrature.panels import Panels, equal_panels, graded_edges
 from mfpde.quadrature.rules import Rule
 
 Array = NDArray[np.float64]
 
 # Rounding of a time, relative to the last one.
 ROUNDING = 1e-9
+# Cells in each direction of y, and their nodes, by p, of the panels on which the map of the neurons is known.
+CELLS = {1: (6, 4), 2: (6, 4), 3: (2, 4)}
 
 
 @dataclass(frozen=True)
@@ -61,7 +63,7 @@ class ScrambledNet:
         group = file.get("slices/snapshots", {})
         times = [float(group[name]["time"][()]) for name in sorted(group)]
         known = [t for t in times if len(field.times) and t <= field.end * (1 + ROUNDING)]
-        rules = _coarsest(problem)
+        rules = _panels(problem)
         found: tuple[Snapshot, ...] = ()
         if known:
             if known[-1] > 0:
@@ -72,11 +74,15 @@ class ScrambledNet:
         return PushForward(problem, modes, field, rules, found, recorded_shift(file, problem))
 
 
-def _coarsest(problem: Problem) -> tuple[Rule, ...]:
-    """Rules on which the map of the neurons is known to begin with, as it is where panels are refined."""
-    directions = MovingElements().directions(problem).items()
-    rules = {name: each.coarsest.rule(problem.directions[name]) for name, each in directions}
-    return (*rules.values(), *(point_cells(problem.p).rules if problem.w.is_point else ()))
+def _panels(problem: Problem) -> tuple[Rule, ...]:
+    """Rules on which the map of the neurons is known to begin with: where these do not do, `mfpde.density` refines them."""
+    numbers = {"a": (16, 2), "b": (4, 1), "r": (2, 1)}
+    labels = [equal_panels(law, *numbers[name]).rule(law) for name, law in problem.label_laws.items()]
+    if problem.w.is_point:
+        return (*labels, *point_cells(problem.p).rules)
+    cells, nodes = CELLS.get(problem.p, (1, 3))
+    edges = graded_edges(cells, 2.0, 1.5)
+    return (*labels, *(Panels(edges, (nodes,) * cells).rule(law) for law in problem.y_laws.values()))
 
 
 def _check(file: h5py.File, snapshot: h5py.Group, problem: Problem, passive: Passive) -> None:
