@@ -41,6 +41,11 @@ def build_problem(config: Config) -> Problem:
         raise InputError(
             f"discretization.frame: {quoted(frame)}: unknown; allowed: {allowed}{did_you_mean(frame, DISCRETISATIONS)}"
         )
+    if config.discretization.relative_accuracy and not DISCRETISATIONS[frame].estimates:
+        having = " or ".join(repr(name) for name, each in DISCRETISATIONS.items() if each.estimates)
+        raise InputError(
+            f"discretization.relative_accuracy: frame = {frame!r} estimates no error; allowed: false, or with {having}"
+        )
     problem = problem_of(config)
     kind = basis_kind(problem)
     if refusal := kind.refusal(problem):

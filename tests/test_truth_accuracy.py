@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 import mfpde
+from mfpde.accuracy.allowed import Allowed
 from mfpde.accuracy.studied_times import Places, _placed
 from mfpde.accuracy.studies import Level, refine_until
 from mfpde.errors import InputError
@@ -78,7 +79,7 @@ def test_the_last_level_of_a_study_is_one_of_the_whole_direction() -> None:
         asked.append(whole)
         return Level(level.value + 1, np.array([1.0 if asked.count(True) else 0.0]))
 
-    study = refine_until(Level(0, np.zeros(1)), finer, 1e-3, 9)
+    study = refine_until(Level(0, np.zeros(1)), finer, Allowed(1e-3), 9)
     assert asked == [False, True, False, True] and study.value == 2
 
 

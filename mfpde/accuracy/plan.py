@@ -10,6 +10,7 @@ import numpy as np
 from mpi4py import MPI
 from numpy.typing import NDArray
 
+from mfpde.accuracy.allowed import Allowed
 from mfpde.accuracy.studied_times import studied_times
 from mfpde.accuracy.studies import (
     Setting,
@@ -20,10 +21,10 @@ from mfpde.accuracy.studies import (
     panel_study,
     radial_degree,
     seen_on_fine,
-    tolerance_study,
     truncation_study,
 )
 from mfpde.accuracy.study_run import Curve
+from mfpde.accuracy.tolerance import first_tolerance, steps_resolved, tolerance_study
 from mfpde.discretisation.protocol import Direction
 from mfpde.discretisation.resolution import Resolution, given_resolution, is_given
 from mfpde.discretisations import discretisation_of
@@ -37,15 +38,13 @@ Array = NDArray[np.float64]
 
 # Refinements of one direction at the most.
 REFINEMENTS = 14
-# The truncation is studied on elements that err by so much in each direction, in units of E h*^2 / 2; on those of the main run
-# if these have few nodes.
-MISLED, FEW = 1e-3, 1000
+# The truncation is studied on elements that err by so much in each direction, in units of E h*^2 / 2, or of E(t) where errors are
+# relative to it; on those of the main run if these have few nodes.
+MISLED, MISLED_SHARE, FEW = 1e-3, 0.03, 1000
 # Largest K at which the panels are studied, and nodes times modes up to which a right-hand side costs little but its calls.
 STUDIED_K, FREE = 10, 10_000
-# Relative rounding errors of E, which is a sum over nodes.
+# Relative rounding errors of E at its largest: sums over nodes, and steps.
 ROUNDING = 1e-13
-# The first tolerance of a time step, in units of the accuracy.
-TOLERANCE = 0.02
 
 
 @dataclass(frozen=True)
@@ -70,7 +69,7 @@ class Plan:
     tolerance: Study[float]
     times: list[float]
     records: list[float]
-    share: float
+    share: Allowed
 
     @property
     def resolution(self) -> Resolution:
@@ -91,7 +90,7 @@ class Plan:
         """The plan with the levels of larger shares, until the main run has at most `largest` nodes."""
         plan, share = self, self.share
         while plan.resolution.nodes > largest and any(study.chosen and not study.fixed for study in plan.directions.values()):
-            share *= 2
+            share = share * 2
             eased = {
                 name: study
                 if study.fixed
@@ -107,7 +106,7 @@ def make_plan(
     problem: Problem,
     options: Discretization,
     records: list[float],
-    wanted: float,
+    wanted: Allowed,
     kept: Resolution | None = None,
 ) -> Plan:
     """Collective. Studies all directions, each on one rank, so that the plan does not depend on their number.
@@ -130,16 +129,13 @@ def make_plan(
     directions = discretisation_of(problem, options).directions(problem)
     base = _base(problem, options, directions, wanted)
     scouting = replace(base, hermite_degree=_least_degree(problem, options))
-    times = _divided(comm, {"times": lambda: studied_times(problem, options, scouting, records)})["times"]
-    setting = Setting(problem, options, times, 0.7 * wanted / (len(directions) + 2))
-    curve = _divided(comm, {"base": lambda: setting.run(base, with_profiles=True)})["base"]
-    largest, unit = float(np.abs(curve.loss).max()), problem.target.unit
-    if wanted < ROUNDING * largest:
-        least = ROUNDING * largest / unit
-        raise InputError(
-            f"discretization.accuracy: {wanted / unit:.1e} of E h*^2 / 2 = {unit:.1e} is below the rounding errors of E, up to "
-            f"{largest:.2g}; allowed with this target: {f'at least {least:.1e}, or ' if least <= 0.1 else ''}false"
-        )
+    times = _divided(comm, {"times": lambda: studied_times(problem, options, scouting, records, wanted)})["times"]
+    setting = Setting(problem, options, times, wanted * (0.7 / (len(directions) + 2)))
+    if wanted.relative:
+        base, curve = _divided(comm, {"base": lambda: steps_resolved(setting, base, wanted)})["base"]
+    else:
+        curve = _divided(comm, {"base": lambda: setting.run(base, with_profiles=True)})["base"]
+    _check_rounding(curve.loss, problem, wanted)
     tasks: dict[str, Callable[[], Any]] = {
         "tolerance": lambda: _tolerance(setting, base, curve),
         **{name: _direction(setting, base, name, each, curve, kept) for name, each in directions.items()},
@@ -148,26 +144,52 @@ def make_plan(
     studies: dict[str, Study[Panels]] = {name: found[name] for name in directions}
     studies |= _divided(comm, _on_fine_y(setting, base, directions, studies))
     # Where the coarse elements are wrong, so is what they say of the truncation, as late neurons are elsewhere.
-    finer = base.with_panels({name: study.near(MISLED * problem.target.unit) for name, study in studies.items()})
+    misled = wanted * (MISLED_SHARE / wanted.relative) if wanted.relative else Allowed(MISLED * problem.target.unit)
+    finer = base.with_panels({name: study.near(misled) for name, study in studies.items()})
     finest = base.with_panels({name: study.value for name, study in studies.items()})
     finer = replace(finest if finest.nodes <= FEW else finer, hermite_degree=_least_degree(problem, options))
     given = options.hermite_degree, options.radial_degree
-    found |= _divided(comm, {"truncation": lambda: truncation_study(setting, finer, given)})
+    finer = replace(finer, tolerance=min(finer.tolerance, found["tolerance"].value)) if wanted.relative else finer
+    smallest = float(setting.share.at(curve.loss).min())
+    found |= _divided(comm, {"truncation": lambda: truncation_study(setting, finer, given, smallest)})
     sources = {name: each.source for name, each in directions.items()}
     return Plan(base, studies, sources, found["truncation"], found["tolerance"], times, records, setting.share)
 
 
-def _base(problem: Problem, options: Discretization, directions: dict[str, Direction], wanted: float) -> Resolution:
+def _check_rounding(loss: Array, problem: Problem, wanted: Allowed) -> None:
+    """Raises InputError if E has larger rounding errors than those that are wanted.
+
+    E = r^2 / 2, and the residual r is a difference of numbers of the largest size; the energy of h* beyond the modes is one of
+    energies.
+    """
+    largest, unit = float(np.abs(loss).max()), problem.target.unit
+    rounding = ROUNDING * np.sqrt(np.abs(loss) * largest)
+    if problem.target.energy is not None:
+        rounding = np.maximum(rounding, ROUNDING * unit)
+    if wanted.times(rounding, loss) <= 1:
+        return
+    least = float(rounding.max()) / unit
+    text = f" of E h*^2 / 2 = {unit:.1e} is below the rounding errors of E, up to {largest:.2g}"
+    or_least = f"at least {least:.1e}, or " if least <= 0.1 else ""
+    if wanted.relative:
+        raise InputError(
+            f"discretization.relative_accuracy: {wanted.smallest / unit:.1e}{text}; allowed with this target: larger ones, or "
+            f"beside discretization.accuracy, {or_least}false"
+        )
+    raise InputError(f"discretization.accuracy: {wanted.absolute / unit:.1e}{text}; allowed with this target: {or_least}false")
+
+
+def _base(problem: Problem, options: Discretization, directions: dict[str, Direction], wanted: Allowed) -> Resolution:
     """Elements that are coarse in all directions where the user says nothing."""
     given = given_resolution(problem, options)
-    accuracy = wanted / problem.target.unit
+    unit = problem.target.unit
     K = _least_degree(problem, options)
     J = max([0, *(stage.degree // 2 for stage in problem.stages if stage.linear and not problem.w.is_point)])
     base = replace(
         given.with_panels({name: each.coarsest for name, each in directions.items() if not is_given(options, name)}),
         hermite_degree=K,
         radial_degree=max(J, min(1, radial_degree(problem, K, 1e-3))),
-        tolerance=min(TOLERANCE * accuracy, 1e-5) if options.tolerance is None else options.tolerance,
+        tolerance=first_tolerance(wanted, unit, unit) if options.tolerance is None else options.tolerance,
     )
     # Where late neurons are depends on the truncation, and so do the labels that they need: more modes, where that costs nothing.
     for more in range(K + 1, min(STUDIED_K, options.hermite_degree or STUDIED_K) + 1):
@@ -211,7 +233,7 @@ def _on_fine_y(
 
 def _tolerance(setting: Setting, base: Resolution, curve: Curve) -> Study[float]:
     given = setting.options.tolerance is not None
-    found = tolerance_study(setting, base, curve, np.inf if given else setting.share)
+    found = tolerance_study(setting, base, curve, Allowed(np.inf) if given else setting.share)
     return replace(found, fixed=given)
 
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from mfpde.accuracy.allowed import Allowed
 from mfpde.accuracy.study_run import Curve, run
 from mfpde.discretisation.protocol import Direction
 from mfpde.discretisation.resolution import Resolution
@@ -52,7 +53,8 @@ class Study[Value]:
         chosen: Number of the recommended level.
         settled: Whether the direction's share was reached.
         fixed: Whether the user gave the level, and finer ones serve the estimate alone.
-        elsewhere: What the next level changes on elements that are fine in other directions, shape (n,); None if it is not known.
+        elsewhere: What the next level changes on elements that are fine in other directions, shape (n,), in units of what is
+            wanted where E is `loss`; None if it is not known.
     """
 
     levels: tuple[Level[Value], ...]
@@ -67,14 +69,19 @@ class Study[Value]:
         return self.levels[self.chosen].value
 
     @property
+    def loss(self) -> Array:
+        """E at the recommended level, where the other directions are coarse, shape (n,)."""
+        return self.levels[self.chosen].loss
+
+    @property
     def coarser(self) -> Value:
         """One level below it, for the run that checks all directions together."""
         return self.levels[max(self.chosen - 1, 0)].value
 
-    def near(self, distance: float) -> Value:
+    def near(self, distance: Allowed) -> Value:
         """The coarsest level from which on E differs by at most `distance` from the recommended one."""
-        best = self.levels[self.chosen].loss
-        far = [k for k, level in enumerate(self.levels[: self.chosen]) if np.abs(level.loss - best).max() > distance]
+        best = self.loss
+        far = [k for k, level in enumerate(self.levels[: self.chosen]) if distance.times(level.loss - best, best) > 1]
         return self.levels[max(far, default=-1) + 1].value
 
     @property
@@ -95,7 +102,7 @@ class Study[Value]:
     @property
     def step(self) -> Array:
         """E at the recommended level minus E one level below it, shape (n,)."""
-        return self.levels[self.chosen].loss - self.levels[max(self.chosen - 1, 0)].loss
+        return self.loss - self.levels[max(self.chosen - 1, 0)].loss
 
 
 def _left(curves: list[Array], chosen: int) -> Array:
@@ -106,7 +113,7 @@ def _left(curves: list[Array], chosen: int) -> Array:
     return np.asarray(np.max(further, axis=0) + np.abs(curves[-1] - curves[-2]))
 
 
-def _done[Value](levels: list[Level[Value]]) -> tuple[Level[Value], ...]:
+def done[Value](levels: list[Level[Value]]) -> tuple[Level[Value], ...]:
     """The levels with what is known of their moments."""
     moments = [level.moments for level in levels]
     if not all(m.ndim == 2 for m in moments):
@@ -121,7 +128,7 @@ def unchanging[Value](value: Value, loss: Array) -> Study[Value]:
 
 
 def refine_until[Value](
-    first: Level[Value], finer: Callable[[Level[Value], bool], Level[Value] | None], share: float, most: int
+    first: Level[Value], finer: Callable[[Level[Value], bool], Level[Value] | None], share: Allowed, most: int
 ) -> Study[Value]:
     """Refines until two refinements together change E by less than `share`, or there is no finer level, or `most` are made.
 
@@ -135,28 +142,32 @@ def refine_until[Value](
     """
     levels = [first]
     for made in range(1, most + 1):
-        whole = made == most or (made > 1 and float(np.abs(levels[-1].loss - levels[-2].loss).max()) <= share)
+        whole = made == most or (made > 1 and last_change(levels, share) <= 1)
         following = finer(levels[-1], whole)
         if following is None:
             break
         levels.append(following)
-        if whole and len(levels) > 2 and _distance(levels, len(levels) - 3) <= share:
+        if whole and len(levels) > 2 and _distance(levels, len(levels) - 3, share) <= 1:
             break
     return choose(levels, share)
 
 
-def choose[Value](levels: list[Level[Value]], share: float) -> Study[Value]:
+def choose[Value](levels: list[Level[Value]], share: Allowed) -> Study[Value]:
     """The study of some levels, with the coarsest one recommended that is within the share."""
-    distances = [_distance(levels, k) for k in range(len(levels) - 1)]
-    fitting = [k for k in range(len(levels) - 1) if max(distances[k:]) <= share]
+    distances = [_distance(levels, k, share) for k in range(len(levels) - 1)]
+    fitting = [k for k in range(len(levels) - 1) if max(distances[k:]) <= 1]
     settled = bool(fitting)
-    return Study(_done(levels), fitting[0] if settled else len(levels) - 1, settled)
+    return Study(done(levels), fitting[0] if settled else len(levels) - 1, settled)
 
 
-def _distance[Value](levels: list[Level[Value]], k: int) -> float:
-    """Largest change of E from level k to any finer one, and once more the last change."""
-    study = Study(tuple(levels), k)
-    return float(study.error.max())
+def _distance[Value](levels: list[Level[Value]], k: int, share: Allowed) -> float:
+    """Largest change of E from level k to any finer one, and once more the last change, in shares."""
+    return share.times(Study(tuple(levels), k).error, levels[-1].loss)
+
+
+def last_change[Value](levels: list[Level[Value]], share: Allowed) -> float:
+    """How many shares the last refinement has changed."""
+    return share.times(levels[-1].loss - levels[-2].loss, levels[-1].loss)
 
 
 @dataclass(frozen=True)
@@ -173,11 +184,14 @@ class Setting:
     problem: Problem
     options: Discretization
     times: list[float]
-    share: float
+    share: Allowed
 
     def run(self, resolution: Resolution, *, tail: bool = False, with_profiles: bool = False) -> Curve:
-        """One run on this rank."""
-        return run(self.problem, self.options, resolution, self.times, tail=tail, with_profiles=with_profiles)
+        """One run on this rank. Where the error is relative to E(t), the loss is that of all modes: late it may be in those
+        beyond the truncation alone."""
+        whole = self.share.relative > 0 and not tail
+        curve = run(self.problem, self.options, resolution, self.times, tail=tail or whole, with_profiles=with_profiles)
+        return replace(curve, loss=curve.corrected) if whole else curve
 
 
 def panel_study(setting: Setting, base: Resolution, name: str, direction: Direction, curve: Curve, most: int) -> Study[Panels]:
@@ -219,14 +233,14 @@ def seen_on_fine(setting: Setting, fine: Resolution, name: str, study: Study[Pan
     The run that checks all directions together cannot be coarser there, and sees nothing of it.
     """
     losses = [level.loss for level in study.levels[:2]]
-    if study.chosen or len(losses) < 2 or float(np.abs(losses[1] - losses[0]).max()) <= SMALL * setting.share:
+    if study.chosen or len(losses) < 2 or setting.share.times(losses[1] - losses[0], losses[1]) <= SMALL:
         return study
     chosen, elsewhere = 0, np.zeros_like(losses[0])
     own = setting.run(fine.with_panels({name: study.levels[0].value})).loss
     for following in range(1, len(study.levels)):
         finer = setting.run(fine.with_panels({name: study.levels[following].value})).loss
-        elsewhere = np.abs(finer - own)
-        if float(elsewhere.max()) <= setting.share:
+        elsewhere = np.abs(finer - own) * setting.share.at(study.loss) / setting.share.at(finer)
+        if setting.share.times(elsewhere, study.loss) <= 1:
             break
         chosen, own = following, finer
     return replace(study, chosen=chosen, elsewhere=elsewhere)
@@ -262,6 +276,7 @@ class TruncationStudy:
     Attributes:
         value: (K, J) of the main run.
         correction: E with all modes minus E with these, shape (n,).
+        loss: E with all modes on the elements of the study, shape (n,).
         error: Of the corrected E, shape (n,).
         radial: What one more radial degree changes, shape (n,); part of `error`.
         settled: Whether the share was reached.
@@ -270,19 +285,23 @@ class TruncationStudy:
 
     value: Degrees
     correction: Array
+    loss: Array
     error: Array
     radial: Array
     settled: bool
     moved: Array
 
 
-def truncation_study(setting: Setting, base: Resolution, given: tuple[int | None, int | None]) -> TruncationStudy:
+def truncation_study(
+    setting: Setting, base: Resolution, given: tuple[int | None, int | None], smallest: float | None = None
+) -> TruncationStudy:
     """The study of the Hermite truncation, with the energy beyond it added to E.
 
     Args:
         setting: The problem.
         base: Coarse in all directions, at the smallest truncation that the problem allows.
         given: K and J that the user has fixed, or None.
+        smallest: The share at the record where it is smallest; the smallest one at any E if not given.
     """
     (K, J), problem, share = given, setting.problem, setting.share
     least = base.hermite_degree
@@ -291,9 +310,10 @@ def truncation_study(setting: Setting, base: Resolution, given: tuple[int | None
     corrected: list[Array] = []
     keys: list[Degrees] = []
     most = problem.target.degree if problem.target.energy is not None else DEGREES[-1]
+    smallest = share.smallest if smallest is None else smallest
 
     def radial_of(degree: int) -> int:
-        return max(base.radial_degree, radial_degree(problem, degree, share) if J is None else min(J, degree // 2))
+        return max(base.radial_degree, radial_degree(problem, degree, smallest) if J is None else min(J, degree // 2))
 
     affordable = [n for n in DEGREES if least < n <= most and mode_count(problem.p, problem.d, n, radial_of(n)) <= MOST_MODES]
     for degree in sorted({least, *affordable, *([] if K is None else [K])}):
@@ -306,7 +326,7 @@ def truncation_study(setting: Setting, base: Resolution, given: tuple[int | None
         raw[keys[-1]] = curve.loss
         runs[keys[-1]] = curve
         corrected.append(curve.corrected)
-        if len(corrected) > 2 and degree >= (K or 0) and _last_changes(corrected) <= share:
+        if len(corrected) > 2 and degree >= (K or 0) and _last_changes(corrected, share) <= 1:
             break
     radial = np.zeros_like(corrected[-1])
     more = (keys[-1][0], keys[-1][1] + 1)
@@ -314,16 +334,16 @@ def truncation_study(setting: Setting, base: Resolution, given: tuple[int | None
         radial = np.abs(setting.run(_truncated(base, more), tail=True).corrected - corrected[-1])
 
     def left_out(key: Degrees) -> float:
-        return float(np.abs(corrected[-1] - raw[key]).max())
+        return share.times(corrected[-1] - raw[key], corrected[-1])
 
     fixed = [key for key in keys if key[0] == K]
-    fitting = [key for key in keys if UNCERTAIN * left_out(key) <= share]
+    fitting = [key for key in keys if UNCERTAIN * left_out(key) <= 1]
     chosen = [*fixed, *fitting, keys[-1]][0]
     for j in range(base.radial_degree, chosen[1] if J is None else 0):  # fewer radial modes may do
         key = (chosen[0], j)
-        runs[key] = setting.run(_truncated(base, key))
+        runs[key] = setting.run(_truncated(base, key), tail=True)
         raw[key] = runs[key].loss
-        if UNCERTAIN * left_out(key) <= share:
+        if UNCERTAIN * left_out(key) <= 1:
             chosen = key
             break
     last = np.abs(corrected[-1] - (corrected[-2] if len(corrected) > 1 else raw[keys[-1]]))
@@ -332,7 +352,8 @@ def truncation_study(setting: Setting, base: Resolution, given: tuple[int | None
     last_two = [runs[key] for key in keys[-2:]]
     moved = _apart(runs[chosen], last_two[-1]) + _apart(last_two[0], last_two[-1])
     error = last + radial + UNCERTAIN * np.abs(corrected[-1] - raw[chosen])
-    return TruncationStudy(chosen, corrected[-1] - raw[chosen], error, radial, _last_changes(corrected) <= share, moved)
+    settled = _last_changes(corrected, share) <= 1
+    return TruncationStudy(chosen, corrected[-1] - raw[chosen], corrected[-1], error, radial, settled, moved)
 
 
 def _apart(one: Curve, other: Curve) -> Array:
@@ -343,11 +364,11 @@ def _apart(one: Curve, other: Curve) -> Array:
     return np.asarray(np.abs(one.moments[:, mine] - other.moments[:, theirs]).max(axis=1))
 
 
-def _last_changes(curves: list[Array]) -> float:
-    """The last change; larger, if the one before has not been so much larger that a geometric series is in sight."""
+def _last_changes(curves: list[Array], share: Allowed) -> float:
+    """The last change in shares; larger, if the one before has not been so much larger that a geometric series is in sight."""
     if len(curves) < 2:
         return float("inf")
-    changes = [float(np.abs(b - a).max()) for a, b in zip(curves[-3:], curves[-2:], strict=False)]
+    changes = [share.times(b - a, curves[-1]) for a, b in zip(curves[-3:], curves[-2:], strict=False)]
     return changes[-1] if len(changes) < 2 or changes[-1] <= 0.7 * changes[-2] else sum(changes)
 
 
@@ -364,25 +385,3 @@ def radial_degree(problem: Problem, K: int, share: float) -> int:
         j += 1
         weight *= 4.0 / (D + 2 * j) / j
     return j
-
-
-def tolerance_study(setting: Setting, base: Resolution, curve: Curve, share: float) -> Study[float]:
-    """The study of the time step's tolerance: a level errs by what a step at a thirtieth of it changes; until that is `share`."""
-    first = Level(base.tolerance, curve.loss, curve.moments)
-
-    def finer(level: Level[float]) -> Level[float] | None:
-        tolerance = level.value / 30
-        if tolerance < SMALLEST_TOLERANCE:
-            return None
-        found = setting.run(replace(base, tolerance=tolerance))
-        return Level(tolerance, found.loss, found.moments)
-
-    levels = [first]
-    while (following := finer(levels[-1])) is not None:
-        levels.append(following)
-        if float(np.abs(levels[-1].loss - levels[-2].loss).max()) <= share:
-            return Study(_done(levels), len(levels) - 2)
-    return Study(_done(levels), len(levels) - 1, settled=False)
-
-
-SMALLEST_TOLERANCE = 1e-13

@@ -62,6 +62,7 @@ class _Collector:
         spaced = np.linspace(0, records - 1, min(PROFILES, records)).round().astype(int)[1:]
         self._wanted = set(spaced.tolist()) if with_profiles else set()
         self._wide: Features | None = None
+        self._beyond = np.zeros(0, dtype=np.int64)
 
     def enter(self, flow: AnyFlow) -> None:
         self._wide = None
@@ -69,6 +70,9 @@ class _Collector:
         if self._with_tail and not isinstance(flow, LinearFlow):
             wide = flow.modes.widened(self.problem, BEYOND)
             self._wide = None if wide is None else wide.features(flow.comm, self.problem, flow.stage.activation)
+            inside = set(map(tuple, self.modes.tolist()))
+            further = [] if wide is None else np.column_stack((wide.alpha, wide.radial)).tolist()
+            self._beyond = np.array([k for k, mode in enumerate(further) if tuple(mode) not in inside], dtype=np.int64)
 
     def record(self, flow: AnyFlow, step: Step, vector: Array) -> None:
         moments = flow.moments(vector, step.time)
@@ -76,10 +80,10 @@ class _Collector:
         self.moments.append(moments.copy())
         tail = 0.0
         if self._wide is not None and not isinstance(flow, LinearFlow):
-            wide = self._wide.moments(flow.nodes(vector).cloud, np.ones(1)).all
-            tail = 0.5 * float(wide @ wide - moments @ moments)
+            wide = self._wide.moments(flow.nodes(vector).cloud, np.ones(1)).all[self._beyond]
+            tail = 0.5 * float(wide @ wide)  # no difference of energies: what is left of E may be far smaller
             if self.problem.target.energy is not None:
-                tail -= float(wide @ self._wide.modes.target_coefficients(self.problem.target) - moments @ flow.target)
+                tail -= float(wide @ self._wide.modes.target_coefficients(self.problem.target)[self._beyond])
         self.tail.append(tail)
         if len(self.loss) - 1 in self._wanted and not isinstance(flow, LinearFlow):
             for name, (rule, values) in flow.profiles(vector).items():

@@ -8,6 +8,7 @@ import numpy as np
 from mpi4py import MPI
 from numpy.typing import NDArray
 
+from mfpde.accuracy.allowed import Allowed
 from mfpde.accuracy.estimate import Estimate, estimate
 from mfpde.accuracy.plan import Plan, make_plan
 from mfpde.accuracy.studied_times import Places
@@ -86,13 +87,13 @@ class Planned:
 
     Attributes:
         plan: Of the main run.
-        wanted: The accuracy for which it was made.
+        wanted: The error for which it was made.
         passes: Before it.
         fixed: Whether the resolution is that of a run that has been made longer, and no finer run may follow.
     """
 
     plan: Plan
-    wanted: float
+    wanted: Allowed
     passes: tuple[Pass, ...] = ()
     fixed: bool = False
 
@@ -147,9 +148,9 @@ class AccurateTraining:
         assert options.accuracy is not False
         checked_mesh_ranks(comm.size, mesh_ranks)  # now, not after the studies
         self.comm, self.problem, self.options, self.times, self.begin = comm, problem, options, times, begin
-        self.budget, self.mesh_ranks, self.accuracy = budget, mesh_ranks, float(options.accuracy)
+        self.budget, self.mesh_ranks = budget, mesh_ranks
         self.started = time.monotonic()
-        self.wanted = self.accuracy
+        self.wanted = self.asked = Allowed.asked(options, problem.target.unit)
         self.passes: list[Pass] = []
 
     def run(self, restart: Restart | None = None, planned: Planned | None = None) -> Answer:
@@ -172,10 +173,10 @@ class AccurateTraining:
                 planned = Planned(self._plan().within(LARGEST), self.wanted, tuple(self.passes))
             end, found, studied = self._pass(planned, restart, began)
             spent = self.comm.bcast(time.monotonic() - self.started)
-            enough = found.reached <= self.accuracy or len(self.passes) == PASSES
+            enough = found.excess <= 1 or len(self.passes) == PASSES
             if enough or planned.fixed or not found.settled or 3 * spent > self.budget:
                 return Answer(found, tuple(self.passes), studied, end)
-            self.wanted *= 0.5 * self.accuracy / found.reached
+            self.wanted = self.wanted * (0.5 / found.excess)
             planned, restart = None, None
             began = time.monotonic()
 
@@ -190,8 +191,7 @@ class AccurateTraining:
 
     def _plan(self, fixed: Resolution | None = None) -> Plan:
         """Collective. The plan for what is wanted, or that of a resolution which is there already."""
-        wanted = self.wanted * self.problem.target.unit
-        return make_plan(self.comm, self.problem, self.options, self.times, wanted, fixed)
+        return make_plan(self.comm, self.problem, self.options, self.times, self.wanted, fixed)
 
     def _pass(self, planned: Planned, restart: Restart | None, began: float) -> tuple[End, Estimate, Studied]:
         """Collective. One main run, its check and its estimated error; its studies began at `began`."""
@@ -211,7 +211,7 @@ class AccurateTraining:
         found = estimate(plan, at_studied, check, known, problem.target.unit, self.wanted)
         own = zip(problem.stages, places.studied, strict=True)
         studied = Studied(np.concatenate([stage.start + t for stage, t in own]), plan.truncation.correction, found.total)
-        found = replace(found, wanted=self.accuracy).at(places, between)
+        found = replace(found, wanted=self.asked).at(places, between, np.array(begun.losses) + correction)
         seconds = ready - began, trained - ready, time.monotonic() - trained
         self.passes.append(Pass(plan.resolution, *seconds, found.reached))
         return end, found, studied

@@ -230,7 +230,10 @@ class Recorder(Output):
         known = {"time": answer.studied.time, "correction": answer.studied.correction, "estimate": answer.studied.error}
         for name, values in known.items():
             self.file.dataset(f"/error/studied/{name}", values)
-        self.file.attributes({"accuracy": found.wanted, "accuracy_reached": found.reached}, "/error")
+        self.file.attributes({"accuracy": found.wanted.absolute / found.unit, "accuracy_reached": found.reached}, "/error")
+        if found.wanted.relative:
+            relative = {"relative_accuracy": found.wanted.relative, "relative_accuracy_reached": found.reached_of_loss}
+            self.file.attributes(relative, "/error")
         texts = [str(run.resolution) for run in answer.passes]
         seconds = [(run.study_seconds, run.main_seconds, run.check_seconds) for run in answer.passes]
         self.file.attributes({"passes": len(texts), "resolutions": texts, "seconds": seconds}, "/error")

@@ -17,7 +17,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-import mfpde  # noqa: F401  (first: one thread for linear algebra, or CPU seconds mean nothing)
+import mfpde  # (first: one thread for linear algebra, or CPU seconds mean nothing)
 
 # isort: split
 import numpy as np

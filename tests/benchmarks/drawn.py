@@ -48,7 +48,7 @@ class Draw:
         if self._happens(0.2):
             initial["w"] = "sphere"
             if self._happens(0.5) and "stages" not in training:
-                training["constraint"] = "sphere"
+                training = {key: value for key, value in training.items() if key != "decay_w"} | {"constraint": "sphere"}
         elif self._happens(0.05):
             initial["w"] = "zero"
         if self._happens(0.2):
