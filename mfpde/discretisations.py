@@ -43,9 +43,7 @@ def build_problem(config: Config) -> Problem:
         )
     if config.discretization.relative_accuracy and not DISCRETISATIONS[frame].estimates:
         having = " or ".join(repr(name) for name, each in DISCRETISATIONS.items() if each.estimates)
-        raise InputError(
-            f"discretization.relative_accuracy: frame = {frame!r} estimates no error; allowed: false, or with {having}"
-        )
+        raise InputError(f"discretization.relative_accuracy: frame = {frame!r} estimates no error; allowed: with {having}")
     problem = problem_of(config)
     kind = basis_kind(problem)
     if refusal := kind.refusal(problem):

@@ -89,8 +89,9 @@ def solve_into(
     warned = [*problem.notices, *recorder.warned.values()]
     if answer is not None and answer.estimate.excess > 1:
         found = answer.estimate
+        reached, asked = found.reached_text, found.wanted.text(found.unit)
         warned.append(
-            f"the accuracy reached is {found.reached_text}, and {found.wanted.text(found.unit)} was asked for: {found.worst} is left; "
+            f"the accuracy reached is {reached}, and {asked} was asked for: {found.worst} is left; "
             + (f"begin anew, as a run that goes on keeps its resolution; {REMEDY}" if restart else REMEDY)
         )
     summary = Summary(
