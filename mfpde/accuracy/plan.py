@@ -18,6 +18,7 @@ from mfpde.accuracy.studies import (
     TruncationStudy,
     choose,
     fixed_study,
+    lowest_on_fine,
     panel_study,
     radial_degree,
     seen_on_fine,
@@ -43,6 +44,8 @@ REFINEMENTS = 14
 MISLED, MISLED_SHARE, FEW = 1e-3, 0.03, 1000
 # Largest K at which the panels are studied, and nodes times modes up to which a right-hand side costs little but its calls.
 STUDIED_K, FREE = 10, 10_000
+# The same up to which directions are studied once more on the elements of the main run.
+CHEAP = 3 * FREE
 # Relative rounding errors of E at its largest: sums over nodes, and steps.
 ROUNDING = 1e-13
 
@@ -143,6 +146,7 @@ def make_plan(
     found = _divided(comm, tasks)
     studies: dict[str, Study[Panels]] = {name: found[name] for name in directions}
     studies |= _divided(comm, _on_fine_y(setting, base, directions, studies))
+    studies |= _divided(comm, _on_all(setting, base, directions, studies))
     # Where the coarse elements are wrong, so is what they say of the truncation, as late neurons are elsewhere.
     misled = wanted * (MISLED_SHARE / wanted.relative) if wanted.relative else Allowed(MISLED * problem.target.unit)
     finer = base.with_panels({name: study.near(misled) for name, study in studies.items()})
@@ -227,7 +231,23 @@ def _on_fine_y(
     for name, study in studies.items():
         fine = {other: found.value for other, found in studies.items() if other != name and directions[other].source == "mesh"}
         if not (study.chosen or study.fixed or directions[name].exact) and any(studies[other].chosen for other in fine):
-            tasks[name] = partial(seen_on_fine, setting, base.with_panels(fine), name, study)
+            tasks[name] = partial(lowest_on_fine, setting, base.with_panels(fine), name, study)
+    return tasks
+
+
+def _on_all(
+    setting: Setting, base: Resolution, directions: dict[str, Direction], studies: dict[str, Study[Panels]]
+) -> dict[str, Callable[[], Study[Panels]]]:
+    """Studies once more where all other directions are those of the main run, if that costs little: two directions may ask more
+    of each other than either shows where the other is coarse, as y and r on the sphere beside v = 0."""
+    problem, fine = setting.problem, base.with_panels({name: study.value for name, study in studies.items()})
+    modes = mode_count(problem.p, problem.d, base.hermite_degree, base.radial_degree)
+    tasks: dict[str, Callable[[], Study[Panels]]] = {}
+    for name, study in studies.items():
+        seen = study.fixed or study.elsewhere is not None or directions[name].exact or study.chosen + 1 == len(study.levels)
+        others = any(each.chosen for other, each in studies.items() if other != name)
+        if others and not seen and fine.nodes * modes <= CHEAP:
+            tasks[name] = partial(seen_on_fine, setting, fine, name, study)
     return tasks
 
 

@@ -220,14 +220,16 @@ def panel_study(setting: Setting, base: Resolution, name: str, direction: Direct
         curves[panels] = found
         return Level(panels, found.loss, found.moments)
 
-    return refine_until(Level(first, curve.loss, curve.moments), finer, setting.share, most)
+    found = refine_until(Level(first, curve.loss, curve.moments), finer, setting.share, most)
+    # Of a single level nothing is known.
+    return found if len(found.levels) > 1 else replace(found, elsewhere=np.abs(curve.loss))
 
 
 # The change from the lowest level to the next, in shares of the direction, below which it is not looked at again.
 SMALL = 0.01
 
 
-def seen_on_fine(setting: Setting, fine: Resolution, name: str, study: Study[Panels]) -> Study[Panels]:
+def lowest_on_fine(setting: Setting, fine: Resolution, name: str, study: Study[Panels]) -> Study[Panels]:
     """The study of a direction whose lowest level is recommended, as it looks where other directions are fine.
 
     The run that checks all directions together cannot be coarser there, and sees nothing of it.
@@ -235,9 +237,14 @@ def seen_on_fine(setting: Setting, fine: Resolution, name: str, study: Study[Pan
     losses = [level.loss for level in study.levels[:2]]
     if study.chosen or len(losses) < 2 or setting.share.times(losses[1] - losses[0], losses[1]) <= SMALL:
         return study
-    chosen, elsewhere = 0, np.zeros_like(losses[0])
-    own = setting.run(fine.with_panels({name: study.levels[0].value})).loss
-    for following in range(1, len(study.levels)):
+    return seen_on_fine(setting, fine, name, study)
+
+
+def seen_on_fine(setting: Setting, fine: Resolution, name: str, study: Study[Panels]) -> Study[Panels]:
+    """The study of a direction as it looks from the recommended level on where other directions are fine."""
+    chosen, elsewhere = study.chosen, np.zeros_like(study.loss)
+    own = setting.run(fine.with_panels({name: study.value})).loss
+    for following in range(chosen + 1, len(study.levels)):
         finer = setting.run(fine.with_panels({name: study.levels[following].value})).loss
         elsewhere = np.abs(finer - own) * setting.share.at(study.loss) / setting.share.at(finer)
         if setting.share.times(elsewhere, study.loss) <= 1:
