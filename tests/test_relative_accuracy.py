@@ -16,10 +16,10 @@ from mfpde.problem.config import load
 
 def test_a_loss_that_falls_like_a_power_is_known_relative_to_what_is_left() -> None:
     """By the closed form; d = 4 is not the dimension of the page."""
-    times = np.array([0.0, 0.5, 5.0])
+    times = np.array([0.0, 0.5, 3.0])
     E, error = small_losses.measured(4, times)
     exact = small_losses.reference(4, times)
-    assert exact[-1] < 2e-3 and (np.abs(E - exact) <= error + 1e-12 * exact).all() and (error <= 1e-3 * exact).all()
+    assert exact[-1] < 5e-3 and (np.abs(E - exact) <= error + 1e-12 * exact).all() and (error <= 1e-3 * exact).all()
 
 
 CONVERGING: dict[str, Any] = {"polynomial": "z1**2 + 0.6*z1", "activation": "u + u**2/2", "dimension": "inf", "xi_a": 2.0}
@@ -27,11 +27,11 @@ CONVERGING: dict[str, Any] = {"polynomial": "z1**2 + 0.6*z1", "activation": "u +
 
 def test_the_stated_relative_error_holds_at_every_record() -> None:
     """Of a loss that falls exponentially, against a run to a thirtieth of the accuracy."""
-    rough, fine = (mfpde.run(**CONVERGING, relative_accuracy=x, final_time=9.0, times=4, progress=False) for x in (1e-2, 3e-4))
+    rough, fine = (mfpde.run(**CONVERGING, relative_accuracy=x, final_time=5.0, times=3, progress=False) for x in (3e-2, 1e-3))
     assert rough.error is not None and fine.error is not None and rough.summary is not None and rough.summary.answer is not None
     assert (np.abs(rough.loss - fine.loss) <= rough.error + fine.error).all()
-    assert (rough.error <= 1e-2 * rough.loss).all() and rough.summary.answer.estimate.reached_of_loss <= 1e-2
-    assert fine.loss[-1] < 1e-3 * fine.loss[0]
+    assert (rough.error <= 3e-2 * rough.loss).all() and rough.summary.answer.estimate.reached_of_loss <= 3e-2
+    assert fine.loss[-1] < 1e-2 * fine.loss[0]
 
 
 def test_whichever_allows_more_counts_at_a_record_and_no_loss_below_rounding() -> None:
@@ -74,11 +74,11 @@ def test_what_cannot_be_asked_for_is_refused(words: list[str], message: str) -> 
 @pytest.mark.parametrize(
     "value,error,shown",
     [
-        (1.87505e-8, 1.6e-11, "1.8751(2)e-8"),
+        (1.87505e-8, 1.6e-11, "1.8750(16)e-8"),
         (2.0832e-7, 4e-10, "2.083(4)e-7"),
         (1e-9, 3e-7, "0(3e-7)"),
         (1e-9, 9.7e-7, "0(1e-6)"),
-        (9.99996e-5, 1e-9, "1.00000(10)e-4"),
+        (9.9999996e-5, 3e-10, "1.000000(3)e-4"),
         (1e-4, 1e-6, "0.0001000(10)"),
     ],
 )
