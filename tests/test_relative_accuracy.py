@@ -84,3 +84,11 @@ def test_what_cannot_be_asked_for_is_refused(words: list[str], message: str) -> 
 )
 def test_small_numbers_are_printed_with_a_power_of_ten(value: float, error: float, shown: str) -> None:
     assert credible(value, error) == shown
+
+
+@pytest.mark.parametrize("times,scale", [([0.0, 1e-3, 1e-2, 0.1, 2.0], "log"), (5, "linear")])
+def test_records_that_are_spaced_by_log_t_are_drawn_so(times: Any, scale: str) -> None:
+    coarse = {"accuracy": False, "a_nodes": 4, "hermite_degree": 2}
+    result = mfpde.run(polynomial="z1", dimension="inf", final_time=2.0, times=times, discretization=coarse, progress=False)
+    (axis,) = result.plot().axes
+    assert (axis.get_xscale(), axis.get_yscale()) == (scale, "log")
