@@ -100,6 +100,8 @@ class _Distributed(DOP853):  # type: ignore[misc]
     ) -> None:
         size = flow.size
         idle = np.zeros(int(size == 0))
+        self.begun = False
+        self.left: RunError | None = None
 
         def rates(time: float, vector: Array) -> Array:
             out = np.zeros_like(vector)
@@ -119,8 +121,7 @@ class _Distributed(DOP853):  # type: ignore[misc]
             begin, proposed = restart.step.time, restart.proposed
         options = {"rtol": max(tolerance, SMALLEST), "atol": absolute, "first_step": min(proposed, interval.end - begin)}
         self._comm, self._total = flow.comm, total
-        self.tried, self.begun = 0, False
-        self.left: RunError | None = None
+        self.tried = 0
         super().__init__(rates, begin, np.concatenate((start, idle)), interval.end, **options)
         self.h_abs, self.begun = proposed, True
 
