@@ -1,6 +1,6 @@
 """How often the stated error of E(t) holds, on problems that nobody has tuned on.
 
-`python tests/benchmarks/coverage.py RESULTS.jsonl [--seed 1] [--problems 100] [--first 0] [--limit 60]` draws problems from a
+`python tests/benchmarks/coverage.py RESULTS.jsonl [--seed 1] [--problems 100] [--first 0] [--only inf] [--limit 60]` draws problems from a
 seed, solves each at an accuracy and at a hundredth of it (at a tenth, where that takes too long), and appends one line a problem
 to the file; those that are there are not solved again.  `--report` prints what the file says, `--show NUMBER` a configuration.
 
@@ -142,6 +142,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--first", type=int, default=0, help="number of the first problem")
     parser.add_argument("--problems", type=int, default=100)
+    parser.add_argument("--only", choices=("inf", "finite"), help="problems at d = inf, or at finite d")
     parser.add_argument("--limit", type=float, default=60.0, help="CPU seconds of a run")
     parser.add_argument("--report", action="store_true")
     parser.add_argument("--show", type=int, metavar="NUMBER")
@@ -157,7 +158,8 @@ def main() -> None:
         parser.error("FILE: allowed: a name for the results")
     done = {line["number"] for line in read(given.file) if line["seed"] == given.seed}
     for number in range(given.first, given.first + given.problems):
-        if number not in done and not given.report:
+        kind = "inf" if np.isinf(Draw(given.seed, number).d) else "finite"
+        if number not in done and not given.report and given.only in (None, kind):
             line = measure(given.seed, number, given.limit)
             with given.file.open("a") as file:
                 file.write(json.dumps(line) + "\n")
