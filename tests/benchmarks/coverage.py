@@ -1,8 +1,9 @@
 """How often the stated error of E(t) holds, on problems that nobody has tuned on.
 
-`python tests/benchmarks/coverage.py RESULTS.jsonl [--seed 1] [--problems 100] [--first 0] [--only inf] [--limit 60]` draws problems from a
-seed, solves each at an accuracy and at a hundredth of it (at a tenth, where that takes too long), and appends one line a problem
-to the file; those that are there are not solved again.  `--report` prints what the file says, `--show NUMBER` a configuration.
+`python tests/benchmarks/coverage.py RESULTS.jsonl [--seed 1] [--problems 100] [--first 0] [--only inf] [--limit 60]` draws
+problems from a seed, solves each at an accuracy and at a hundredth of it (at a tenth, where that takes too long), and appends one
+line a problem to the file; those that are there are not solved again.  `--report` prints what the file says, `--show NUMBER` a
+configuration.
 
 A record is covered if |E - E_fine| <= estimate + estimate of the finer run, whose panels, K and steps are others.  Where the
 finer estimate is more than half of the rough one, the record says nothing and is not counted.
