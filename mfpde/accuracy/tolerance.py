@@ -9,8 +9,8 @@ from mfpde.accuracy.studies import Level, Setting, Study, done, last_change
 from mfpde.accuracy.study_run import Curve
 from mfpde.discretisation.resolution import Resolution
 
-# The first tolerance of a time step, in units of the accuracy, and the largest and the smallest one.
-FIRST, LARGEST, SMALLEST = 0.02, 1e-5, 1e-13
+# The first tolerance of a time step in units of the accuracy, the largest and the smallest one, and the ratio of two levels.
+FIRST, LARGEST, SMALLEST, FINER = 0.02, 1e-5, 1e-13, 30.0
 
 
 def first_tolerance(wanted: Allowed, unit: float, least: float) -> float:
@@ -24,7 +24,7 @@ def first_tolerance(wanted: Allowed, unit: float, least: float) -> float:
         least: The smallest E over the run.
     """
     left = np.sqrt(min(max(least, wanted.least), unit) / unit)
-    return float(min(max(FIRST * max(wanted.absolute / unit, wanted.relative * left), SMALLEST), LARGEST))
+    return float(min(max(FIRST * max(wanted.absolute / unit, wanted.relative * left), FINER * SMALLEST), LARGEST))
 
 
 def steps_resolved(setting: Setting, base: Resolution, wanted: Allowed) -> tuple[Resolution, Curve]:
@@ -42,19 +42,21 @@ def steps_resolved(setting: Setting, base: Resolution, wanted: Allowed) -> tuple
 
 
 def tolerance_study(setting: Setting, base: Resolution, curve: Curve, share: Allowed) -> Study[float]:
-    """The study of the time step's tolerance: a level errs by what a step at a thirtieth of it changes; until that is `share`."""
-    first = Level(base.tolerance, curve.loss, curve.moments)
+    """The study of the time step's tolerance: a level errs by what a step at a thirtieth of it changes; until that is `share`.
 
-    def finer(level: Level[float]) -> Level[float] | None:
-        tolerance = level.value / 30
-        if tolerance < SMALLEST:
-            return None
+    The smallest one has no finer level: it errs by no more than the one before.
+    """
+
+    def level(tolerance: float) -> Level[float]:
         found = setting.run(replace(base, tolerance=tolerance))
         return Level(tolerance, found.loss, found.moments)
 
-    levels = [first]
-    while (following := finer(levels[-1])) is not None:
-        levels.append(following)
+    levels = [Level(base.tolerance, curve.loss, curve.moments)]
+    if base.tolerance / FINER < SMALLEST * (1 - 1e-9):
+        levels.insert(0, level(FINER * base.tolerance))
+        return Study(done(levels), 1, last_change(levels, share) <= 1)
+    while levels[-1].value / FINER >= SMALLEST * (1 - 1e-9):
+        levels.append(level(levels[-1].value / FINER))
         if last_change(levels, share) <= 1:
             return Study(done(levels), len(levels) - 2)
     return Study(done(levels), len(levels) - 1, settled=False)
