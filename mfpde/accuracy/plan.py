@@ -146,7 +146,7 @@ def make_plan(
     found = _divided(comm, tasks)
     studies: dict[str, Study[Panels]] = {name: found[name] for name in directions}
     studies |= _divided(comm, _on_fine_y(setting, base, directions, studies))
-    studies |= _divided(comm, _on_all(setting, base, directions, studies))
+    studies |= _on_all(comm, setting, base, directions, studies)
     # Where the coarse elements are wrong, so is what they say of the truncation, as late neurons are elsewhere.
     misled = wanted * (MISLED_SHARE / wanted.relative) if wanted.relative else Allowed(MISLED * problem.target.unit)
     finer = base.with_panels({name: study.near(misled) for name, study in studies.items()})
@@ -236,19 +236,22 @@ def _on_fine_y(
 
 
 def _on_all(
-    setting: Setting, base: Resolution, directions: dict[str, Direction], studies: dict[str, Study[Panels]]
-) -> dict[str, Callable[[], Study[Panels]]]:
-    """Studies once more where all other directions are those of the main run, if that costs little: two directions may ask more
-    of each other than either shows where the other is coarse, as y and r on the sphere beside v = 0."""
+    comm: MPI.Intracomm,
+    setting: Setting,
+    base: Resolution,
+    directions: dict[str, Direction],
+    studies: dict[str, Study[Panels]],
+) -> dict[str, Study[Panels]]:
+    """Collective. Studies of directions that were refined once more where all others are those of the main run, if that costs
+    little: two of them may ask more of each other than either shows where the other is coarse, as y and r on the sphere do."""
     problem, fine = setting.problem, base.with_panels({name: study.value for name, study in studies.items()})
     modes = mode_count(problem.p, problem.d, base.hermite_degree, base.radial_degree)
-    tasks: dict[str, Callable[[], Study[Panels]]] = {}
-    for name, study in studies.items():
-        seen = study.fixed or study.elsewhere is not None or directions[name].exact or study.chosen + 1 == len(study.levels)
-        others = any(each.chosen for other, each in studies.items() if other != name)
-        if others and not seen and fine.nodes * modes <= CHEAP:
-            tasks[name] = partial(seen_on_fine, setting, fine, name, study)
-    return tasks
+    refined = [name for name, study in studies.items() if study.chosen and not (study.fixed or directions[name].exact)]
+    asked = [name for name in refined if studies[name].chosen + 1 < len(studies[name].levels)]
+    if len(refined) < 2 or not asked or fine.nodes * modes > CHEAP:
+        return {}
+    own = _divided(comm, {"own": lambda: setting.run(fine).loss})["own"]
+    return _divided(comm, {name: partial(seen_on_fine, setting, fine, name, studies[name], own) for name in asked})
 
 
 def _tolerance(setting: Setting, base: Resolution, curve: Curve) -> Study[float]:

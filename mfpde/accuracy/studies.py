@@ -240,10 +240,10 @@ def lowest_on_fine(setting: Setting, fine: Resolution, name: str, study: Study[P
     return seen_on_fine(setting, fine, name, study)
 
 
-def seen_on_fine(setting: Setting, fine: Resolution, name: str, study: Study[Panels]) -> Study[Panels]:
-    """The study of a direction as it looks from the recommended level on where other directions are fine."""
+def seen_on_fine(setting: Setting, fine: Resolution, name: str, study: Study[Panels], own: Array | None = None) -> Study[Panels]:
+    """The study of a direction as it looks from the recommended level on where other directions are fine; `own` is E there."""
     chosen, elsewhere = study.chosen, np.zeros_like(study.loss)
-    own = setting.run(fine.with_panels({name: study.value})).loss
+    own = setting.run(fine.with_panels({name: study.value})).loss if own is None else own
     for following in range(chosen + 1, len(study.levels)):
         finer = setting.run(fine.with_panels({name: study.levels[following].value})).loss
         elsewhere = np.abs(finer - own) * setting.share.at(study.loss) / setting.share.at(finer)
