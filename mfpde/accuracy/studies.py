@@ -186,11 +186,13 @@ class Setting:
     times: list[float]
     share: Allowed
 
-    def run(self, resolution: Resolution, *, tail: bool = False, with_profiles: bool = False) -> Curve:
+    def run(
+        self, resolution: Resolution, *, tail: bool = False, with_profiles: bool = False, most_steps: float = np.inf
+    ) -> Curve:
         """One run on this rank. Where the error is relative to E(t), the loss is that of all modes: late it may be in those
         beyond the truncation alone."""
-        whole = self.share.relative > 0 and not tail
-        curve = run(self.problem, self.options, resolution, self.times, tail=tail or whole, with_profiles=with_profiles)
+        whole, given = self.share.relative > 0 and not tail, (self.problem, self.options, resolution, self.times)
+        curve = run(*given, tail=tail or whole, with_profiles=with_profiles, most_steps=most_steps)
         return replace(curve, loss=curve.corrected) if whole else curve
 
 
@@ -214,7 +216,8 @@ def panel_study(setting: Setting, base: Resolution, name: str, direction: Direct
         profile = curves[level.value].profiles[name]
         panels = direction.everywhere_finer(level.value) if whole else direction.finer(level.value, profile)
         try:
-            found = setting.run(base.with_panels({name: panels}), with_profiles=True)
+            most = max(FEW_STEPS, MORE_STEPS * curve.steps)
+            found = setting.run(base.with_panels({name: panels}), with_profiles=True, most_steps=most)
         except RunError:  # a coarse run may blow up where a finer one would not: leave it at what there is
             return None
         curves[panels] = found
@@ -225,6 +228,8 @@ def panel_study(setting: Setting, base: Resolution, name: str, direction: Direct
     return found if len(found.levels) > 1 else replace(found, elsewhere=np.abs(curve.loss))
 
 
+# Steps that a finer level may take: those that chase a node of no mass, which runs away, show nothing.
+FEW_STEPS, MORE_STEPS = 2000, 30
 # The change from the lowest level to the next, in shares of the direction, below which it is not looked at again.
 SMALL = 0.01
 
