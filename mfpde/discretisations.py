@@ -59,8 +59,10 @@ def with_nodes(problem: Problem, options: Discretization) -> Discretization:
     if wanted == NET and panels:
         raise InputError(f'discretization.{panels[0]}: a net has no panels; allowed: with discretization.nodes = "panels"')
     if wanted == "auto":
-        meshed = mesh_refusal(problem) is None
-        wanted = NET if not meshed else "panels" if panels or problem.w.is_point or options.accuracy is False else "auto"
+        meshed, given = mesh_refusal(problem) is None, panels or problem.w.is_point or options.accuracy is False
+        wanted = NET if not meshed else "panels" if given or options.relative_accuracy else "auto"
+    if wanted == NET and options.relative_accuracy:
+        raise InputError("discretization.relative_accuracy: a net is studied for an absolute error; allowed: with panels, p <= 3")
     return msgspec.structs.replace(options, nodes=wanted)
 
 
@@ -74,6 +76,9 @@ def build_problem(config: Config) -> Problem:
     if frame not in FRAMES:
         allowed = ", ".join(map(repr, FRAMES))
         raise InputError(f"discretization.frame: {quoted(frame)}: unknown; allowed: {allowed}{did_you_mean(frame, FRAMES)}")
+    if config.discretization.relative_accuracy and not DISCRETISATIONS[frame].estimates:
+        having = " or ".join(repr(name) for name in FRAMES if DISCRETISATIONS[name].estimates)
+        raise InputError(f"discretization.relative_accuracy: frame = {frame!r} estimates no error; allowed: with {having}")
     problem = problem_of(config)
     kind = basis_kind(problem)
     if refusal := kind.refusal(problem):

@@ -79,7 +79,7 @@ def _loss_rows(summary: Summary, continued: bool) -> list[tuple[str, str]]:
     chosen = f"{how}, main run {last.main_seconds:.1f} s"
     return [
         ("loss", f"{first} -> {end}     ({parts})"),
-        ("accuracy", f"{found.reached:.1e} over the whole run, {found.wanted:.1e} asked for"),
+        ("accuracy", f"{found.reached_text} over the whole run, {found.wanted.text(found.unit)} asked for"),
         ("resolution", f"{last.resolution}     {chosen}" + (f", {count} passes" if count > 1 else "")),
     ]
 

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 from mpi4py import MPI
 
+from mfpde.accuracy.allowed import Allowed
 from mfpde.accuracy.to_accuracy import BUDGET, AccurateTraining, Answer, Assessment, Begun, Main, Planned
 from mfpde.discretisations import discretisation_of, estimates_error, resolution_of
 from mfpde.errors import USUAL
@@ -85,10 +86,11 @@ def solve_into(
         if answer is not None:
             recorder.error(answer)
     warned = [*problem.notices, *recorder.warned.values()]
-    if answer is not None and answer.estimate.reached > answer.estimate.wanted:
+    if answer is not None and answer.estimate.excess > 1:
         found = answer.estimate
+        reached, asked = found.reached_text, found.wanted.text(found.unit)
         warned.append(
-            f"the accuracy reached is {found.reached:.1e}, and {found.wanted:.1e} was asked for: {found.worst} is left; "
+            f"the accuracy reached is {reached}, and {asked} was asked for: {found.worst} is left; "
             + (f"begin anew, as a run that goes on keeps its resolution; {REMEDY}" if restart else REMEDY)
         )
     summary = Summary(
@@ -172,7 +174,8 @@ def _to_accuracy(task: _Task) -> tuple[End, Answer, int]:
 
     planned = None if checkpoint is None else decoded(checkpoint.planned, Planned)
     if planned is None:
-        LOG.info(f"choosing the resolution for the accuracy {config.discretization.accuracy:g}")
+        unit = task.problem.target.unit
+        LOG.info(f"choosing the resolution for the accuracy {Allowed.asked(config.discretization, unit).text(unit)}")
     training = AccurateTraining(
         task.comm,
         task.problem,

@@ -230,7 +230,7 @@ def two_passes() -> Iterator[None]:
 
     def found(*given: Any) -> Any:
         first = estimate(*given)
-        return replace(first, total=first.total + 2 * first.wanted * first.unit) if left and left.pop() else first
+        return replace(first, total=first.total + 2 * first.wanted.at(first.loss)) if left and left.pop() else first
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(passes, "estimate", found)

@@ -17,6 +17,7 @@ import pytest
 from mpi4py import MPI
 from support import command
 
+from mfpde.accuracy.allowed import Allowed
 from mfpde.accuracy.studied_times import Places
 from mfpde.accuracy.studies import Level, choose
 from mfpde.accuracy.to_accuracy import AccurateTraining, Answer, Begun, Main
@@ -253,10 +254,10 @@ def test_panels_of_the_squared_radius_are_divided_where_its_mass_is(d: float) ->
 
 def test_a_study_recommends_the_coarsest_level_that_is_near_the_finest() -> None:
     losses = [1.0, 0.1, 0.01, 0.0011, 0.001]
-    study = choose([Level(n, np.array([x])) for n, x in enumerate(losses)], 0.02)
+    study = choose([Level(n, np.array([x])) for n, x in enumerate(losses)], Allowed(0.02))
     assert study.value == 2 and study.settled and abs(study.error[0] - 0.0091) < 1e-12
-    assert [study.near(distance) for distance in (2.0, 0.5, 0.05)] == [0, 1, 2]
-    assert not choose([Level(n, np.array([x])) for n, x in enumerate(losses)], 1e-6).settled
+    assert [study.near(Allowed(distance)) for distance in (2.0, 0.5, 0.05)] == [0, 1, 2]
+    assert not choose([Level(n, np.array([x])) for n, x in enumerate(losses)], Allowed(1e-6)).settled
 
 
 def test_records_are_found_among_those_of_the_studies() -> None:

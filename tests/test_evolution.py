@@ -8,7 +8,9 @@ from mpi4py import MPI
 from support import coarse, exact_loss, follow, gauss_loss, labels_of, packed, read, states
 
 from mfpde.discretisations import start_flow
+from mfpde.errors import RunError
 from mfpde.evolution.flow import Flow
+from mfpde.evolution.integrate import integrate
 from mfpde.evolution.lagrangian import LagrangianFlow
 from mfpde.moving.elements import make_elements
 from mfpde.moving.flow import MovingFlow
@@ -135,3 +137,45 @@ def test_elements_that_follow_the_flow_are_particles_at_their_nodes() -> None:
     exact = gauss_loss(config, problem, features, 1, 12)
     assert np.abs(follow(one, config.record_times, 1e-10)[:, 0] - exact).max() < 1e-12
     assert np.abs(follow(two, config.record_times, 1e-10)[:, 0] - exact).max() < 1e-8
+
+
+class Fenced:
+    """y' = -1000 y from 1, which cannot be evaluated beyond |y| = 2, nor after a time."""
+
+    comm, size, breaks = MPI.COMM_SELF, 1, ()
+
+    def __init__(self, until: float) -> None:
+        self.until, self.met = until, 0
+
+    def pack(self, vector: np.ndarray) -> None:
+        vector[:] = 1.0
+
+    def rates(self, time: float, vector: np.ndarray, out: np.ndarray) -> float:
+        if abs(vector[0]) > 2 or time > self.until:
+            self.met += 1
+            raise RunError("beyond the fence")
+        out[:] = -1000 * vector
+        return np.inf
+
+    def scales(self) -> np.ndarray:
+        return np.ones(1)
+
+    def after_step(self, vector: np.ndarray) -> bool:
+        return False
+
+    def unit_of_time(self, time: float) -> float:
+        return 1.0
+
+    def longest_step(self, time: float) -> float:
+        return np.inf
+
+    def fastest(self, time: float, vector: np.ndarray) -> str:
+        return ""
+
+
+def test_a_step_that_cannot_be_evaluated_is_rejected_and_the_last_one_says_why() -> None:
+    flow, seen = Fenced(np.inf), []
+    integrate(flow, [1.0], 1e-3, lambda step, vector: seen.append(float(vector[0])), method="dop853")
+    assert flow.met and abs(seen[0]) < 1e-2
+    with pytest.raises(RunError, match="beyond the fence"):
+        integrate(Fenced(0.5), [1.0], 1e-3, lambda step, vector: None, method="dop853")

@@ -23,9 +23,10 @@ SHORT = ["output.plot=false", "training.final_time=0.25", "output.times=3"]
 FEW = ["discretization.accuracy=false", "discretization.a_nodes=3", "input.dimension=inf"]
 ONE = ["target.polynomial=z1", "input.dimension=100", "discretization.a_nodes=3", "discretization.r_nodes=1"]
 NET = ["discretization.nodes=net", "discretization.accuracy=0.1", "initial.b=uniform(-1, 1)"]
+ROUGH = ["discretization.accuracy=0.1", "discretization.relative_accuracy=0.1"]
 # A command, its keys, and further words.
 RUNS: dict[str, tuple[str, list[str], list[str]]] = {
-    "default": ("solve", [*SHORT, "target.polynomial=z1", "input.dimension=100", "discretization.accuracy=0.1"], []),
+    "default": ("solve", [*SHORT, "target.polynomial=z1", "input.dimension=100", *ROUGH], []),
     "net": ("solve", [*SHORT, *ONE[:2], *NET], []),
     "strategy": ("solve", [*SHORT, *FEW, "training.strategy=chen-ge"], []),
     "affine": ("solve", [*SHORT, *ONE, "discretization.frame=affine", "discretization.cells=4"], []),

@@ -4,6 +4,7 @@ from math import inf
 
 from mpi4py import MPI
 
+from mfpde.accuracy.allowed import Allowed
 from mfpde.accuracy.net_plan import make_net_plan, try_net
 from mfpde.accuracy.plan import Plan, make_panel_plan, panel_plan_within
 from mfpde.discretisation.resolution import Resolution
@@ -23,7 +24,7 @@ def make_plan(
     problem: Problem,
     options: Discretization,
     records: list[float],
-    wanted: float,
+    wanted: Allowed,
     kept: Resolution | None = None,
 ) -> Plan:
     """Collective. Studies what is to be chosen; arguments and errors as for `make_panel_plan`."""

@@ -44,7 +44,9 @@ def seen_on_own(
         levels = tuple(_level(setting, fine, name, level.value) for level in studies[name].levels)
         return replace(studies[name], levels=levels)
 
-    large = [name for name, study in studies.items() if not directions[name].exact and study.error.max() > setting.share]
+    large = [
+        name for name, study in studies.items() if not directions[name].exact and setting.share.times(study.error, study.loss) > 1
+    ]
     return {name: partial(again, name) for name in large if fine.nodes <= REMEASURED}
 
 

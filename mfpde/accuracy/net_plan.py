@@ -8,11 +8,13 @@ from typing import Any
 import msgspec
 from mpi4py import MPI
 
+from mfpde.accuracy.allowed import Allowed
 from mfpde.accuracy.net_study import SCRAMBLES, START, NetStudy, level, net_study, wanted_points
-from mfpde.accuracy.plan import TOLERANCE, Plan, check_rounding, divided, least_degree, studied_tolerance
+from mfpde.accuracy.plan import Plan, check_rounding, divided, least_degree, studied_tolerance
 from mfpde.accuracy.studied_times import studied_times
 from mfpde.accuracy.studies import Setting, radial_degree, truncation_study
 from mfpde.accuracy.study_run import Curve
+from mfpde.accuracy.tolerance import first_tolerance
 from mfpde.discretisation.resolution import Net, Resolution
 from mfpde.evolution.net import node_count
 from mfpde.problem.problem import Problem
@@ -46,7 +48,7 @@ class NetTrial:
     curve: Curve
     levels: tuple[NetStudy, ...]
     fixed: bool
-    share: float
+    share: Allowed
 
     @property
     def nodes(self) -> int:
@@ -60,7 +62,7 @@ def try_net(
     problem: Problem,
     options: Discretization,
     records: list[float],
-    wanted: float,
+    wanted: Allowed,
     kept: Resolution | None = None,
 ) -> NetTrial:
     """Collective. Nets of few points; arguments and errors as for `make_panel_plan`."""
@@ -71,14 +73,14 @@ def try_net(
         numbers = {name: getattr(kept, name) for name in ("hermite_degree", "radial_degree", "tolerance")}
         options = msgspec.structs.replace(options, **numbers)
     base = _base(problem, options, wanted)
-    times = divided(comm, {"times": lambda: studied_times(problem, options, base, records)})["times"]
-    setting = Setting(problem, options, times, OTHERS * wanted)
+    times = divided(comm, {"times": lambda: studied_times(problem, options, base, records, wanted)})["times"]
+    setting = Setting(problem, options, times, wanted * OTHERS)
     curve = divided(comm, {"base": lambda: setting.run(base)})["base"]
-    check_rounding(curve, problem.target.unit, wanted)
+    check_rounding(curve.loss, problem, wanted)
     levels = [level(setting, base, points or START, partial(divided, comm))]
-    if points is None and wanted_points(levels, NET * wanted) >= MANY * START:
+    if points is None and wanted_points(levels, wanted * NET) >= MANY * START:
         levels.append(level(setting, base, MANY * START, partial(divided, comm)))
-    return NetTrial(setting, base, curve, tuple(levels), points is not None, NET * wanted)
+    return NetTrial(setting, base, curve, tuple(levels), points is not None, wanted * NET)
 
 
 def make_net_plan(comm: MPI.Intracomm, trial: NetTrial, records: list[float]) -> Plan:
@@ -94,9 +96,12 @@ def make_net_plan(comm: MPI.Intracomm, trial: NetTrial, records: list[float]) ->
     """
     setting, base = trial.setting, trial.base
     options = setting.options
+    given = options.hermite_degree, options.radial_degree
     least = replace(base, hermite_degree=least_degree(setting.problem, options), net=Net(FEW))
     tasks: dict[str, Callable[[], Any]] = {
-        "truncation": lambda: truncation_study(setting, least, (options.hermite_degree, options.radial_degree), UNCERTAIN),
+        "truncation": lambda: truncation_study(
+            setting, least, (options.hermite_degree, options.radial_degree), uncertain=UNCERTAIN
+        ),
         "tolerance": lambda: studied_tolerance(setting, base, trial.curve),
     }
     found = divided(comm, tasks)
@@ -105,11 +110,11 @@ def make_net_plan(comm: MPI.Intracomm, trial: NetTrial, records: list[float]) ->
     return Plan(base, {}, {}, found["truncation"], found["tolerance"], setting.times, records, setting.share, net)
 
 
-def _base(problem: Problem, options: Discretization, wanted: float) -> Resolution:
+def _base(problem: Problem, options: Discretization, wanted: Allowed) -> Resolution:
     """A net of few points at a small truncation."""
-    accuracy = wanted / problem.target.unit
     K = max(LEAST, least_degree(problem, options))
     K = K if options.hermite_degree is None else min(K, options.hermite_degree)
     J = radial_degree(problem, K, 1e-3) if options.radial_degree is None else options.radial_degree
-    tolerance = min(TOLERANCE * accuracy, 1e-5) if options.tolerance is None else options.tolerance
+    unit = problem.target.unit
+    tolerance = first_tolerance(wanted, unit, unit) if options.tolerance is None else options.tolerance
     return Resolution({}, {}, K, J, tolerance, Net(START))

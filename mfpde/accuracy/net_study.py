@@ -15,6 +15,7 @@ from math import ceil, log2
 import numpy as np
 from numpy.typing import NDArray
 
+from mfpde.accuracy.allowed import Allowed
 from mfpde.accuracy.studies import Setting
 from mfpde.accuracy.study_run import Curve
 from mfpde.discretisation.resolution import Net, Resolution
@@ -40,7 +41,8 @@ class NetStudy:
 
     Attributes:
         net: Of the main run.
-        correction: Mean E over the scrambles minus E of the main run's, shape (n,).
+        loss: Mean E over the scrambles, shape (n,).
+        correction: That minus E of the main run's, shape (n,).
         error: Of the mean, shape (n,).
         moved: How far any moment of the main run's scramble is from the exact one, shape (n,).
         shift: Mean moments over the scrambles minus those of the main run's, shape (n, modes); none where they are not known.
@@ -48,16 +50,16 @@ class NetStudy:
     """
 
     net: Net
+    loss: Array
     correction: Array
     error: Array
     moved: Array
     shift: Array
     settled: bool
 
-    @property
-    def worst(self) -> float:
-        """The largest error."""
-        return float(self.error.max())
+    def worst(self, share: Allowed) -> float:
+        """The largest error in shares."""
+        return share.times(self.error, self.loss)
 
 
 def quantile(scrambles: int = SCRAMBLES) -> float:
@@ -88,23 +90,24 @@ def level(setting: Setting, base: Resolution, points: int, divided: Divided) -> 
         error = error + 0.5 * moments.var(axis=0, ddof=1).sum(axis=1)
         shift = moments.mean(axis=0) - moments[0]
         moved = (np.abs(shift) + factor * moments.std(axis=0, ddof=1)).max(axis=1)
-    return NetStudy(nets[0], mean - loss[0], error, moved, shift, settled=False)
+    return NetStudy(nets[0], mean, mean - loss[0], error, moved, shift, settled=False)
 
 
-def wanted_points(levels: Sequence[NetStudy], share: float) -> int:
+def wanted_points(levels: Sequence[NetStudy], share: Allowed) -> int:
     """The points of which a net errs by a share, from 2 to 8 times those of the last level: errors fall as they have."""
     last, rate = levels[-1], GUESS
-    if last.worst <= share:
+    worst = last.worst(share)
+    if worst <= 1:
         return last.net.points
     if len(levels) > 1:
-        rate = log2(levels[-2].worst / last.worst) / log2(last.net.points / levels[-2].net.points)
-    wanted = last.net.points * (last.worst / share) ** (1 / min(max(rate, RATES[0]), RATES[1]))
+        rate = log2(levels[-2].worst(share) / worst) / log2(last.net.points / levels[-2].net.points)
+    wanted = last.net.points * worst ** (1 / min(max(rate, RATES[0]), RATES[1]))
     doublings = min(max(1, ceil(log2(wanted / last.net.points) - SPARE)), FURTHEST)
     return min(MOST, last.net.points << doublings)
 
 
 def net_study(
-    setting: Setting, base: Resolution, share: float, divided: Divided, known: Sequence[NetStudy], fixed: bool
+    setting: Setting, base: Resolution, share: Allowed, divided: Divided, known: Sequence[NetStudy], fixed: bool
 ) -> NetStudy:
     """Collective. Nets of more and more points until their mean errs by less than a share.
 
@@ -117,6 +120,6 @@ def net_study(
         fixed: Whether the points of the last of them are given.
     """
     levels = list(known)
-    while not fixed and levels[-1].worst > share and levels[-1].net.points < MOST:
+    while not fixed and levels[-1].worst(share) > 1 and levels[-1].net.points < MOST:
         levels.append(level(setting, base, wanted_points(levels, share), divided))
-    return replace(levels[-1], settled=levels[-1].worst <= share)
+    return replace(levels[-1], settled=levels[-1].worst(share) <= 1)

@@ -11,6 +11,7 @@ import numpy as np
 from mpi4py import MPI
 from numpy.typing import NDArray
 
+from mfpde.accuracy.allowed import Allowed
 from mfpde.accuracy.kept import ON_OWN, fixed_study, seen_on_own
 from mfpde.accuracy.net_study import NetStudy
 from mfpde.accuracy.studied_times import studied_times
@@ -20,13 +21,14 @@ from mfpde.accuracy.studies import (
     Study,
     TruncationStudy,
     choose,
+    lowest_on_fine,
     panel_study,
     radial_degree,
     seen_on_fine,
-    tolerance_study,
     truncation_study,
 )
 from mfpde.accuracy.study_run import Curve
+from mfpde.accuracy.tolerance import first_tolerance, steps_resolved, tolerance_study
 from mfpde.discretisation.protocol import Direction
 from mfpde.discretisation.resolution import Resolution, given_resolution, is_given
 from mfpde.discretisations import discretisation_of
@@ -42,15 +44,15 @@ Array = NDArray[np.float64]
 
 # Refinements of one direction at the most.
 REFINEMENTS = 14
-# The truncation is studied on elements that err by so much in each direction, in units of E h*^2 / 2; on those of the main run
-# if these have few nodes.
-MISLED, FEW = 1e-3, 1000
+# The truncation is studied on elements that err by so much in each direction, in units of E h*^2 / 2, or of E(t) where errors are
+# relative to it; on those of the main run if these have few nodes.
+MISLED, MISLED_SHARE, FEW = 1e-3, 0.03, 1000
 # Largest K at which the panels are studied, and nodes times modes up to which a right-hand side costs little but its calls.
 STUDIED_K, FREE = 10, 10_000
-# Relative rounding errors of E, which is a sum over nodes.
+# The same up to which directions are studied once more on the elements of the main run.
+CHEAP = 3 * FREE
+# Relative rounding errors of E at its largest: sums over nodes, and steps.
 ROUNDING = 1e-13
-# The first tolerance of a time step, in units of the accuracy.
-TOLERANCE = 0.02
 
 
 @dataclass(frozen=True)
@@ -76,7 +78,7 @@ class Plan:
     tolerance: Study[float]
     times: list[float]
     records: list[float]
-    share: float
+    share: Allowed
     net: NetStudy | None = None
 
     @property
@@ -124,7 +126,7 @@ class Plan:
         """The plan with the levels of larger shares, until the main run has at most `largest` nodes."""
         plan, share = self, self.share
         while plan.resolution.nodes > largest and any(study.chosen and not study.fixed for study in plan.directions.values()):
-            share *= 2
+            share = share * 2
             eased = {
                 name: study
                 if study.fixed
@@ -140,7 +142,7 @@ def make_panel_plan(
     problem: Problem,
     options: Discretization,
     records: list[float],
-    wanted: float,
+    wanted: Allowed,
     kept: Resolution | None = None,
 ) -> Plan:
     """Collective. Studies all directions, each on one rank, so that the plan does not depend on their number.
@@ -168,7 +170,7 @@ def panel_plan_within(
     problem: Problem,
     options: Discretization,
     records: list[float],
-    wanted: float,
+    wanted: Allowed,
     kept: Resolution | None = None,
 ) -> Plan | None:
     """Collective. The same if the main run and its check have at most `most` nodes; None if they are known to have more."""
@@ -178,10 +180,13 @@ def panel_plan_within(
     directions = discretisation_of(problem, options).directions(problem)
     base = _base(problem, options, directions, wanted)
     scouting = replace(base, hermite_degree=least_degree(problem, options))
-    times = divided(comm, {"times": lambda: studied_times(problem, options, scouting, records)})["times"]
-    setting = Setting(problem, options, times, 0.7 * wanted / (len(directions) + 2))
-    curve = divided(comm, {"base": lambda: setting.run(base, with_profiles=True)})["base"]
-    check_rounding(curve, problem.target.unit, wanted)
+    times = divided(comm, {"times": lambda: studied_times(problem, options, scouting, records, wanted)})["times"]
+    setting = Setting(problem, options, times, wanted * (0.7 / (len(directions) + 2)))
+    if wanted.relative:
+        base, curve = divided(comm, {"base": lambda: steps_resolved(setting, base, wanted)})["base"]
+    else:
+        curve = divided(comm, {"base": lambda: setting.run(base, with_profiles=True)})["base"]
+    check_rounding(curve.loss, problem, wanted)
     tasks: dict[str, Callable[[], Any]] = {
         "tolerance": lambda: studied_tolerance(setting, base, curve),
         **{name: _direction(setting, base, name, each, curve, kept) for name, each in directions.items()},
@@ -193,43 +198,56 @@ def panel_plan_within(
     studies |= divided(comm, _on_fine_y(setting, base, directions, studies))
     if kept is not None:
         studies |= divided(comm, seen_on_own(setting, base, directions, studies))
+    studies |= _on_all(comm, setting, base, directions, studies)
     # Where the coarse elements are wrong, so is what they say of the truncation, as late neurons are elsewhere.
-    finer = base.with_panels({name: study.near(MISLED * problem.target.unit) for name, study in studies.items()})
+    misled = wanted * (MISLED_SHARE / wanted.relative) if wanted.relative else Allowed(MISLED * problem.target.unit)
+    finer = base.with_panels({name: study.near(misled) for name, study in studies.items()})
     finest = base.with_panels({name: study.value for name, study in studies.items()})
     finer = replace(finest if finest.nodes <= FEW else finer, hermite_degree=least_degree(problem, options))
     given = options.hermite_degree, options.radial_degree
+    finer = replace(finer, tolerance=min(finer.tolerance, found["tolerance"].value)) if wanted.relative else finer
+    smallest = float(setting.share.at(curve.loss).min())
     # On the elements of a run that is there already, what its K leaves out is known better.
     uncertain = ON_OWN if kept is not None and finest.nodes <= FEW else UNCERTAIN
-    found |= divided(comm, {"truncation": lambda: truncation_study(setting, finer, given, uncertain)})
+    found |= divided(comm, {"truncation": lambda: truncation_study(setting, finer, given, smallest, uncertain)})
     sources = {name: each.source for name, each in directions.items()}
     return Plan(base, studies, sources, found["truncation"], found["tolerance"], times, records, setting.share)
 
 
-def check_rounding(curve: Curve, unit: float, wanted: float) -> None:
+def check_rounding(loss: Array, problem: Problem, wanted: Allowed) -> None:
+    """Raises InputError if E has larger rounding errors than those that are wanted.
+
+    E = r^2 / 2, and the residual r is a difference of numbers of the largest size; the energy of h* beyond the modes is one of
+    energies.
     """
-    Raises:
-        InputError: If E has larger rounding errors than the accuracy.
-    """
-    largest = float(np.abs(curve.loss).max())
-    if wanted < ROUNDING * largest:
-        least = ROUNDING * largest / unit
+    largest, unit = float(np.abs(loss).max()), problem.target.unit
+    rounding = ROUNDING * np.sqrt(np.abs(loss) * largest)
+    if problem.target.energy is not None:
+        rounding = np.maximum(rounding, ROUNDING * unit)
+    if wanted.times(rounding, loss) <= 1:
+        return
+    least = float(rounding.max()) / unit
+    text = f" of E h*^2 / 2 = {unit:.1e} is below the rounding errors of E, up to {largest:.2g}"
+    or_least = f"at least {least:.1e}, or " if least <= 0.1 else ""
+    if wanted.relative:
         raise InputError(
-            f"discretization.accuracy: {wanted / unit:.1e} of E h*^2 / 2 = {unit:.1e} is below the rounding errors of E, up to "
-            f"{largest:.2g}; allowed with this target: {f'at least {least:.1e}, or ' if least <= 0.1 else ''}false"
+            f"discretization.relative_accuracy: {wanted.smallest / unit:.1e}{text}; allowed with this target: larger ones, or "
+            f"beside discretization.accuracy, {or_least}false"
         )
+    raise InputError(f"discretization.accuracy: {wanted.absolute / unit:.1e}{text}; allowed with this target: {or_least}false")
 
 
-def _base(problem: Problem, options: Discretization, directions: dict[str, Direction], wanted: float) -> Resolution:
+def _base(problem: Problem, options: Discretization, directions: dict[str, Direction], wanted: Allowed) -> Resolution:
     """Elements that are coarse in all directions where the user says nothing."""
     given = given_resolution(problem, options)
-    accuracy = wanted / problem.target.unit
+    unit = problem.target.unit
     K = least_degree(problem, options)
     J = max([0, *(stage.degree // 2 for stage in problem.stages if stage.linear and not problem.w.is_point)])
     base = replace(
         given.with_panels({name: each.coarsest for name, each in directions.items() if not is_given(options, name)}),
         hermite_degree=K,
         radial_degree=max(J, min(1, radial_degree(problem, K, 1e-3))),
-        tolerance=min(TOLERANCE * accuracy, 1e-5) if options.tolerance is None else options.tolerance,
+        tolerance=first_tolerance(wanted, unit, unit) if options.tolerance is None else options.tolerance,
     )
     # Where late neurons are depends on the truncation, and so do the labels that they need: more modes, where that costs nothing.
     for more in range(K + 1, min(STUDIED_K, options.hermite_degree or STUDIED_K) + 1):
@@ -267,13 +285,32 @@ def _on_fine_y(
     for name, study in studies.items():
         fine = {other: found.value for other, found in studies.items() if other != name and directions[other].source == "mesh"}
         if not (study.chosen or study.fixed or directions[name].exact) and any(studies[other].chosen for other in fine):
-            tasks[name] = partial(seen_on_fine, setting, base.with_panels(fine), name, study)
+            tasks[name] = partial(lowest_on_fine, setting, base.with_panels(fine), name, study)
     return tasks
+
+
+def _on_all(
+    comm: MPI.Intracomm,
+    setting: Setting,
+    base: Resolution,
+    directions: dict[str, Direction],
+    studies: dict[str, Study[Panels]],
+) -> dict[str, Study[Panels]]:
+    """Collective. Studies of directions that were refined once more where all others are those of the main run, if that costs
+    little: two of them may ask more of each other than either shows where the other is coarse, as y and r on the sphere do."""
+    problem, fine = setting.problem, base.with_panels({name: study.value for name, study in studies.items()})
+    modes = mode_count(problem.p, problem.d, base.hermite_degree, base.radial_degree)
+    refined = [name for name, study in studies.items() if study.chosen and not (study.fixed or directions[name].exact)]
+    asked = [name for name in refined if studies[name].chosen + 1 < len(studies[name].levels)]
+    if len(refined) < 2 or not asked or fine.nodes * modes > CHEAP:
+        return {}
+    own = divided(comm, {"own": lambda: setting.run(fine).loss})["own"]
+    return divided(comm, {name: partial(seen_on_fine, setting, fine, name, studies[name], own) for name in asked})
 
 
 def studied_tolerance(setting: Setting, base: Resolution, curve: Curve) -> Study[float]:
     given = setting.options.tolerance is not None
-    found = tolerance_study(setting, base, curve, np.inf if given else setting.share)
+    found = tolerance_study(setting, base, curve, Allowed(np.inf) if given else setting.share)
     return replace(found, fixed=given)
 
 

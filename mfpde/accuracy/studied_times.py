@@ -6,6 +6,7 @@ import numpy as np
 from mpi4py import MPI
 from numpy.typing import NDArray
 
+from mfpde.accuracy.allowed import Allowed
 from mfpde.discretisation.resolution import Resolution
 from mfpde.discretisations import discretisation_of
 from mfpde.evolution.flow import Interpolant, Step, loss
@@ -16,10 +17,11 @@ from mfpde.training.training import AnyFlow, train
 
 Array = NDArray[np.float64]
 
-# Studied times beside those of at most as many records, and records at which E is looked at.
-STUDIED, SCOUTED = 41, 1000
-# A loose tolerance of a time step.
-TOLERANCE = 1e-4
+# Studied times beside those of at most as many records, more where errors are relative to E(t), which may fall over many decades;
+# and records at which E is looked at.
+STUDIED, STUDIED_RELATIVE, SCOUTED = 41, 101, 1000
+# Loose tolerances of a time step, likewise.
+TOLERANCE, TOLERANCE_RELATIVE = 1e-4, 1e-7
 # Shares of the change of E, of its bend, of the time and of the number of the record in the distance of two studied times.
 CHANGE, BEND, TIME, NUMBER = 0.25, 0.35, 0.2, 0.2
 
@@ -47,7 +49,9 @@ class _Scout:
         self.seen.append((time, float(loss(flow.moments(vector, time), flow.target, flow.beyond)), due))
 
 
-def studied_times(problem: Problem, options: Discretization, coarse: Resolution, records: list[float]) -> list[float]:
+def studied_times(
+    problem: Problem, options: Discretization, coarse: Resolution, records: list[float], wanted: Allowed | None = None
+) -> list[float]:
     """The times of the studies: records, all of them if they are few, and where E changes much between two of them ends of
     time steps, which are as dense as the solution asks for.
 
@@ -56,6 +60,7 @@ def studied_times(problem: Problem, options: Discretization, coarse: Resolution,
         options: The discretisation.
         coarse: A resolution at which a run costs little.
         records: Record times over all stages, ascending.
+        wanted: The error of E that is asked for; if it is relative to E, changes of log E count.
 
     Raises:
         RunError: If the run cannot go on.
@@ -63,15 +68,18 @@ def studied_times(problem: Problem, options: Discretization, coarse: Resolution,
     chosen = np.unique(np.linspace(0, len(records) - 1, min(SCOUTED, len(records))).round().astype(int))
     scout = _Scout()
     flow = discretisation_of(problem, options, coarse).start(MPI.COMM_SELF, problem, options, coarse)
-    train(problem, flow, [records[k] for k in chosen], TOLERANCE, scout)
+    relative = wanted is not None and wanted.relative > 0
+    train(problem, flow, [records[k] for k in chosen], TOLERANCE_RELATIVE if relative else TOLERANCE, scout)
     seen = sorted(scout.seen, key=lambda found: found[0])
     time, E = np.array([t for t, _, _ in seen]), np.array([e for _, e, _ in seen])
     due = np.array([is_due for _, _, is_due in seen])
+    if wanted is not None and relative:
+        return _placed(time, np.log(wanted.at(E)), due, set(records), STUDIED_RELATIVE)
     return _placed(time, E, due, set(records))
 
 
-def _placed(time: Array, E: Array, due: NDArray[np.bool_], records: set[float]) -> list[float]:
-    """At most `STUDIED` times beside those of as many records, equally far from one another."""
+def _placed(time: Array, E: Array, due: NDArray[np.bool_], records: set[float], studied: int = STUDIED) -> list[float]:
+    """At most `studied` times beside those of as many records, equally far from one another."""
     gap = np.diff(time)
     change = np.where(gap > 0, np.abs(np.diff(E)), 0.0)  # where a stage begins E may jump
     slope = np.diff(E) * (gap > 0) / np.where(gap > 0, gap, 1.0)
@@ -82,11 +90,11 @@ def _placed(time: Array, E: Array, due: NDArray[np.bool_], records: set[float]) 
     # Ends of steps where E changes much between two records.
     number = np.cumsum(due) - 1
     between = np.bincount(number[:-1], change)
-    wanted = due | (between[np.minimum(number, len(between) - 1)] > 1 / STUDIED)
+    wanted = due | (between[np.minimum(number, len(between) - 1)] > 1 / studied)
     place = np.concatenate(([0.0], np.cumsum(CHANGE * change + BEND * bend + TIME * lasts)))
     place = (place + NUMBER * np.cumsum(due) / due.sum())[wanted]
-    nearest = np.abs(place[:, None] - np.linspace(place[0], place[-1], STUDIED)).argmin(axis=0)
-    few = records if len(records) <= STUDIED else set()
+    nearest = np.abs(place[:, None] - np.linspace(place[0], place[-1], studied)).argmin(axis=0)
+    few = records if len(records) <= studied else set()
     return sorted({*few, *time[wanted][np.unique(nearest)].tolist()})
 
 

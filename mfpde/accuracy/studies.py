@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from mfpde.accuracy.allowed import Allowed
 from mfpde.accuracy.study_run import Curve, run
 from mfpde.discretisation.protocol import Direction
 from mfpde.discretisation.resolution import Resolution
@@ -51,7 +52,8 @@ class Study[Value]:
         chosen: Number of the recommended level.
         settled: Whether the direction's share was reached.
         fixed: Whether the user gave the level, and finer ones serve the estimate alone.
-        elsewhere: What the next level changes on elements that are fine in other directions, shape (n,); None if it is not known.
+        elsewhere: What the next level changes on elements that are fine in other directions, shape (n,), in units of what is
+            wanted where E is `loss`; None if it is not known.
         moved: How far any moment of the recommended level is from those of finer ones, shape (n,); see `measured`.
         shift: Moments of the finest level minus those of the recommended one, shape (n, modes); likewise.
     """
@@ -70,14 +72,19 @@ class Study[Value]:
         return self.levels[self.chosen].value
 
     @property
+    def loss(self) -> Array:
+        """E at the recommended level, where the other directions are coarse, shape (n,)."""
+        return self.levels[self.chosen].loss
+
+    @property
     def coarser(self) -> Value:
         """One level below it, for the run that checks all directions together."""
         return self.levels[max(self.chosen - 1, 0)].value
 
-    def near(self, distance: float) -> Value:
+    def near(self, distance: Allowed) -> Value:
         """The coarsest level from which on E differs by at most `distance` from the recommended one."""
-        best = self.levels[self.chosen].loss
-        far = [k for k, level in enumerate(self.levels[: self.chosen]) if np.abs(level.loss - best).max() > distance]
+        best = self.loss
+        far = [k for k, level in enumerate(self.levels[: self.chosen]) if distance.times(level.loss - best, best) > 1]
         return self.levels[max(far, default=-1) + 1].value
 
     @property
@@ -101,7 +108,7 @@ class Study[Value]:
     @property
     def step(self) -> Array:
         """E at the recommended level minus E one level below it, shape (n,)."""
-        return self.levels[self.chosen].loss - self.levels[max(self.chosen - 1, 0)].loss
+        return self.loss - self.levels[max(self.chosen - 1, 0)].loss
 
 
 def _left(curves: list[Array], chosen: int) -> Array:
@@ -118,7 +125,7 @@ def unchanging[Value](value: Value, loss: Array) -> Study[Value]:
 
 
 def refine_until[Value](
-    first: Level[Value], finer: Callable[[Level[Value], bool], Level[Value] | None], share: float, most: int
+    first: Level[Value], finer: Callable[[Level[Value], bool], Level[Value] | None], share: Allowed, most: int
 ) -> Study[Value]:
     """Refines until two refinements together change E by less than `share`, or there is no finer level, or `most` are made.
 
@@ -132,28 +139,32 @@ def refine_until[Value](
     """
     levels = [first]
     for made in range(1, most + 1):
-        whole = made == most or (made > 1 and float(np.abs(levels[-1].loss - levels[-2].loss).max()) <= share)
+        whole = made == most or (made > 1 and last_change(levels, share) <= 1)
         following = finer(levels[-1], whole)
         if following is None:
             break
         levels.append(following)
-        if whole and len(levels) > 2 and _distance(levels, len(levels) - 3) <= share:
+        if whole and len(levels) > 2 and _distance(levels, len(levels) - 3, share) <= 1:
             break
     return choose(levels, share)
 
 
-def choose[Value](levels: list[Level[Value]], share: float) -> Study[Value]:
+def choose[Value](levels: list[Level[Value]], share: Allowed) -> Study[Value]:
     """The study of some levels, with the coarsest one recommended that is within the share."""
-    distances = [_distance(levels, k) for k in range(len(levels) - 1)]
-    fitting = [k for k in range(len(levels) - 1) if max(distances[k:]) <= share]
+    distances = [_distance(levels, k, share) for k in range(len(levels) - 1)]
+    fitting = [k for k in range(len(levels) - 1) if max(distances[k:]) <= 1]
     settled = bool(fitting)
     return Study(tuple(levels), fitting[0] if settled else len(levels) - 1, settled)
 
 
-def _distance[Value](levels: list[Level[Value]], k: int) -> float:
-    """Largest change of E from level k to any finer one, and once more the last change."""
-    study = Study(tuple(levels), k)
-    return float(study.error.max())
+def _distance[Value](levels: list[Level[Value]], k: int, share: Allowed) -> float:
+    """Largest change of E from level k to any finer one, and once more the last change, in shares."""
+    return share.times(Study(tuple(levels), k).error, levels[-1].loss)
+
+
+def last_change[Value](levels: list[Level[Value]], share: Allowed) -> float:
+    """How many shares the last refinement has changed."""
+    return share.times(levels[-1].loss - levels[-2].loss, levels[-1].loss)
 
 
 @dataclass(frozen=True)
@@ -170,11 +181,16 @@ class Setting:
     problem: Problem
     options: Discretization
     times: list[float]
-    share: float
+    share: Allowed
 
-    def run(self, resolution: Resolution, *, tail: bool = False, with_profiles: bool = False) -> Curve:
-        """One run on this rank."""
-        return run(self.problem, self.options, resolution, self.times, tail=tail, with_profiles=with_profiles)
+    def run(
+        self, resolution: Resolution, *, tail: bool = False, with_profiles: bool = False, most_steps: float = np.inf
+    ) -> Curve:
+        """One run on this rank. Where the error is relative to E(t), the loss is that of all modes: late it may be in those
+        beyond the truncation alone."""
+        whole, given = self.share.relative > 0 and not tail, (self.problem, self.options, resolution, self.times)
+        curve = run(*given, tail=tail or whole, with_profiles=with_profiles, most_steps=most_steps)
+        return replace(curve, loss=curve.corrected) if whole else curve
 
 
 def panel_study(setting: Setting, base: Resolution, name: str, direction: Direction, curve: Curve, most: int) -> Study[Panels]:
@@ -197,33 +213,43 @@ def panel_study(setting: Setting, base: Resolution, name: str, direction: Direct
         profile = curves[level.value].profiles[name]
         panels = direction.everywhere_finer(level.value) if whole else direction.finer(level.value, profile)
         try:
-            found = setting.run(base.with_panels({name: panels}), with_profiles=True)
+            most = max(FEW_STEPS, MORE_STEPS * curve.steps)
+            found = setting.run(base.with_panels({name: panels}), with_profiles=True, most_steps=most)
         except RunError:  # a coarse run may blow up where a finer one would not: leave it at what there is
             return None
         curves[panels] = found
         return Level(panels, found.loss, found.moments)
 
-    return refine_until(Level(first, curve.loss, curve.moments), finer, setting.share, most)
+    found = refine_until(Level(first, curve.loss, curve.moments), finer, setting.share, most)
+    # Of a single level nothing is known.
+    return found if len(found.levels) > 1 else replace(found, elsewhere=np.abs(curve.loss))
 
 
+# Steps that a finer level may take: those that chase a node of no mass, which runs away, show nothing.
+FEW_STEPS, MORE_STEPS = 2000, 30
 # The change from the lowest level to the next, in shares of the direction, below which it is not looked at again.
 SMALL = 0.01
 
 
-def seen_on_fine(setting: Setting, fine: Resolution, name: str, study: Study[Panels]) -> Study[Panels]:
+def lowest_on_fine(setting: Setting, fine: Resolution, name: str, study: Study[Panels]) -> Study[Panels]:
     """The study of a direction whose lowest level is recommended, as it looks where other directions are fine.
 
     The run that checks all directions together cannot be coarser there, and sees nothing of it.
     """
     losses = [level.loss for level in study.levels[:2]]
-    if study.chosen or len(losses) < 2 or float(np.abs(losses[1] - losses[0]).max()) <= SMALL * setting.share:
+    if study.chosen or len(losses) < 2 or setting.share.times(losses[1] - losses[0], losses[1]) <= SMALL:
         return study
-    chosen, elsewhere = 0, np.zeros_like(losses[0])
-    own = setting.run(fine.with_panels({name: study.levels[0].value})).loss
-    for following in range(1, len(study.levels)):
+    return seen_on_fine(setting, fine, name, study)
+
+
+def seen_on_fine(setting: Setting, fine: Resolution, name: str, study: Study[Panels], own: Array | None = None) -> Study[Panels]:
+    """The study of a direction as it looks from the recommended level on where other directions are fine; `own` is E there."""
+    chosen, elsewhere = study.chosen, np.zeros_like(study.loss)
+    own = setting.run(fine.with_panels({name: study.value})).loss if own is None else own
+    for following in range(chosen + 1, len(study.levels)):
         finer = setting.run(fine.with_panels({name: study.levels[following].value})).loss
-        elsewhere = np.abs(finer - own)
-        if float(elsewhere.max()) <= setting.share:
+        elsewhere = np.abs(finer - own) * setting.share.at(study.loss) / setting.share.at(finer)
+        if setting.share.times(elsewhere, study.loss) <= 1:
             break
         chosen, own = following, finer
     return replace(study, chosen=chosen, elsewhere=elsewhere)
@@ -248,6 +274,7 @@ class TruncationStudy:
     Attributes:
         value: (K, J) of the main run.
         correction: E with all modes minus E with these, shape (n,).
+        loss: E with all modes on the elements of the study, shape (n,).
         error: Of the corrected E, shape (n,).
         radial: What one more radial degree changes, shape (n,); part of `error`.
         settled: Whether the share was reached.
@@ -258,6 +285,7 @@ class TruncationStudy:
 
     value: Degrees
     correction: Array
+    loss: Array
     error: Array
     radial: Array
     settled: bool
@@ -267,7 +295,11 @@ class TruncationStudy:
 
 
 def truncation_study(
-    setting: Setting, base: Resolution, given: tuple[int | None, int | None], uncertain: float = UNCERTAIN
+    setting: Setting,
+    base: Resolution,
+    given: tuple[int | None, int | None],
+    smallest: float | None = None,
+    uncertain: float = UNCERTAIN,
 ) -> TruncationStudy:
     """The study of the Hermite truncation, with the energy beyond it added to E.
 
@@ -275,6 +307,7 @@ def truncation_study(
         setting: The problem.
         base: Coarse in all directions, at the smallest truncation that the problem allows.
         given: K and J that the user has fixed, or None.
+        smallest: The share at the record where it is smallest; the smallest one at any E if not given.
         uncertain: Part of the correction for the modes that are left out which is not counted on.
     """
     (K, J), problem, share = given, setting.problem, setting.share
@@ -284,9 +317,10 @@ def truncation_study(
     corrected: list[Array] = []
     keys: list[Degrees] = []
     most = problem.target.degree if problem.target.energy is not None else DEGREES[-1]
+    smallest = share.smallest if smallest is None else smallest
 
     def radial_of(degree: int) -> int:
-        return max(base.radial_degree, radial_degree(problem, degree, share) if J is None else min(J, degree // 2))
+        return max(base.radial_degree, radial_degree(problem, degree, smallest) if J is None else min(J, degree // 2))
 
     affordable = [n for n in DEGREES if least < n <= most and mode_count(problem.p, problem.d, n, radial_of(n)) <= MOST_MODES]
     for degree in sorted({least, *affordable, *([] if K is None else [K])}):
@@ -299,7 +333,7 @@ def truncation_study(
         raw[keys[-1]] = curve.loss
         runs[keys[-1]] = curve
         corrected.append(curve.corrected)
-        if len(corrected) > 2 and degree >= (K or 0) and _last_changes(corrected) <= share:
+        if len(corrected) > 2 and degree >= (K or 0) and _last_changes(corrected, share) <= 1:
             break
     radial = np.zeros_like(corrected[-1])
     more = (keys[-1][0], keys[-1][1] + 1)
@@ -307,16 +341,16 @@ def truncation_study(
         radial = np.abs(setting.run(_truncated(base, more), tail=True).corrected - corrected[-1])
 
     def left_out(key: Degrees) -> float:
-        return float(np.abs(corrected[-1] - raw[key]).max())
+        return share.times(corrected[-1] - raw[key], corrected[-1])
 
     fixed = [key for key in keys if key[0] == K]
-    fitting = [key for key in keys if uncertain * left_out(key) <= share]
+    fitting = [key for key in keys if uncertain * left_out(key) <= 1]
     chosen = [*fixed, *fitting, keys[-1]][0]
     for j in range(base.radial_degree, chosen[1] if J is None else 0):  # fewer radial modes may do
         key = (chosen[0], j)
-        runs[key] = setting.run(_truncated(base, key))
+        runs[key] = setting.run(_truncated(base, key), tail=True)
         raw[key] = runs[key].loss
-        if uncertain * left_out(key) <= share:
+        if uncertain * left_out(key) <= 1:
             chosen = key
             break
     last = np.abs(corrected[-1] - (corrected[-2] if len(corrected) > 1 else raw[keys[-1]]))
@@ -325,9 +359,9 @@ def truncation_study(
     last_two = [runs[key] for key in keys[-2:]]
     moved = _apart(runs[chosen], last_two[-1]) + _apart(last_two[0], last_two[-1])
     error = last + radial + uncertain * np.abs(corrected[-1] - raw[chosen])
-    settled = _last_changes(corrected) <= share
-    shift = _shift(runs[chosen], runs[keys[-1]])
-    return TruncationStudy(chosen, corrected[-1] - raw[chosen], error, radial, settled, moved, keys[-1], shift)
+    settled, shift = _last_changes(corrected, share) <= 1, _shift(runs[chosen], runs[keys[-1]])
+    correction = corrected[-1] - raw[chosen]
+    return TruncationStudy(chosen, correction, corrected[-1], error, radial, settled, moved, keys[-1], shift)
 
 
 def _apart(one: Curve, other: Curve) -> Array:
@@ -344,11 +378,11 @@ def _shift(one: Curve, other: Curve) -> Array:
     return shift
 
 
-def _last_changes(curves: list[Array]) -> float:
-    """The last change; larger, if the one before has not been so much larger that a geometric series is in sight."""
+def _last_changes(curves: list[Array], share: Allowed) -> float:
+    """The last change in shares; larger, if the one before has not been so much larger that a geometric series is in sight."""
     if len(curves) < 2:
         return float("inf")
-    changes = [float(np.abs(b - a).max()) for a, b in zip(curves[-3:], curves[-2:], strict=False)]
+    changes = [share.times(b - a, curves[-1]) for a, b in zip(curves[-3:], curves[-2:], strict=False)]
     return changes[-1] if len(changes) < 2 or changes[-1] <= 0.7 * changes[-2] else sum(changes)
 
 
@@ -365,25 +399,3 @@ def radial_degree(problem: Problem, K: int, share: float) -> int:
         j += 1
         weight *= 4.0 / (D + 2 * j) / j
     return j
-
-
-def tolerance_study(setting: Setting, base: Resolution, curve: Curve, share: float) -> Study[float]:
-    """The study of the time step's tolerance: a level errs by what a step at a thirtieth of it changes; until that is `share`."""
-    first = Level(base.tolerance, curve.loss, curve.moments)
-
-    def finer(level: Level[float]) -> Level[float] | None:
-        tolerance = level.value / 30
-        if tolerance < SMALLEST_TOLERANCE:
-            return None
-        found = setting.run(replace(base, tolerance=tolerance))
-        return Level(tolerance, found.loss, found.moments)
-
-    levels = [first]
-    while (following := finer(levels[-1])) is not None:
-        levels.append(following)
-        if float(np.abs(levels[-1].loss - levels[-2].loss).max()) <= share:
-            return Study(tuple(levels), len(levels) - 2)
-    return Study(tuple(levels), len(levels) - 1, settled=False)
-
-
-SMALLEST_TOLERANCE = 1e-13

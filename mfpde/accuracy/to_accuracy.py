@@ -8,6 +8,7 @@ import numpy as np
 from mpi4py import MPI
 from numpy.typing import NDArray
 
+from mfpde.accuracy.allowed import Allowed
 from mfpde.accuracy.choice import make_plan
 from mfpde.accuracy.estimate import Estimate, estimate
 from mfpde.accuracy.plan import Plan
@@ -91,13 +92,13 @@ class Planned:
 
     Attributes:
         plan: Of the main run.
-        wanted: The accuracy for which it was made.
+        wanted: The error for which it was made.
         passes: Before it.
         fixed: Whether the resolution is that of a run that has been made longer, and no finer run may follow.
     """
 
     plan: Plan
-    wanted: float
+    wanted: Allowed
     passes: tuple[Pass, ...] = ()
     fixed: bool = False
 
@@ -153,9 +154,9 @@ class AccurateTraining:
         checked_mesh_ranks(comm.size, mesh_ranks)  # now, not after the studies
         self.comm, self.problem, self.times, self.begin = comm, problem, times, begin
         self.options = with_nodes(problem, options)
-        self.budget, self.mesh_ranks, self.accuracy = budget, mesh_ranks, float(options.accuracy)
+        self.budget, self.mesh_ranks = budget, mesh_ranks
         self.started = time.monotonic()
-        self.wanted = self.accuracy
+        self.wanted = self.asked = Allowed.asked(options, problem.target.unit)
         self.passes: list[Pass] = []
 
     def run(self, restart: Restart | None = None, planned: Planned | None = None) -> Answer:
@@ -178,10 +179,10 @@ class AccurateTraining:
                 planned = Planned(self._plan(), self.wanted, tuple(self.passes))
             end, found, studied = self._pass(planned, restart, began)
             spent = self.comm.bcast(time.monotonic() - self.started)
-            enough = found.reached <= self.accuracy or len(self.passes) == PASSES
+            enough = found.excess <= 1 or len(self.passes) == PASSES
             if enough or planned.fixed or not found.settled or 3 * spent > self.budget:
                 return Answer(found, tuple(self.passes), studied, end)
-            self.wanted *= 0.5 * self.accuracy / found.reached
+            self.wanted = self.wanted * (0.5 / found.excess)
             planned, restart = None, None
             began = time.monotonic()
 
@@ -196,8 +197,7 @@ class AccurateTraining:
 
     def _plan(self, fixed: Resolution | None = None) -> Plan:
         """Collective. The plan for what is wanted, or that of a resolution which is there already."""
-        wanted = self.wanted * self.problem.target.unit
-        plan = make_plan(self.comm, self.problem, self.options, self.times, wanted, fixed)
+        plan = make_plan(self.comm, self.problem, self.options, self.times, self.wanted, fixed)
         return (plan.within(LARGEST) if fixed is None else plan).measured()
 
     def _pass(self, planned: Planned, restart: Restart | None, began: float) -> tuple[End, Estimate, Studied]:
@@ -221,7 +221,7 @@ class AccurateTraining:
         studied_times = np.concatenate([stage.start + t for stage, t in own])
         shift, finest = plan.shift(problem), plan.truncation.finest
         studied = Studied(studied_times, plan.correction, found.total, finest, shift)
-        found = replace(found, wanted=self.accuracy).at(places, between)
+        found = replace(found, wanted=self.asked).at(places, between, np.array(begun.losses) + correction)
         seconds = ready - began, trained - ready, time.monotonic() - trained
         self.passes.append(Pass(plan.resolution, *seconds, found.reached))
         return end, found, studied

@@ -62,7 +62,8 @@ def _command(comm: "MPI.Intracomm", arguments: argparse.Namespace) -> None:
     program = arguments.run or varied.run
 
     def member(value: str, file: str, program: str, *overrides: str) -> _Member:
-        place, fixed = str(output.with_suffix("") / file), ("output.plot=false", "discretization.accuracy=false")
+        place = str(output.with_suffix("") / file)
+        fixed = ("output.plot=false", "discretization.accuracy=false", "discretization.relative_accuracy=false")
         config, problem = load_problem(comm, arguments, (f"{varied.key}={value}", *fixed, *overrides), place)
         return _Member(value, program, config, problem)
 

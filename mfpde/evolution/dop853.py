@@ -54,9 +54,11 @@ def advance(
                 watch.checkpoint(solver.position(step), solver.y[: flow.size], urgent=True)
             message = solver.step()
             if solver.status == "failed":
+                if solver.left is not None:
+                    raise solver.left
                 reason = str(message).lower().rstrip(".")
                 raise RunError(f"the integration stopped at t = {solver.t:.6g}: {reason}")
-            count += 1
+            count, solver.left = count + 1, None
             pace.step(count, solver.t)
             step = Step(solver.t, before.steps + count, before.rejected + solver.tried - count, solver.t - solver.t_old)
             inside = _Inside(solver, flow.size)
@@ -98,10 +100,19 @@ class _Distributed(DOP853):  # type: ignore[misc]
     ) -> None:
         size = flow.size
         idle = np.zeros(int(size == 0))
+        self.begun = False
+        self.left: RunError | None = None
 
         def rates(time: float, vector: Array) -> Array:
             out = np.zeros_like(vector)
-            flow.rates(interval.inside(time), vector[:size], out[:size])
+            try:
+                flow.rates(interval.inside(time), vector[:size], out[:size])
+            except RunError as error:
+                if not self.begun:
+                    raise
+                # A step that is too long may leave what is finite: it is rejected. A shorter one goes on, or none does.
+                self.left = error
+                out.fill(np.nan)
             return out
 
         absolute = tolerance * np.concatenate((flow.scales(), idle + 1))
@@ -112,7 +123,7 @@ class _Distributed(DOP853):  # type: ignore[misc]
         self._comm, self._total = flow.comm, total
         self.tried = 0
         super().__init__(rates, begin, np.concatenate((start, idle)), interval.end, **options)
-        self.h_abs = proposed
+        self.h_abs, self.begun = proposed, True
 
     def position(self, step: Step) -> Position:
         """Between two steps; the rates there are evaluated again."""

@@ -21,9 +21,11 @@ def plot_loss(result: Path, picture: Path) -> Path:
 
 
 def draw_loss(file: h5py.File, axis: Any) -> None:
-    """E(t) of an open result file with the band of its error, on given axes."""
+    """E(t) of an open result file with the band of its error, on given axes; over log t where most records are early ones."""
     t, loss = file["history/time"][:], file["history/loss"][:]
     axis.semilogy(t, loss, lw=2)
+    if np.mean(t < EARLY * t[-1]) > 0.5:
+        axis.set_xscale("log")
     if (found := loss_error(file)) is not None:
         bottom = axis.get_ylim()[0]  # a band that reaches 0 would take the whole axis
         axis.fill_between(t, *np.maximum([loss - found[0], loss + found[0]], 1e-300), alpha=0.3, lw=0, label=found[1])
@@ -34,6 +36,10 @@ def draw_loss(file: h5py.File, axis: Any) -> None:
     axis.set(xlabel="time $t$", ylabel=r"loss $E(\rho_t)$", title=title_of(file))
     axis.grid(alpha=0.3, which="both")
     plain_numbers(axis)
+
+
+# The part of the time in which most records lie if they are spaced by log t.
+EARLY = 0.1
 
 
 def plain_numbers(axis: Any) -> None:

@@ -232,7 +232,10 @@ class Recorder(Output):
         K, J = answer.studied.finest
         self.file.dataset("/error/studied/shift", answer.studied.shift)
         self.file.attributes({"hermite_degree": K, "radial_degree": J}, "/error/studied")
-        self.file.attributes({"accuracy": found.wanted, "accuracy_reached": found.reached}, "/error")
+        self.file.attributes({"accuracy": found.wanted.absolute / found.unit, "accuracy_reached": found.reached}, "/error")
+        if found.wanted.relative:
+            relative = {"relative_accuracy": found.wanted.relative, "relative_accuracy_reached": found.reached_of_loss}
+            self.file.attributes(relative, "/error")
         texts = [str(run.resolution) for run in answer.passes]
         seconds = [(run.study_seconds, run.main_seconds, run.check_seconds) for run in answer.passes]
         self.file.attributes({"passes": len(texts), "resolutions": texts, "seconds": seconds}, "/error")

@@ -3,6 +3,7 @@
 import numpy as np
 from numpy.typing import NDArray
 
+from mfpde.accuracy.allowed import Allowed
 from mfpde.accuracy.estimate import SAFETY, widened
 from mfpde.accuracy.studied_times import Places, studied_times
 from mfpde.accuracy.studies import Setting, truncation_study
@@ -64,7 +65,7 @@ def _truncation(
         max(given.tolerance, 1e-8),
     )
     studied = studied_times(problem, options, base, times)
-    setting = Setting(problem, options, studied, 0.1 * float(options.accuracy) * problem.target.unit)
+    setting = Setting(problem, options, studied, Allowed(0.1 * float(options.accuracy) * problem.target.unit))
     study = truncation_study(setting, base, (given.hermite_degree, given.radial_degree))
     places = Places.of(problem.stages, studied, times)
     correction, between = places.smooth(study.correction)

@@ -19,6 +19,8 @@ from mfpde.problem.sections import LARGEST_DIMENSION, MOST_TIMES, REPLACED, Conf
 MOST_WEIGHTS, MOST_SAMPLES = 2**30, 2**28
 # Tables within each other.
 DEEPEST = 10
+# Of E(t), in units of E h*^2 / 2: about the rounding errors of sums and steps in double precision.
+LEAST_ACCURACY = 1e-13
 # Bytes of a configuration file, and the relative error of an output time at the end of the training.
 LONGEST_FILE, ROUNDING = 1_000_000, 1e-12
 
@@ -64,6 +66,9 @@ def config_of(data: dict[str, Any], overrides: Sequence[str] = (), stem: str | N
         data["output"].setdefault("file", _utf8(stem) + ".h5")
     _check_texts(data)
     data = resolved(data)
+    options = data.get("discretization", {})
+    if isinstance(options, dict) and options.get("relative_accuracy"):
+        options.setdefault("accuracy", 0.0)  # who asks for one alone means that alone
     try:
         config = msgspec.convert(data, Config)
     except msgspec.ValidationError as error:
@@ -205,6 +210,7 @@ def _check_ranges(config: Config) -> None:
             f"input.dimension: {quoted(config.input.dimension)} is no dimension; "
             f"allowed: a positive integer up to {LARGEST_DIMENSION:g}, or inf"
         )
+    _check_accuracy(config)
     _check_biases(config)
     _check_particles(config)
     _check_text("output.file", config.output.file)
@@ -212,6 +218,16 @@ def _check_ranges(config: Config) -> None:
         _check_text("discretization.mesh", config.discretization.mesh)
     for key, least in (("times", 2), ("snapshots", 0)):
         _check_times(f"output.{key}", getattr(config.output, key), least, config.final_time)
+
+
+def _check_accuracy(config: Config) -> None:
+    absolute, relative = config.discretization.accuracy, config.discretization.relative_accuracy
+    if absolute is False and relative:
+        raise InputError("discretization.relative_accuracy: has no effect with accuracy = false; allowed: false, or without that")
+    if absolute is not False and absolute < LEAST_ACCURACY and not (absolute == 0 and relative):
+        raise InputError(
+            f"discretization.accuracy: {absolute:g}; allowed: {LEAST_ACCURACY:g} to 0.1, or false, or 0 with relative_accuracy"
+        )
 
 
 def _check_biases(config: Config) -> None:

@@ -175,7 +175,9 @@ class Discretization(_Section, frozen=True):
         frame: What carries the density, a name of `mfpde.discretisations`: finite elements whose nodes move with the neurons
             ("flow"), or a fixed mesh in an affine frame a slice, with transport ("affine").
         accuracy: Wanted error of E(t) over the whole run, in units of E h*^2 / 2; False: take the resolution as it is, and
-            estimate nothing. Of the flow frame.
+            estimate nothing. Of the flow frame. 0 with `relative_accuracy`, unless it is given.
+        relative_accuracy: Wanted error of E(t) in units of E(t), at every record, down to E = 1e-12 of E h*^2 / 2; beside
+            `accuracy` whichever allows more at a record. False: none.
         features: The basis of functions of x that a network is expanded in, a module of `mfpde.features.bases`.
         nodes: Of the flow frame: panels in every direction of the initial law ("panels"), a scrambled Sobol' net of all of them
             ("net"), or to an accuracy what costs less ("auto"; without one, panels).
@@ -196,7 +198,8 @@ class Discretization(_Section, frozen=True):
     """
 
     frame: str = "flow"
-    accuracy: Annotated[float, _within(1e-8, 0.1)] | Literal[False] = 1e-4
+    accuracy: Annotated[float, msgspec.Meta(ge=0, le=0.1, description="1e-13 to 0.1")] | Literal[False] = 1e-4
+    relative_accuracy: Annotated[float, _within(1e-6, 0.1)] | Literal[False] = False
     features: str = "hermite"
     nodes: Literal["auto", "panels", "net"] = "auto"
     net_points: Annotated[int, _within(1, MOST_POINTS)] | None = None
