@@ -12,9 +12,10 @@ from mfpde.accuracy.allowed import Allowed
 from mfpde.accuracy.net_study import SCRAMBLES, START, NetStudy, level, net_study, wanted_points
 from mfpde.accuracy.plan import Plan, check_rounding, divided, least_degree, studied_tolerance
 from mfpde.accuracy.studied_times import studied_times
-from mfpde.accuracy.studies import Setting, radial_degree, truncation_study
+from mfpde.accuracy.studies import Setting
 from mfpde.accuracy.study_run import Curve
 from mfpde.accuracy.tolerance import first_tolerance
+from mfpde.accuracy.truncation import radial_degree, truncation_study
 from mfpde.discretisation.resolution import Net, Resolution
 from mfpde.evolution.net import node_count
 from mfpde.problem.problem import Problem
@@ -99,9 +100,7 @@ def make_net_plan(comm: MPI.Intracomm, trial: NetTrial, records: list[float]) ->
     given = options.hermite_degree, options.radial_degree
     least = replace(base, hermite_degree=least_degree(setting.problem, options), net=Net(FEW))
     tasks: dict[str, Callable[[], Any]] = {
-        "truncation": lambda: truncation_study(
-            setting, least, (options.hermite_degree, options.radial_degree), uncertain=UNCERTAIN
-        ),
+        "truncation": lambda: truncation_study(setting, least, given, uncertain=UNCERTAIN),
         "tolerance": lambda: studied_tolerance(setting, base, trial.curve),
     }
     found = divided(comm, tasks)

@@ -15,20 +15,10 @@ from mfpde.accuracy.allowed import Allowed
 from mfpde.accuracy.kept import ON_OWN, fixed_study, seen_on_own
 from mfpde.accuracy.net_study import NetStudy
 from mfpde.accuracy.studied_times import studied_times
-from mfpde.accuracy.studies import (
-    UNCERTAIN,
-    Setting,
-    Study,
-    TruncationStudy,
-    choose,
-    lowest_on_fine,
-    panel_study,
-    radial_degree,
-    seen_on_fine,
-    truncation_study,
-)
+from mfpde.accuracy.studies import Setting, Study, choose, lowest_on_fine, panel_study, seen_on_fine
 from mfpde.accuracy.study_run import Curve
 from mfpde.accuracy.tolerance import first_tolerance, steps_resolved, tolerance_study
+from mfpde.accuracy.truncation import UNCERTAIN, TruncationStudy, radial_degree, truncation_study
 from mfpde.discretisation.protocol import Direction
 from mfpde.discretisation.resolution import Resolution, given_resolution, is_given
 from mfpde.discretisations import discretisation_of

@@ -6,7 +6,8 @@ from numpy.typing import NDArray
 from mfpde.accuracy.allowed import Allowed
 from mfpde.accuracy.estimate import SAFETY, widened
 from mfpde.accuracy.studied_times import Places, studied_times
-from mfpde.accuracy.studies import Setting, truncation_study
+from mfpde.accuracy.studies import Setting
+from mfpde.accuracy.truncation import truncation_study
 from mfpde.discretisation.resolution import Resolution, given_resolution, make_labels
 from mfpde.errors import RunError
 from mfpde.evolution.flow import Array
