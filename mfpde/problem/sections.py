@@ -46,7 +46,7 @@ class TargetSection(_Section, frozen=True):
     """The target h*.
 
     Attributes:
-        polynomial: In z1..z3; up to z8 at d = inf, or with initial.w = "zero".
+        polynomial: In z1..z8.
         function: Instead of it, any expression in z1..z3, such as "sign(z1)" or a teacher network "tanh(z1 + z2) - relu(z2)". Its
             energy beyond the largest Hermite degree of the run is part of the loss, and stated.
         subspace_dimension: p, if larger than the largest index.
