@@ -36,7 +36,7 @@ ROWS: tuple[tuple[str, ...], ...] = (
     ("training",),
     ("accuracy",),
     ("output",),
-    ("density",),
+    ("density", "width"),
     ("formats",),
     ("particles", "kernel"),
     ("learnability",),

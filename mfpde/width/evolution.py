@@ -32,6 +32,7 @@ class Curves:
     Attributes:
         time: Shape (records,); twice where one leg ends and another begins.
         loss: E.
+        moments: m of l = 0, shape (records, modes).
         correction: c.
         deviation: s.
         energy: 1/2 <|mu_l|^2> of each sector, and in the last column of what lies beyond K, shape (records, sectors + 1).
@@ -39,6 +40,7 @@ class Curves:
 
     time: Array
     loss: Array
+    moments: Array
     correction: Array
     deviation: Array
     energy: Array
@@ -131,6 +133,7 @@ class Evolution:
         """T2 and m2 from the sums, and what follows."""
         y, T2 = self.start.copy(), np.zeros_like(self.start)
         loss, correction, beyond = np.zeros(self.records), np.zeros(self.records), np.zeros(self.records)
+        moments = np.zeros((self.records, sums.moments.shape[1]))
         for leg, (evaluation, record) in zip(self.legs, self._places(), strict=True):
             stage = self.stages[leg.stage]
             if leg.first and self.resets[leg.stage]:
@@ -143,6 +146,7 @@ class Evolution:
                     rate, m2 = second_order(fields, at, self.weight, sums.at(evaluation + 4 * step + i))
                     if i == 0:
                         e = fields.residual
+                        moments[record + step] = fields.moments
                         loss[record + step] = 0.5 * e @ e + stage.beyond
                         correction[record + step] = 0.5 * e @ m2
                         beyond[record + step] = self.weight @ stage.energy_beyond(y)
@@ -157,7 +161,7 @@ class Evolution:
         if not all(np.isfinite(x).all() for x in (loss, correction, energy, sums.variance)):
             raise RunError("width: values are no longer finite; allowed: smaller learning rates, or a shorter training")
         time = np.concatenate([leg.times for leg in self.legs])
-        return Curves(time, loss, correction + energy.sum(axis=1), np.sqrt(sums.variance), energy)
+        return Curves(time, loss, moments, correction + energy.sum(axis=1), np.sqrt(sums.variance), energy)
 
     def _places(self) -> Iterator[tuple[int, int]]:
         """Number of the first evaluation and of the first record of each leg."""

@@ -54,7 +54,8 @@ class Estimate:
         panels: Of the main run, by direction.
         truncation: Of the main run.
         refinement: Of the steps.
-        settled: Whether the wanted accuracy was reached.
+        reached: The largest error of c and s, in units of their largest values.
+        settled: Whether that is what was wanted.
     """
 
     curves: Curves
@@ -64,6 +65,7 @@ class Estimate:
     panels: dict[str, Panels]
     truncation: Truncation
     refinement: float
+    reached: float
     settled: bool
 
 
@@ -122,11 +124,11 @@ class Study:
         error = np.sum([*parts.values()], axis=0)
         loss, correction, deviation = values
         curves = replace(best, loss=loss, correction=correction, deviation=np.abs(deviation))
-        settled = bool((error[1:].max(axis=1) <= 2 * self.accuracy * self.scale[1:]).all())
+        reached = self._distance(error)
         words = ", ".join(f"{panels} of {name}" for name, panels in chosen.items())
         text = f"{_size(chosen)} nodes ({words}), K = {main.K} and {wide.K}, l <= {main.L}, {len(best.time) - 1} steps"
         by_source = {name: part[1] for name, part in parts.items()}
-        return Estimate(curves, error, by_source, text, chosen, main, self.refinement * FINER, settled)
+        return Estimate(curves, error, by_source, text, chosen, main, self.refinement * FINER, reached, reached <= self.accuracy)
 
     def truncations(self) -> tuple[Truncation, Truncation]:
         """Of the main run, and of the one that says what it lacks."""

@@ -1,0 +1,111 @@
+"""What is known of networks of N neurons: E[E_N] = E + c/N, deviation s/sqrt(N), and what follows for N."""
+
+from dataclasses import dataclass
+from math import ceil, sqrt
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.interpolate import CubicSpline
+
+from mfpde.digits import credible
+
+Array = NDArray[np.float64]
+
+# What N is asked for: a deviation of 1% of E.  The expansion is trusted where c/N and s/sqrt(N) are below this part of E.
+WANTED, TRUSTED = 0.01, 0.3
+# Neurons of the band in a picture, unless asked otherwise.
+NEURONS = 100
+
+
+@dataclass(frozen=True)
+class Width:
+    """The expansion in 1/N along a training, at times of its own, shapes (records,).
+
+    Attributes:
+        time: Training time, ascending; twice where its derivatives jump.
+        loss, loss_error: E at N = inf as this computation sees it, and its estimated error.
+        correction, correction_error: c, and its error.
+        deviation, deviation_error: s, and its error.
+        sectors: 1/2 <|mu_l|^2>, the part of c that harmonics of degree l = 0, 1, .. of V perp have, and in the last column the
+            energy of single neurons beyond the modes, shape (records, sectors + 1).
+        parts: The error of c by source.
+        moments: Hermite coefficients of the mean field, shape (records, modes).
+        hermite_degree, radial_degree: K and J of these.
+        resolution: What was computed, in words.
+        accuracy: Largest error of c and s, in units of their largest values, that was asked for.
+        settled: Whether it was reached.
+        warnings: What a user should know.
+    """
+
+    time: Array
+    loss: Array
+    loss_error: Array
+    correction: Array
+    correction_error: Array
+    deviation: Array
+    deviation_error: Array
+    sectors: Array
+    parts: dict[str, Array]
+    moments: Array
+    hermite_degree: int
+    radial_degree: int
+    resolution: str
+    accuracy: float
+    settled: bool
+    warnings: tuple[str, ...] = ()
+
+    def mean(self, neurons: int) -> Array:
+        """E[E_N] = E + c/N."""
+        return self.loss + self.correction / neurons
+
+    def spread(self, neurons: int) -> Array:
+        """The standard deviation of E_N over initial weights, s/sqrt(N)."""
+        return self.deviation / sqrt(neurons)
+
+    def at(self, times: Array) -> tuple[Array, Array, Array]:
+        """E, c and s at other times within the training, by splines; where a derivative jumps, from the left."""
+        found = np.empty((3, len(times)))
+        curves = np.stack((self.loss, self.correction, self.deviation))
+        ends = [0, *(np.flatnonzero(np.diff(self.time) == 0) + 1), len(self.time)]
+        for first, last in zip(reversed(ends[:-1]), reversed(ends[1:]), strict=True):
+            here = times <= self.time[last - 1]
+            found[:, here] = CubicSpline(self.time[first:last], curves[:, first:last], axis=1)(times[here])
+        return found[0], found[1], np.maximum(found[2], 0.0)
+
+    def neurons_for_mean(self, relative: float = WANTED) -> int:
+        """The least N for which |c|/N is at most `relative` E over the whole run."""
+        return max(1, ceil((np.abs(self.correction) / (relative * self.loss)).max()))
+
+    def neurons_for_one(self, relative: float = WANTED) -> int:
+        """The least N for which s/sqrt(N), the deviation of one network, is at most `relative` E over the whole run."""
+        return max(1, ceil(((self.deviation / (relative * self.loss)) ** 2).max()))
+
+    def least(self) -> int:
+        """The least N for which the expansion is trusted over the whole run."""
+        return max(self.neurons_for_mean(TRUSTED), self.neurons_for_one(TRUSTED))
+
+    def caution(self, neurons: int) -> str:
+        """A warning where the expansion is not to be trusted for N neurons; "" elsewhere."""
+        size = np.maximum(np.abs(self.correction) / neurons, self.spread(neurons)) / self.loss
+        wrong = np.flatnonzero(size > TRUSTED)
+        if not len(wrong):
+            return ""
+        return (
+            f"width: with N = {neurons} c/N or s/sqrt(N) is up to {size.max():.2g} E, and above {TRUSTED:g} E from t = "
+            f"{self.time[wrong[0]]:.3g} on: an expansion in 1/N says little there; it is meant for N >= {self.least()}"
+        )
+
+    def line(self, loss: float | None = None, loss_error: float | None = None) -> str:
+        """The summary: E, c and s at the end, with the digits that hold, and the N that 1% takes.
+
+        Args:
+            loss, loss_error: E and its error, of a run that knows it better.
+        """
+        own = (self.loss[-1], self.loss_error[-1]) if loss is None else (loss, 0.0 if loss_error is None else loss_error)
+        sign = "-" if self.correction[-1] < 0 else "+"
+        mean = credible(abs(float(self.correction[-1])), float(self.correction_error[-1]))
+        spread = credible(float(self.deviation[-1]), float(self.deviation_error[-1]))
+        return (
+            f"E_N = {credible(float(own[0]), float(own[1]))} {sign} {mean}/N +- {spread}/sqrt(N) at t = {self.time[-1]:g}     "
+            f"N >= {self.neurons_for_mean()} for 1% of the mean, N >= {self.neurons_for_one()} for one network, over the run"
+        )
