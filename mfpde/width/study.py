@@ -32,11 +32,13 @@ Array = NDArray[np.float64]
 LARGEST, LARGEST_STUDY = 300, 400
 # Doublings of the steps; those of the main run are once more twice as many.
 DOUBLINGS, FINER = 6, 2.0
-# K and L of the studies; K of the main run, at d = inf or of a point start, where modes cost little, and its L; what they are
-# compared with.
+# K and L of the studies; K of the main run, at d = inf or of a point start, where modes cost little, and its L; steps from there
+# to what they lack, and the largest K by p.
 STUDIED_K, STUDIED_L, MAIN_K, POINT_K, MAIN_L, MORE_K, MORE_L = 4, 1, 6, 10, 4, 4, 1
-# What a correction from coarse rules may be wrong by, as a share of it.
-DOUBT = 0.5
+LARGEST_K = {1: 22, 2: 18, 3: 10}
+# What a correction from coarse rules may be wrong by, as a share of it; of modes, where that is what the rules do to it, and what
+# is left beyond the last step in units of this.
+DOUBT, OF_RULES = 0.5, 0.1
 # s is measured against E h*^2 / 2 where it vanishes by symmetry.
 LEAST = 1e-3
 
@@ -107,38 +109,47 @@ class Study:
         studies = {name: self._direction(name, base, share) for name in self.ladders}
         level = self._levels(studies)
         chosen = {name: self.ladders[name][number] for name, number in level.items()}
-        main, wide = self.truncations()
-        coarse = self.run(self.thin, main)
-        none = np.zeros_like(of_time)
-        beyond = rows(self.run(self.thin, wide)) - rows(coarse)
-        found: dict[str, tuple[Array, Array]] = {"modes": (beyond, none), "time": (none, of_time / FINER**3)}
+        main = self.truncation()
+        beyond, last, widest = self._modes(main, share)
+        corrections = {"modes": beyond, "time": np.zeros_like(beyond)}
+        errors = {"modes": OF_RULES * np.abs(beyond) + DOUBT * np.abs(last), "time": of_time / FINER**3}
         for name, tables in studies.items():
-            last = np.abs(tables[-1] - tables[-2]) if len(tables) > 1 else none
-            found[name] = tables[-1] - tables[level[name]], DOUBT * last
+            corrections[name] = tables[-1] - tables[level[name]]
+            last = tables[-1] - tables[-2] if len(tables) > 1 else np.zeros_like(beyond)
+            errors[name] = DOUBT * (np.abs(corrections[name]) + np.abs(last))
         LOG.info(f"width: {_size(chosen)} nodes, K = {main.K}, sectors up to l = {main.L}")
         best = self.run(chosen, main, FINER)
-        values, parts = rows(best), {}
-        for name, (correction, error) in found.items():
-            values += self._finer(correction)
-            parts[name] = _wide(np.abs(self._finer(DOUBT * np.abs(correction) + error)))
+        values = rows(best) + sum(self._finer(correction) for correction in corrections.values())
+        parts = {name: _wide(np.abs(self._finer(error))) for name, error in errors.items()}
         error = np.sum([*parts.values()], axis=0)
         loss, correction, deviation = values
         curves = replace(best, loss=loss, correction=correction, deviation=np.abs(deviation))
         reached = self._distance(error)
         words = ", ".join(f"{panels} of {name}" for name, panels in chosen.items())
-        text = f"{_size(chosen)} nodes ({words}), K = {main.K} and {wide.K}, l <= {main.L}, {len(best.time) - 1} steps"
+        text = f"{_size(chosen)} nodes ({words}), K = {main.K} and {widest}, l <= {main.L}, {len(best.time) - 1} steps"
         by_source = {name: part[1] for name, part in parts.items()}
         return Estimate(curves, error, by_source, text, chosen, main, self.refinement * FINER, reached, reached <= self.accuracy)
 
-    def truncations(self) -> tuple[Truncation, Truncation]:
-        """Of the main run, and of the one that says what it lacks."""
+    def truncation(self) -> Truncation:
+        """Of the main run."""
         problem, point = self.problem, self.problem.w.is_point
-        K = max(problem.target.least_degree, POINT_K if point else MAIN_K)
-        if (known := problem.target.known_degree) is not None:
-            K = min(K, known - MORE_K)
-        L = K if point else MAIN_L
-        main, wide = (Truncation(k, radial_degree(problem, k, LEAST), most) for k, most in ((K, L), (K + MORE_K, L + MORE_L)))
-        return main, wide
+        K = min(max(problem.target.least_degree, POINT_K if point else MAIN_K), self._most())
+        return Truncation(K, radial_degree(problem, K, LEAST), K if point else MAIN_L)
+
+    def _most(self) -> int:
+        """The largest K of all."""
+        known = self.problem.target.known_degree
+        return max(LARGEST_K[self.problem.p] if known is None else known, self.problem.target.least_degree)
+
+    def _modes(self, main: Truncation, share: float) -> tuple[Array, Array, int]:
+        """Collective. What higher modes and one more sector change on coarse rules, the last change, and the largest K."""
+        K, first = main.K, rows(self.run(self.thin, main))
+        now = first
+        while True:
+            before, K = now, min(K + MORE_K, self._most())
+            now = rows(self.run(self.thin, Truncation(K, radial_degree(self.problem, K, LEAST), main.L + MORE_L)))
+            if self._distance(now - before) * DOUBT <= share or self._most() == K:
+                return now - first, now - before, K
 
     def _sizes(self, curves: Curves) -> tuple[float, float]:
         unit = self.problem.target.unit
