@@ -12,7 +12,7 @@ from mfpde.problem.problem import Problem
 Array = NDArray[np.float64]
 
 # Length of a step in units of 1 / max(xi), and as few steps as a stage may have.
-STEP, FEWEST = 1.0, 8
+STEP, FEWEST = 1.0, 4
 # Nodes of the classical Runge-Kutta method of order 4, and its weights.
 NODES, WEIGHTS = (0.0, 0.5, 0.5, 1.0), (1 / 6, 1 / 3, 1 / 3, 1 / 6)
 
