@@ -115,3 +115,16 @@ def test_errors_hold_against_finer_rules() -> None:
         difference = np.abs(getattr(coarse.curves, name) - getattr(fine.curves, name))
         assert (difference <= coarse.error[row] + fine.error[row] + 1e-12).all(), name
     assert fine.reached < coarse.reached < 0.2
+
+
+def test_repeats_of_a_network_say_what_was_predicted_and_agree(tmp_path: Path) -> None:
+    """60 networks of 16 neurons: mean and deviation within 3 standard errors."""
+    words = ["method=network", "particles=16", "repeats=60"]
+    options = [word for key in words for word in ("--set", f"particles.{key}")]
+    done = command("particles", *SHORT, *options, "--set", "output.plot=false", "--output", "n.h5", cwd=tmp_path)
+    assert done.returncode == 0 and "\npredicted  E + c/N = " in done.stdout, done.stderr
+    with h5py.File(tmp_path / "n.h5") as file:
+        mean, deviation, t = (file[f"history/{name}"][:] for name in ("loss", "loss_std", "time"))
+    loss, correction, spread = mfpde.width(comm=SELF, **SMALL).at(t)
+    assert (np.abs(mean - loss - correction / 16) < 3 * deviation / np.sqrt(60) + 2e-3).all()
+    assert (np.abs(deviation - spread / 4)[1:] < 3 * deviation[1:] / np.sqrt(120)).all()

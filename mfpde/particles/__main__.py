@@ -3,9 +3,12 @@
 import argparse
 import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from mfpde.command import config_parser, load_problem, run_command
+
+if TYPE_CHECKING:
+    from mfpde.particles.run import Summary
 
 
 def main() -> int:
@@ -34,6 +37,7 @@ def _command(comm: Any, arguments: argparse.Namespace) -> None:
         ("method", numbers.sampling if numbers.method == "reduced" else numbers.method),
         ("particles", f"{summary.particles}" + (f", {numbers.repeats} repeats" if numbers.repeats > 1 else "")),
         ("loss", " -> ".join(shown) + band),
+        *_deviation_rows(summary),
         ("steps", f"{summary.steps}"),
         ("wall time", f"{summary.wall_time:.2f} s on {comm.size} rank{'s' * (comm.size > 1)}"),
         ("file", str(path)),
@@ -45,6 +49,19 @@ def _command(comm: Any, arguments: argparse.Namespace) -> None:
     for notice in problem.notices:
         warn(notice)
     report(table(rows))
+
+
+def _deviation_rows(summary: "Summary") -> list[tuple[str, str]]:
+    """What one run deviates by from the mean of all, and what the expansion in 1/N says of both."""
+    from mfpde.digits import credible
+
+    rows = [("deviation", f"{summary.deviation:.2e} of one run")] if summary.deviation == summary.deviation else []
+    if (found := summary.predicted) is not None:
+        N = summary.particles
+        error = float(found.loss_error[-1] + found.correction_error[-1] / N)
+        mean, spread = credible(float(found.mean(N)[-1]), error), f"{found.spread(N)[-1]:.2e}"
+        rows.append(("predicted", f"E + c/N = {mean}, s/sqrt(N) = {spread}     for one of infinitely many"))
+    return rows
 
 
 if __name__ == "__main__":

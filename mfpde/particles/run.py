@@ -18,6 +18,8 @@ from mfpde.particles.repeats import RepeatRecorder
 from mfpde.problem.problem import Problem
 from mfpde.problem.sections import Config
 from mfpde.progress import Progress
+from mfpde.width.answer import Width
+from mfpde.width.calculate import check, width_of
 
 Array = NDArray[np.float64]
 
@@ -32,6 +34,8 @@ class Summary:
         steps: Steps of the last repeat.
         wall_time: In seconds.
         error: Estimated error of the loss at the records, if there is an estimate.
+        deviation: Of the last loss of one run, over the repeats; nan for a single run.
+        predicted: What networks of so many neurons do, if that was asked for by repeats of them, and is known.
     """
 
     first_loss: float
@@ -41,6 +45,8 @@ class Summary:
     steps: int
     wall_time: float
     error: Array | None = None
+    deviation: float = float("nan")
+    predicted: Width | None = None
 
 
 def particles(comm: MPI.Intracomm, config: Config, problem: Problem) -> Summary:
@@ -69,7 +75,20 @@ def particles(comm: MPI.Intracomm, config: Config, problem: Problem) -> Summary:
             file.publish()  # the records, to which the errors belong
             file.dataset("/error/estimate", outcome.error)
     wall_time = time.monotonic() - started
-    return Summary(recorder.first_loss, recorder.loss, recorder.band, outcome.count, outcome.steps, wall_time, outcome.error)
+    measured = recorder.first_loss, recorder.loss, recorder.band
+    predicted = _predicted(comm, config, problem)
+    return Summary(*measured, outcome.count, outcome.steps, wall_time, outcome.error, recorder.deviation, predicted)
+
+
+def _predicted(comm: MPI.Intracomm, config: Config, problem: Problem) -> Width | None:
+    """Collective. The expansion in 1/N beside repeats of a finite network; None where it is not known."""
+    if config.particles.method != "network" or config.particles.repeats == 1:
+        return None
+    try:
+        check(problem)
+    except InputError:
+        return None
+    return width_of(comm, problem)
 
 
 def _with_progress(record: Callable[..., None], bar: Progress, offset: float) -> Callable[..., None]:

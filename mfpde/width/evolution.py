@@ -142,7 +142,7 @@ class Evolution:
                 ends = step == leg.steps
                 moved, at, sum_y, sum_T = y, T2, y.copy(), T2.copy()
                 for i in range(1 if ends else 4):
-                    fields = stage(leg.inside(step, i), moved)
+                    fields = stage(leg.inside(step, i), moved, 0)
                     rate, m2 = second_order(fields, at, self.weight, sums.at(evaluation + 4 * step + i))
                     if i == 0:
                         e = fields.residual

@@ -113,10 +113,11 @@ class StageFields:
         moments, psi = self._psi(y, products, 1)
         return moments, self._velocity(self.xi(time), y, psi)
 
-    def __call__(self, time: float, y: Array) -> Fields:
-        """The mean field of the nodes y, shape (P + 1, n), at a time since the start of the stage."""
+    def __call__(self, time: float, y: Array, largest: int | None = None) -> Fields:
+        """The mean field of the nodes y, shape (P + 1, n), at a time since the start of the stage; of sectors l <= `largest`."""
         p, P, n = self.problem.p, len(y) - 1, y.shape[1]
-        products = self._products(self.sectors, y)
+        chosen = self.sectors if largest is None else self.sectors[: largest + 1]
+        products = self._products(chosen, y)
         moments, psi = self._psi(y, products[0], FIELD_ORDER)
         a, r, xi = y[0], y[p + 1], self.xi(time)
         inverse = np.divide(1.0, r, out=np.zeros_like(r), where=r > 0)
@@ -131,7 +132,7 @@ class StageFields:
         L[:, 1:-1, 1:-1] = a[:, None, None] * second
         L[:, -1, -1] = a * inverse * psi[(p,)]
         L += np.diag(self.decay)
-        values = [self._values(sector, found, a, inverse) for sector, found in zip(self.sectors, products, strict=True)]
+        values = [self._values(sector, found, a, inverse) for sector, found in zip(chosen, products, strict=True)]
         velocity = self._velocity(xi, y, psi)
         return Fields(
             y, xi, float(self.stage.interaction), moments, moments - self.target, velocity, L, second, third, inverse, values
