@@ -118,7 +118,7 @@ def test_errors_hold_against_finer_rules() -> None:
 
 
 def test_repeats_of_a_network_say_what_was_predicted_and_agree(tmp_path: Path) -> None:
-    """60 networks of 16 neurons: mean and deviation within 3 standard errors."""
+    """60 networks of 16 neurons: mean and deviation within 3 standard errors, and what K = 6 changes of the mean."""
     words = ["method=network", "particles=16", "repeats=60"]
     options = [word for key in words for word in ("--set", f"particles.{key}")]
     done = command("particles", *SHORT, *options, "--set", "output.plot=false", "--output", "n.h5", cwd=tmp_path)
@@ -127,4 +127,5 @@ def test_repeats_of_a_network_say_what_was_predicted_and_agree(tmp_path: Path) -
         mean, deviation, t = (file[f"history/{name}"][:] for name in ("loss", "loss_std", "time"))
     loss, correction, spread = mfpde.width(comm=SELF, **SMALL).at(t)
     assert (np.abs(mean - loss - correction / 16) < 3 * deviation / np.sqrt(60) + 2e-3).all()
-    assert (np.abs(deviation - spread / 4)[1:] < 3 * deviation[1:] / np.sqrt(120)).all()
+    late = t > 0.5  # s = 0 at t = 0, where a deviation of order 1/N is left
+    assert (np.abs(deviation - spread / 4)[late] < 3 * deviation[late] / np.sqrt(120)).all()
