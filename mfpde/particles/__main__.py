@@ -58,9 +58,10 @@ def _deviation_rows(summary: "Summary") -> list[tuple[str, str]]:
     rows = [("deviation", f"{summary.deviation:.2e} of one run")] if summary.deviation == summary.deviation else []
     if (found := summary.predicted) is not None:
         N = summary.particles
-        error = float(found.loss_error[-1] + found.correction_error[-1] / N)
+        error = float(found.loss_error[-1] + found.correction_error[-1] / N + (0.0 if found.sgd is None else found.sgd.error[-1]))
         mean, spread = credible(float(found.mean(N)[-1]), error), f"{found.spread(N)[-1]:.2e}"
-        rows.append(("predicted", f"E + c/N = {mean}, s/sqrt(N) = {spread}     for one of infinitely many"))
+        formula = "E + c/N" if found.sgd is None else "E + c/N + eta e + (eta/B) q"
+        rows.append(("predicted", f"{formula} = {mean}, deviation {spread}     of infinitely many"))
     return rows
 
 

@@ -19,7 +19,7 @@ from mfpde.problem.problem import Problem
 from mfpde.problem.sections import Config
 from mfpde.progress import Progress
 from mfpde.width.answer import Width
-from mfpde.width.calculate import check, width_of
+from mfpde.width.calculate import check, sgd_of, width_of
 
 Array = NDArray[np.float64]
 
@@ -82,13 +82,15 @@ def particles(comm: MPI.Intracomm, config: Config, problem: Problem) -> Summary:
 
 def _predicted(comm: MPI.Intracomm, config: Config, problem: Problem) -> Width | None:
     """Collective. The expansion in 1/N beside repeats of a finite network; None where it is not known."""
-    if config.particles.method != "network" or config.particles.repeats == 1:
+    numbers = config.particles
+    if numbers.method == "reduced" or numbers.repeats == 1:
         return None
+    sgd = sgd_of(config, numbers.batch, numbers.step) if numbers.method == "sgd" else None
     try:
-        check(problem)
+        check(problem, sgd)
     except InputError:
         return None
-    return width_of(comm, problem)
+    return width_of(comm, problem, sgd=sgd)
 
 
 def _with_progress(record: Callable[..., None], bar: Progress, offset: float) -> Callable[..., None]:

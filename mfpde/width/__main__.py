@@ -20,6 +20,8 @@ def main() -> int:
     parser.add_argument(
         "--accuracy", type=float, help="wanted error of c and s, in units of their largest values (default: 0.01)"
     )
+    parser.add_argument("--batch", type=int, metavar="B", help="add the terms of one-pass SGD with B samples a step")
+    parser.add_argument("--step", type=float, metavar="ETA", help="of steps of this length in time (default: particles.step)")
     parser.add_argument("--plot", action="store_true", help="draw E and the band of N neurons to PNG beside the result")
     return run_command(parser, _command)
 
@@ -43,12 +45,13 @@ def _command(comm: Any, arguments: argparse.Namespace) -> None:
 
     on_first(comm, check_places)
     from mfpde.output.hdf5 import ResultFile
-    from mfpde.width.calculate import ACCURACY, width_of
+    from mfpde.width.calculate import ACCURACY, sgd_of, width_of
     from mfpde.width.file import write_result
 
     started = time.monotonic()
     with ResultFile(comm, path) as file:
-        found = width_of(comm, problem, ACCURACY if arguments.accuracy is None else arguments.accuracy)
+        accuracy = ACCURACY if arguments.accuracy is None else arguments.accuracy
+        found = width_of(comm, problem, accuracy, sgd_of(config, arguments.batch, arguments.step))
         write_result(file, problem, config, found, arguments.neurons, started)
     if comm.rank != 0:
         return
@@ -62,7 +65,7 @@ def _command(comm: Any, arguments: argparse.Namespace) -> None:
         files["plot"] = plot_loss(path, picture)
     for advice in (*problem.notices, *found.warnings, *filter(None, [found.caution(arguments.neurons or LARGEST_N)])):
         warn(advice)
-    report(render(found, arguments.neurons, time.monotonic() - started, comm.size, files))
+    report(render(found, problem, arguments.neurons, time.monotonic() - started, comm.size, files))
 
 
 # Neurons that may be asked for.

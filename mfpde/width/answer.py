@@ -18,6 +18,41 @@ NEURONS = 100
 
 
 @dataclass(frozen=True)
+class SmallSteps:
+    """What one-pass SGD adds: E[E_SGD] = E + c/N + eta e + (eta/B) q, at the times of a `Width`, shapes (records,).
+
+    Attributes:
+        batch, step: B and eta, the length of a step in time.
+        euler, euler_error: e, and its estimated error.
+        noise, noise_error: q, and its error; it grows like d.
+        noise_deviation: The standard deviation of E by noise is sqrt(eta/B) times this.
+    """
+
+    batch: int
+    step: float
+    euler: Array
+    euler_error: Array
+    noise: Array
+    noise_error: Array
+    noise_deviation: Array
+
+    @property
+    def mean(self) -> Array:
+        """eta e + (eta/B) q."""
+        return self.step * self.euler + self.step / self.batch * self.noise
+
+    @property
+    def error(self) -> Array:
+        """That of the mean."""
+        return self.step * self.euler_error + self.step / self.batch * self.noise_error
+
+    @property
+    def spread(self) -> Array:
+        """The standard deviation of E by noise."""
+        return sqrt(self.step / self.batch) * self.noise_deviation
+
+
+@dataclass(frozen=True)
 class Width:
     """The expansion in 1/N along a training, at times of its own, shapes (records,).
 
@@ -35,6 +70,7 @@ class Width:
         accuracy: Largest error of c and s, in units of their largest values, that was asked for.
         settled: Whether it was reached.
         warnings: What a user should know.
+        sgd: What small steps and batches add, if that was asked for.
     """
 
     time: Array
@@ -53,24 +89,29 @@ class Width:
     accuracy: float
     settled: bool
     warnings: tuple[str, ...] = ()
+    sgd: SmallSteps | None = None
 
     def mean(self, neurons: int) -> Array:
-        """E[E_N] = E + c/N."""
-        return self.loss + self.correction / neurons
+        """E[E_N] = E + c/N; with SGD + eta e + (eta/B) q."""
+        return self.loss + self.correction / neurons + (0.0 if self.sgd is None else self.sgd.mean)
 
     def spread(self, neurons: int) -> Array:
-        """The standard deviation of E_N over initial weights, s/sqrt(N)."""
-        return self.deviation / sqrt(neurons)
+        """The standard deviation of E_N over initial weights, s/sqrt(N); with SGD, over samples as well."""
+        return np.hypot(self.deviation / sqrt(neurons), 0.0 if self.sgd is None else self.sgd.spread)
 
     def at(self, times: Array) -> tuple[Array, Array, Array]:
         """E, c and s at other times within the training, by splines; where a derivative jumps, from the left."""
-        found = np.empty((3, len(times)))
-        curves = np.stack((self.loss, self.correction, self.deviation))
+        loss, correction, deviation = self.carried(np.stack((self.loss, self.correction, self.deviation)), times)
+        return loss, correction, np.maximum(deviation, 0.0)
+
+    def carried(self, curves: Array, times: Array) -> Array:
+        """Curves (n, records) at other times within the training, shape (n, len(times)); arguments as for `at`."""
+        found = np.empty((len(curves), len(times)))
         ends = [0, *(np.flatnonzero(np.diff(self.time) == 0) + 1), len(self.time)]
         for first, last in zip(reversed(ends[:-1]), reversed(ends[1:]), strict=True):
             here = times <= self.time[last - 1]
             found[:, here] = CubicSpline(self.time[first:last], curves[:, first:last], axis=1)(times[here])
-        return found[0], found[1], np.maximum(found[2], 0.0)
+        return found
 
     def neurons_for_mean(self, relative: float = WANTED) -> int:
         """The least N for which |c|/N is at most `relative` E over the whole run."""
@@ -86,13 +127,15 @@ class Width:
 
     def caution(self, neurons: int) -> str:
         """A warning where the expansion is not to be trusted for N neurons; "" elsewhere."""
-        size = np.maximum(np.abs(self.correction) / neurons, self.spread(neurons)) / self.loss
+        size = np.maximum(np.abs(self.mean(neurons) - self.loss), self.spread(neurons)) / self.loss
         wrong = np.flatnonzero(size > TRUSTED)
         if not len(wrong):
             return ""
+        steps = "" if self.sgd is None else ", and steps as small as batches allow"
         return (
-            f"width: with N = {neurons} c/N or s/sqrt(N) is up to {size.max():.2g} E, and above {TRUSTED:g} E from t = "
-            f"{self.time[wrong[0]]:.3g} on: an expansion in 1/N says little there; it is meant for N >= {self.least()}"
+            f"width: with N = {neurons} the mean or the deviation differs from E by up to {size.max():.2g} E, and by more than "
+            f"{TRUSTED:g} E from t = {self.time[wrong[0]]:.3g} on: an expansion says little there; it is meant for N >= "
+            f"{self.least()}{steps}"
         )
 
     def line(self, loss: float | None = None, loss_error: float | None = None) -> str:

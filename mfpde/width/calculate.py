@@ -1,5 +1,6 @@
 """c(t) and s(t) of a problem: what can be asked, and the answer."""
 
+from dataclasses import dataclass
 from typing import Any
 
 from mpi4py import MPI
@@ -11,8 +12,10 @@ from mfpde.parallel import on_first
 from mfpde.problem.config import config_of
 from mfpde.problem.keywords import Source, sections_of
 from mfpde.problem.problem import Problem
+from mfpde.problem.sections import Config
 from mfpde.problem.terms.weight_decay import WeightDecay
 from mfpde.width.answer import Width
+from mfpde.width.small_steps import check_sgd, small_steps
 from mfpde.width.study import Study
 
 # Wanted error of c and s, in units of their largest values over the run; and what may be asked for.
@@ -20,13 +23,23 @@ ACCURACY, FINEST, COARSEST = 0.01, 1e-4, 0.5
 LARGEST_P = 3
 
 
-def width(source: Source = None, *, comm: MPI.Intracomm | None = None, accuracy: float = ACCURACY, **keywords: Any) -> Width:
+def width(
+    source: Source = None,
+    *,
+    comm: MPI.Intracomm | None = None,
+    accuracy: float = ACCURACY,
+    batch: int | None = None,
+    step: float | None = None,
+    **keywords: Any,
+) -> Width:
     """Collective. What networks of N neurons do in a training: E[E_N] = E + c/N + .., deviation s/sqrt(N).
 
     Args:
         source: A TOML file, a dict with its sections, or None for the shipped example, as for `mfpde.run`.
         comm: All ranks; MPI.COMM_WORLD if not given.
         accuracy: Wanted error of c and s over the whole run, in units of their largest values, 1e-4 to 0.5.
+        batch, step: Samples of a step of SGD, and its length in time, if its terms are wanted as well: E + c/N + step e +
+            (step/batch) q. One of them alone is enough, the other one is then that of the configuration's [particles].
         keywords: Further sections, or keys of any section by their own name.
 
     Returns:
@@ -41,19 +54,39 @@ def width(source: Source = None, *, comm: MPI.Intracomm | None = None, accuracy:
     """
     ranks = MPI.COMM_WORLD if comm is None else comm
 
-    def read() -> Problem:
+    def read() -> tuple[Problem, Sgd | None]:
         data, stem = sections_of(source, keywords)
-        return build_problem(config_of(data, (), stem))
+        config = config_of(data, (), stem)
+        return build_problem(config), sgd_of(config, batch, step)
 
-    return width_of(ranks, on_first(ranks, read), accuracy)
+    problem, sgd = on_first(ranks, read)
+    return width_of(ranks, problem, accuracy, sgd)
 
 
-def width_of(comm: MPI.Intracomm, problem: Problem, accuracy: float = ACCURACY) -> Width:
+@dataclass(frozen=True)
+class Sgd:
+    """A step of SGD: samples, length in time, and the standard deviation of the noise in their labels."""
+
+    batch: int
+    step: float
+    label_noise: float = 0.0
+
+
+def sgd_of(config: Config, batch: int | None, step: float | None) -> Sgd | None:
+    """The step that is asked for, what is left out being that of [particles]; None if nothing is."""
+    if batch is None and step is None:
+        return None
+    given = config.particles
+    return Sgd(given.batch if batch is None else batch, given.step if step is None else step, given.label_noise)
+
+
+def width_of(comm: MPI.Intracomm, problem: Problem, accuracy: float = ACCURACY, sgd: Sgd | None = None) -> Width:
     """Collective. The same of a problem."""
-    check(problem)
+    check(problem, sgd)
     if not FINEST <= accuracy <= COARSEST:
         raise InputError(f"accuracy: {accuracy:g}; allowed for c and s: {FINEST:g} to {COARSEST:g}")
-    found = Study(comm, problem, accuracy).find()
+    study = Study(comm, problem, accuracy)
+    found = study.find()
     curves, error = found.curves, found.error
     return Width(
         time=curves.time,
@@ -72,11 +105,12 @@ def width_of(comm: MPI.Intracomm, problem: Problem, accuracy: float = ACCURACY) 
         accuracy=accuracy,
         settled=found.settled,
         warnings=(*_formal(problem), *_missed(found.settled, accuracy, found.reached)),
+        sgd=None if sgd is None else small_steps(comm, study, found, sgd.batch, sgd.step, sgd.label_noise),
     )
 
 
-def check(problem: Problem) -> None:
-    """Refuses what the second variation is not derived for.
+def check(problem: Problem, sgd: Sgd | None = None) -> None:
+    """Refuses what the second variation, or that of SGD, is not derived for.
 
     Raises:
         InputError: With the key and what is allowed.
@@ -95,6 +129,8 @@ def check(problem: Problem) -> None:
             if not isinstance(term, WeightDecay):
                 name = type(term).__module__.rpartition(".")[2]
                 raise InputError(f"training.terms: the second variation of {name!r} is not known; allowed: weight_decay")
+    if sgd is not None:
+        check_sgd(problem, sgd.batch, sgd.step)
 
 
 def _formal(problem: Problem) -> tuple[str, ...]:

@@ -57,7 +57,7 @@ class Evolution:
     """
 
     def __init__(self, problem: Problem, truncation: Truncation, nodes: Nodes, legs: list[Leg]) -> None:
-        self.legs, self.weight = legs, nodes.weight
+        self.problem, self.legs, self.weight = problem, legs, nodes.weight
         biases = [] if nodes.b is None else [nodes.b[None]]
         self.start = np.concatenate((nodes.a[None], nodes.v, nodes.r[None], *biases))
         self.stages = [StageFields(problem, stage, truncation, nodes.weight) for stage in problem.stages]
@@ -109,7 +109,7 @@ class Evolution:
                 for i in range(1 if ends else 4):
                     fields = stage(leg.inside(step, i), moved)
                     responses = [response(fields, s, T, self.weight, sources) for s, T in zip(fields.sectors, at, strict=True)]
-                    found = averages(fields, at, responses, self.weight, sources)
+                    found = averages(fields, at, responses, self.weight, [sources] * len(at))
                     sums.add(evaluation + 4 * step + i, record + step if i == 0 else None, found)
                     if ends:
                         break

@@ -28,6 +28,10 @@ def write_width(file: Sink, found: Width, neurons: int | None = None) -> None:
     """Collective. Writes an answer to /width; `neurons` are those of the band in pictures."""
     for name, field in NAMES.items():
         file.dataset(f"/width/{name}", getattr(found, field))
+    if (sgd := found.sgd) is not None:
+        for name in ("euler", "euler_error", "noise", "noise_error", "noise_deviation"):
+            file.dataset(f"/width/{name}", getattr(sgd, name))
+        file.attributes({"batch": sgd.batch, "step": sgd.step}, "/width")
     file.attributes(
         {
             "neurons": NEURONS if neurons is None else neurons,

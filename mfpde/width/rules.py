@@ -1,5 +1,7 @@
 """Quadrature rules of the nodes, which are the sources as well: a ladder of panels in each direction of the initial law."""
 
+from math import prod
+
 from mfpde.discretisation.resolution import Resolution
 from mfpde.problem.laws import Law
 from mfpde.problem.problem import Problem
@@ -39,3 +41,20 @@ def resolution(problem: Problem, chosen: dict[str, Panels]) -> Resolution:
     """The resolution of some panels, for the nodes alone."""
     labels = {name: chosen[name] for name in problem.label_laws}
     return Resolution(labels, {name: each for name, each in chosen.items() if name not in labels}, 1, 0, 1e-8)
+
+
+def size(panels: dict[str, Panels]) -> int:
+    """Nodes of the product rule of some panels."""
+    return prod(each.total for each in panels.values())
+
+
+def eased(ladders: dict[str, list[Panels]], panels: dict[str, Panels], largest: int) -> dict[str, Panels]:
+    """Panels one level down in the direction with the most nodes, again and again, until all have at most `largest` together."""
+    found = dict(panels)
+    while size(found) > largest:
+        lower = {name: levels.index(found[name]) - 1 for name, levels in ladders.items() if found[name] != levels[0]}
+        if not lower:
+            break
+        name = max(lower, key=lambda each: found[each].total)
+        found[name] = ladders[name][lower[name]]
+    return found

@@ -24,7 +24,7 @@ from mfpde.quadrature.panels import Panels
 from mfpde.width.course import legs
 from mfpde.width.evolution import Curves, Evolution
 from mfpde.width.fields import Truncation
-from mfpde.width.rules import ladders, resolution
+from mfpde.width.rules import ladders, resolution, size
 
 Array = NDArray[np.float64]
 
@@ -117,7 +117,7 @@ class Study:
             corrections[name] = tables[-1] - tables[level[name]]
             last = tables[-1] - tables[-2] if len(tables) > 1 else np.zeros_like(beyond)
             errors[name] = DOUBT * (np.abs(corrections[name]) + np.abs(last))
-        LOG.info(f"width: {_size(chosen)} nodes, K = {main.K}, sectors up to l = {main.L}")
+        LOG.info(f"width: {size(chosen)} nodes, K = {main.K}, sectors up to l = {main.L}")
         best = self.run(chosen, main, FINER)
         values = rows(best) + sum(self._finer(correction) for correction in corrections.values())
         parts = {name: _wide(np.abs(self._finer(error))) for name, error in errors.items()}
@@ -126,7 +126,7 @@ class Study:
         curves = replace(best, loss=loss, correction=correction, deviation=np.abs(deviation))
         reached = self._distance(error)
         words = ", ".join(f"{panels} of {name}" for name, panels in chosen.items())
-        text = f"{_size(chosen)} nodes ({words}), K = {main.K} and {widest}, l <= {main.L}, {len(best.time) - 1} steps"
+        text = f"{size(chosen)} nodes ({words}), K = {main.K} and {widest}, l <= {main.L}, {len(best.time) - 1} steps"
         by_source = {name: part[1] for name, part in parts.items()}
         return Estimate(curves, error, by_source, text, chosen, main, self.refinement * FINER, reached, reached <= self.accuracy)
 
@@ -186,7 +186,7 @@ class Study:
         """Collective. E, c and s at each level of a direction, until they stand still; the others are coarse."""
         found = [rows(base)]
         for panels in self.ladders[name][1:]:
-            if _size({**self.thin, name: panels}) > LARGEST_STUDY:
+            if size({**self.thin, name: panels}) > LARGEST_STUDY:
                 break
             found.append(rows(self.run({**self.thin, name: panels}, self.studied)))
             if self._distance(found[-1] - found[-2]) <= share:
@@ -196,7 +196,7 @@ class Study:
     def _levels(self, studies: dict[str, list[Array]]) -> dict[str, int]:
         """Levels of the main run: the last but one of each study, or less where that is too dear."""
         level = {name: max(0, len(tables) - 2) for name, tables in studies.items()}
-        while _size({name: self.ladders[name][number] for name, number in level.items()}) > LARGEST:
+        while size({name: self.ladders[name][number] for name, number in level.items()}) > LARGEST:
             lost = {
                 name: self._distance(studies[name][-1] - studies[name][number - 1])
                 for name, number in level.items()
@@ -213,7 +213,3 @@ def rows(curves: Curves) -> Array:
 
 def _wide(part: Array) -> Array:
     return np.array([widened(row) for row in part])
-
-
-def _size(panels: dict[str, Panels]) -> int:
-    return int(np.prod([each.total for each in panels.values()]))

@@ -109,12 +109,13 @@ def first_order(fields: Fields, here: SectorFields, T: Array, mu: Array, sources
     return np.asarray(out)
 
 
-def averages(fields: Fields, parts: list[Array], responses: list[Array], weight: Array, sources: Sources) -> Averages:
-    """The averages over some columns; arguments as for `response`, of all sectors."""
+def averages(fields: Fields, parts: list[Array], responses: list[Array], weight: Array, by_sector: list[Sources]) -> Averages:
+    """The averages over some columns; arguments as for `response`, of all sectors, which may have columns of their own."""
     a, zero = fields.y[0], fields.sectors[0]
     forcing, moments, energy = np.zeros_like(fields.y), np.zeros_like(fields.moments), np.zeros(len(parts))
     n, names = zero.values.shape[:2]
     for number, (here, T, mu) in enumerate(zip(fields.sectors, parts, responses, strict=True)):
+        sources = by_sector[number]
         weighted = mu * sources.weight
         energy[number] = 0.5 * float((mu * weighted).sum())
         if (alone := sources.own(here.sector)) is not None:
@@ -132,7 +133,7 @@ def averages(fields: Fields, parts: list[Array], responses: list[Array], weight:
         if sources.nodes is not None:
             own = T[sources.nodes, :-1, np.arange(len(sources.nodes))] * sources.weight[:, None]
             moments += 2 * np.einsum("kc,kcm->m", own, zero.D[sources.nodes, :-1])
-    variance = float(sources.weight @ (fields.residual @ responses[0]) ** 2)
+    variance = float(by_sector[0].weight @ (fields.residual @ responses[0]) ** 2)
     return Averages(-fields.xi[:-1, None] * forcing, moments, energy, variance)
 
 
