@@ -35,7 +35,7 @@ DOUBLINGS, FINER = 6, 2.0
 # K and L of the studies; K of the main run, at d = inf or of a point start, where modes cost little, and its L; steps from there
 # to what they lack, and the largest K by p.
 STUDIED_K, STUDIED_L, MAIN_K, POINT_K, MAIN_L, MORE_K, MORE_L = 4, 1, 6, 10, 4, 4, 1
-LARGEST_K = {1: 22, 2: 18, 3: 10}
+LARGEST_K = {1: 18, 2: 14, 3: 10}
 # What a correction from coarse rules may be wrong by, as a share of it; of modes, where that is what the rules do to it, and what
 # is left beyond the last step in units of this.
 DOUBT, OF_RULES = 0.5, 0.1
