@@ -1,5 +1,6 @@
 """The command, the group /width of a run, the picture, sweeps, what is refused, and the answer's own arithmetic."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import h5py
@@ -48,6 +49,14 @@ def test_few_neurons_are_warned_of(found: Width, tmp_path: Path) -> None:
     assert size <= 0.3
     done = command("width", *SHORT, "--accuracy", "0.1", "--neurons", "1", "--output", "w.h5", cwd=tmp_path)
     assert done.returncode == 0 and done.stderr.count("says little there") == 1
+
+
+def test_what_is_lost_to_an_instability_is_not_spoken_of(found: Width) -> None:
+    """From where the error of c is more than half of the largest c so far on."""
+    late = found.time > 0.6
+    lost = replace(found, correction=np.where(late, 1e9, found.correction), correction_error=np.where(late, 1e9, 0.0))
+    assert found.known == len(found.time) and lost.known == int(np.argmax(late))
+    assert lost.neurons_for_mean() <= found.neurons_for_mean() and f"at t = {found.time[~late][-1]:g} " in lost.line(0.1)
 
 
 def test_a_run_has_its_line_and_group_when_asked(found: Width, tmp_path: Path) -> None:

@@ -13,6 +13,8 @@ Array = NDArray[np.float64]
 
 # What N is asked for: a deviation of 1% of E.  The expansion is trusted where c/N and s/sqrt(N) are below this part of E.
 WANTED, TRUSTED = 0.01, 0.3
+# c is not known where its error is above this part of the largest c so far.
+LOST = 0.5
 # Neurons of the band in a picture, unless asked otherwise.
 NEURONS = 100
 
@@ -91,6 +93,13 @@ class Width:
     warnings: tuple[str, ...] = ()
     sgd: SmallSteps | None = None
 
+    @property
+    def known(self) -> int:
+        """How many records there are before the error of c is half of the largest c so far: at least one."""
+        largest = np.maximum.accumulate(np.abs(self.correction))
+        lost = np.flatnonzero(self.correction_error > LOST * largest)
+        return max(1, int(lost[0])) if len(lost) else len(self.time)
+
     def mean(self, neurons: int) -> Array:
         """E[E_N] = E + c/N; with SGD + eta e + (eta/B) q."""
         return self.loss + self.correction / neurons + (0.0 if self.sgd is None else self.sgd.mean)
@@ -114,20 +123,20 @@ class Width:
         return found
 
     def neurons_for_mean(self, relative: float = WANTED) -> int:
-        """The least N for which |c|/N is at most `relative` E over the whole run."""
-        return max(1, ceil((np.abs(self.correction) / (relative * self.loss)).max()))
+        """The least N for which |c|/N is at most `relative` E at all times where c is known."""
+        return max(1, ceil((np.abs(self.correction) / (relative * self.loss))[: self.known].max()))
 
     def neurons_for_one(self, relative: float = WANTED) -> int:
-        """The least N for which s/sqrt(N), the deviation of one network, is at most `relative` E over the whole run."""
-        return max(1, ceil(((self.deviation / (relative * self.loss)) ** 2).max()))
+        """The least N for which s/sqrt(N), the deviation of one network, is at most `relative` E at these times."""
+        return max(1, ceil(((self.deviation / (relative * self.loss)) ** 2)[: self.known].max()))
 
     def least(self) -> int:
-        """The least N for which the expansion is trusted over the whole run."""
+        """The least N for which the expansion is trusted at these times."""
         return max(self.neurons_for_mean(TRUSTED), self.neurons_for_one(TRUSTED))
 
     def caution(self, neurons: int) -> str:
         """A warning where the expansion is not to be trusted for N neurons; "" elsewhere."""
-        size = np.maximum(np.abs(self.mean(neurons) - self.loss), self.spread(neurons)) / self.loss
+        size = (np.maximum(np.abs(self.mean(neurons) - self.loss), self.spread(neurons)) / self.loss)[: self.known]
         wrong = np.flatnonzero(size > TRUSTED)
         if not len(wrong):
             return ""
@@ -144,11 +153,15 @@ class Width:
         Args:
             loss, loss_error: E and its error, of a run that knows it better.
         """
-        own = (self.loss[-1], self.loss_error[-1]) if loss is None else (loss, 0.0 if loss_error is None else loss_error)
-        sign = "-" if self.correction[-1] < 0 else "+"
-        mean = credible(abs(float(self.correction[-1])), float(self.correction_error[-1]))
-        spread = credible(float(self.deviation[-1]), float(self.deviation_error[-1]))
+        last = self.known - 1
+        ends = loss is not None and self.known == len(self.time)
+        own = (loss, loss_error or 0.0) if loss is not None and ends else (float(self.loss[last]), float(self.loss_error[last]))
+        until = "" if self.known == len(self.time) else " until then"
+        sign = "-" if self.correction[last] < 0 else "+"
+        mean = credible(abs(float(self.correction[last])), float(self.correction_error[last]))
+        spread = credible(float(self.deviation[last]), float(self.deviation_error[last]))
         return (
-            f"E_N = {credible(float(own[0]), float(own[1]))} {sign} {mean}/N +- {spread}/sqrt(N) at t = {self.time[-1]:g}     "
+            f"E_N = {credible(*own)} {sign} {mean}/N +- {spread}/sqrt(N) at t = {self.time[last]:g}     "
             f"N >= {self.neurons_for_mean()} for 1% of the mean, N >= {self.neurons_for_one()} for one network, over the run"
+            f"{until}"
         )

@@ -1,6 +1,6 @@
 """c(t) and s(t) of a problem: what can be asked, and the answer."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from mpi4py import MPI
@@ -88,7 +88,7 @@ def width_of(comm: MPI.Intracomm, problem: Problem, accuracy: float = ACCURACY, 
     study = Study(comm, problem, accuracy)
     found = study.find()
     curves, error = found.curves, found.error
-    return Width(
+    width = Width(
         time=curves.time,
         loss=curves.loss,
         loss_error=error[0],
@@ -104,9 +104,10 @@ def width_of(comm: MPI.Intracomm, problem: Problem, accuracy: float = ACCURACY, 
         resolution=found.resolution,
         accuracy=accuracy,
         settled=found.settled,
-        warnings=(*_formal(problem), *_missed(found.settled, accuracy, found.reached)),
+        warnings=_formal(problem),
         sgd=None if sgd is None else small_steps(comm, study, found, sgd.batch, sgd.step, sgd.label_noise),
     )
+    return replace(width, warnings=(*width.warnings, *_missed(width, found.reached)))
 
 
 def check(problem: Problem, sgd: Sgd | None = None) -> None:
@@ -140,9 +141,15 @@ def _formal(problem: Problem) -> tuple[str, ...]:
     return (f"width: {kinked[0]} is not smooth, and c and s are proven for smooth activations alone: here they are formal",)
 
 
-def _missed(settled: bool, accuracy: float, reached: float) -> tuple[str, ...]:
-    if settled:
+def _missed(width: Width, reached: float) -> tuple[str, ...]:
+    if width.known < len(width.time):
+        return (
+            f"width: c is not known beyond t = {width.time[width.known - 1]:.3g}, where its error grows beyond half of it: near "
+            "a saddle that neurons leave late c and s grow with the instability, and say nothing of what follows",
+        )
+    if width.settled:
         return ()
     return (
-        f"width: the accuracy reached for c and s is {reached:.1e} of their largest values, and {accuracy:.1e} was asked for",
+        f"width: the accuracy reached for c and s is {reached:.1e} of their largest values, and {width.accuracy:.1e} was asked "
+        "for",
     )

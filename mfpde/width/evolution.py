@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from mfpde.errors import RunError
 from mfpde.neurons import Nodes
-from mfpde.parallel import on_first, share
+from mfpde.parallel import on_first, share, together
 from mfpde.problem.problem import Problem
 from mfpde.width.course import NODES, WEIGHTS, Leg
 from mfpde.width.fields import StageFields, Truncation
@@ -86,12 +86,19 @@ class Evolution:
         """
         total = Sums.of(self)
         first, last = share(comm, len(self.weight))
-        for low in range(first, last, BLOCK):
-            nodes = np.arange(low, min(low + BLOCK, last))
-            self._columns(Sources(nodes, self.weight[nodes]), total)
+
+        def blocks() -> None:
+            for low in range(first, last, BLOCK):
+                nodes = np.arange(low, min(low + BLOCK, last))
+                self._columns(Sources(nodes, self.weight[nodes]), total)
+
+        # What is not finite is found below; a rank without sources does not see what stops the others.
+        with np.errstate(over="ignore", invalid="ignore"):
+            together(comm, blocks)
         for sums in (total.forcing, total.moments, total.energy, total.variance):
             comm.Allreduce(MPI.IN_PLACE, sums)
-        return on_first(comm, lambda: self._means(total))
+        with np.errstate(over="ignore", invalid="ignore"):
+            return on_first(comm, lambda: self._means(total))
 
     def _columns(self, sources: Sources, sums: "Sums") -> None:
         """Adds the averages over a block of sources to the sums."""

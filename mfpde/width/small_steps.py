@@ -72,4 +72,5 @@ def small_steps(comm: MPI.Intracomm, study: Study, found: Estimate, batch: int, 
             raise RunError("width: the terms of SGD are no longer finite; allowed: a shorter training, or smaller rates")
         return SmallSteps(batch, step, values[0], errors[0], values[1], errors[1], np.abs(values[2]))
 
-    return on_first(comm, compute)
+    with np.errstate(over="ignore", invalid="ignore"):  # what is not finite is found at the end
+        return on_first(comm, compute)

@@ -133,13 +133,14 @@ class Study:
     def truncation(self) -> Truncation:
         """Of the main run."""
         problem, point = self.problem, self.problem.w.is_point
-        K = min(max(problem.target.least_degree, POINT_K if point else MAIN_K), self._most())
+        K = max(problem.target.least_degree, POINT_K if point else MAIN_K)
         return Truncation(K, radial_degree(problem, K, LEAST), K if point else MAIN_L)
 
     def _most(self) -> int:
         """The largest K of all."""
         known = self.problem.target.known_degree
-        return max(LARGEST_K[self.problem.p] if known is None else known, self.problem.target.least_degree)
+        wanted = max(LARGEST_K[self.problem.p], (POINT_K if self.problem.w.is_point else MAIN_K) + MORE_K)
+        return max(wanted if known is None else min(wanted, known), self.problem.target.least_degree + MORE_K)
 
     def _modes(self, main: Truncation, share: float) -> tuple[Array, Array, int]:
         """Collective. What higher modes and one more sector change on coarse rules, the last change, and the largest K."""
