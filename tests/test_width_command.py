@@ -15,7 +15,16 @@ from mfpde.width.answer import Width
 from mfpde.width.calculate import width_of
 from mfpde.width.study import Study
 
-SHORT = ["--set", "input.dimension=inf", "--set", "target.polynomial=z1", "--set", "training.final_time=1"]
+SHORT = [
+    "--set",
+    "output.times=5",
+    "--set",
+    "input.dimension=inf",
+    "--set",
+    "target.polynomial=z1",
+    "--set",
+    "training.final_time=1",
+]
 SMALL = {"dimension": "inf", "polynomial": "z1", "final_time": 1.0}
 
 
@@ -25,8 +34,9 @@ def found() -> Width:
 
 
 def test_the_command_writes_a_result_with_its_band_and_says_which_networks_are_wide(found: Width, tmp_path: Path) -> None:
-    done = command("width", *SHORT, "--accuracy", "0.02", "--neurons", "20", "--plot", "--output", "w.h5", cwd=tmp_path)
+    done = command("width", *SHORT, "--accuracy", "0.02", "--neurons", "1", "--plot", "--output", "w.h5", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
+    assert done.stderr.count("says little there") == 1
     assert f"N >= {found.neurons_for_mean()} for 1% of the mean, N >= {found.neurons_for_one()} for one network" in done.stdout
     assert (tmp_path / "w_loss.png").stat().st_size > 10_000
     result = mfpde.open(tmp_path / "w.h5")
@@ -37,18 +47,16 @@ def test_the_command_writes_a_result_with_its_band_and_says_which_networks_are_w
         assert group["sectors"].shape == found.sectors.shape and (group["error"][1:] > 0).all()
         canvas = figure(tmp_path / "unused.png", 1)
         draw_loss(file, canvas.axes[0])
-        low, high = (found.mean(20) + sign * 2 * found.spread(20) for sign in (-1, 1))
+        low, high = (found.mean(1) + sign * 2 * found.spread(1) for sign in (-1, 1))
         band = canvas.axes[0].collections[-1].get_paths()[0].vertices
         assert abs(band[:, 1].min() - low.min()) < 1e-9 and abs(band[:, 1].max() - high.max()) < 1e-9
     assert command("inspect", "w.h5", cwd=tmp_path).returncode == 0
 
 
-def test_few_neurons_are_warned_of(found: Width, tmp_path: Path) -> None:
+def test_few_neurons_are_warned_of(found: Width) -> None:
     assert found.caution(10**6) == "" and f"N >= {found.least()}" in found.caution(1)
     size = max(np.abs(found.correction / found.loss).max() / found.least(), (found.spread(found.least()) / found.loss).max())
     assert size <= 0.3
-    done = command("width", *SHORT, "--accuracy", "0.1", "--neurons", "1", "--output", "w.h5", cwd=tmp_path)
-    assert done.returncode == 0 and done.stderr.count("says little there") == 1
 
 
 def test_what_is_lost_to_an_instability_is_not_spoken_of(found: Width) -> None:
@@ -65,12 +73,11 @@ def test_a_run_has_its_line_and_group_when_asked(found: Width, tmp_path: Path) -
     assert done.returncode == 0 and "\nwidth " in done.stdout and "/N +- " in done.stdout, done.stderr
     with h5py.File(tmp_path / "r.h5") as file:
         assert abs(file["width/correction"][-1] - found.correction[-1]) < 0.03 * found.correction[-1]
-    result = mfpde.run(comm=SELF, progress=False, accuracy=0.05, width=True, **SMALL)
-    assert result.summary is not None and [name for name, _ in result.summary.rows] == ["width"]
 
 
 def test_a_sweep_records_c_and_s(tmp_path: Path) -> None:
     words = [*SHORT, "--set", "output.width=true", "--set", "discretization.accuracy=0.05", "--set", "output.plot=false"]
+    words += ["--set", "training.final_time=0.25"]
     vary = ["--vary", "input.dimension=['inf']", "--show", "final_correction", "--output", "s.h5"]
     assert command("sweep", *words, *vary, cwd=tmp_path).returncode == 0
     with h5py.File(tmp_path / "s.h5") as file:
@@ -118,23 +125,23 @@ def test_curves_go_through_their_points_and_jump_where_stages_do() -> None:
 def test_errors_hold_against_finer_rules() -> None:
     """c and s with their errors on a problem that nothing was tuned on, against an answer of a fifth of the error."""
     other = ["target.polynomial=z1 + z1**3/10", "network.activation=sin(u)+cos(u)/2"]
-    _, problem = read("input.dimension=40", "training.final_time=2", *other)
-    coarse, fine = (Study(SELF, problem, accuracy).find() for accuracy in (0.05, 0.01))
+    _, problem = read("input.dimension=40", "training.final_time=1.5", *other)
+    coarse, fine = (Study(SELF, problem, accuracy).find() for accuracy in (0.1, 0.02))
     for name, row in (("loss", 0), ("correction", 1), ("deviation", 2)):
         difference = np.abs(getattr(coarse.curves, name) - getattr(fine.curves, name))
         assert (difference <= coarse.error[row] + fine.error[row] + 1e-12).all(), name
-    assert fine.reached < coarse.reached < 0.2
+    assert fine.reached < coarse.reached < 0.3
 
 
-def test_repeats_of_a_network_say_what_was_predicted_and_agree(tmp_path: Path) -> None:
-    """60 networks of 16 neurons: mean and deviation within 3 standard errors, and what K = 6 changes of the mean."""
-    words = ["method=network", "particles=16", "repeats=60"]
+def test_repeats_of_a_network_say_what_was_predicted_and_agree(found: Width, tmp_path: Path) -> None:
+    """24 networks of 16 neurons: mean and deviation within 3 standard errors, and what K = 6 changes of the mean."""
+    words = ["method=network", "particles=16", "repeats=24"]
     options = [word for key in words for word in ("--set", f"particles.{key}")]
     done = command("particles", *SHORT, *options, "--set", "output.plot=false", "--output", "n.h5", cwd=tmp_path)
     assert done.returncode == 0 and "\npredicted  E + c/N = " in done.stdout, done.stderr
     with h5py.File(tmp_path / "n.h5") as file:
         mean, deviation, t = (file[f"history/{name}"][:] for name in ("loss", "loss_std", "time"))
-    loss, correction, spread = mfpde.width(comm=SELF, **SMALL).at(t)
-    assert (np.abs(mean - loss - correction / 16) < 3 * deviation / np.sqrt(60) + 2e-3).all()
+    loss, correction, spread = found.at(t)
+    assert (np.abs(mean - loss - correction / 16) < 3 * deviation / np.sqrt(24) + 2e-3).all()
     late = t > 0.5  # s = 0 at t = 0, where a deviation of order 1/N is left
-    assert (np.abs(deviation - spread / 4)[late] < 3 * deviation[late] / np.sqrt(120)).all()
+    assert (np.abs(deviation - spread / 4)[late] < 3 * deviation[late] / np.sqrt(48)).all()
