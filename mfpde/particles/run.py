@@ -35,7 +35,6 @@ class Summary:
         wall_time: In seconds.
         error: Estimated error of the loss at the records, if there is an estimate.
         deviation: Of the last loss of one run, over the repeats; nan for a single run.
-        predicted: What networks of so many neurons do, if that was asked for by repeats of them, and is known.
     """
 
     first_loss: float
@@ -46,7 +45,6 @@ class Summary:
     wall_time: float
     error: Array | None = None
     deviation: float = float("nan")
-    predicted: Width | None = None
 
 
 def particles(comm: MPI.Intracomm, config: Config, problem: Problem) -> Summary:
@@ -76,12 +74,11 @@ def particles(comm: MPI.Intracomm, config: Config, problem: Problem) -> Summary:
             file.dataset("/error/estimate", outcome.error)
     wall_time = time.monotonic() - started
     measured = recorder.first_loss, recorder.loss, recorder.band
-    predicted = _predicted(comm, config, problem)
-    return Summary(*measured, outcome.count, outcome.steps, wall_time, outcome.error, recorder.deviation, predicted)
+    return Summary(*measured, outcome.count, outcome.steps, wall_time, outcome.error, recorder.deviation)
 
 
-def _predicted(comm: MPI.Intracomm, config: Config, problem: Problem) -> Width | None:
-    """Collective. The expansion in 1/N beside repeats of a finite network; None where it is not known."""
+def predicted(comm: MPI.Intracomm, config: Config, problem: Problem) -> Width | None:
+    """Collective. What the expansion in 1/N says of repeats of a finite network; None of others, or where it is not known."""
     numbers = config.particles
     if numbers.method == "reduced" or numbers.repeats == 1:
         return None
