@@ -185,3 +185,18 @@ def test_all_sectors_are_the_second_differences_of_the_law(case: str) -> None:
     assert np.abs(found.correction - found.energy[:, -1] - 0.5 * weight @ second).max() < 1e-5
     assert np.abs(found.deviation - np.sqrt(weight @ first**2)).max() < 1e-5
     assert (found.energy[-1, 1] > 1e-3 or case == "zero") and np.ptp(found.correction) > 5e-3
+
+
+def test_blocks_of_sources_add_up_to_all_of_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    """To 1e-12."""
+    _, problem = read("target.polynomial=z1+z1**2/2", "input.dimension=8", "training.final_time=2")
+    rng = np.random.default_rng(0)
+    n = 7
+    nodes = Nodes(rng.uniform(-1, 1, n), rng.standard_normal((1, n)) / 3, rng.uniform(0.5, 1, n), rng.dirichlet(np.ones(n)))
+    own = Evolution(problem, Truncation(4, 2, 3), nodes, legs(problem))
+    whole = own.run(SELF)
+    monkeypatch.setattr("mfpde.width.evolution.BLOCK", 2)
+    parts = own.run(SELF)
+    for name in ("correction", "deviation", "energy"):
+        assert np.abs(getattr(whole, name) - getattr(parts, name)).max() < 1e-12, name
+    assert whole.correction.max() > 0.1

@@ -4,7 +4,7 @@ from math import inf
 
 import numpy as np
 import pytest
-from support import read
+from support import SELF, read
 from test_width import Array, Cloud
 
 from mfpde.neurons import Nodes
@@ -14,6 +14,7 @@ from mfpde.width.course import Leg, legs
 from mfpde.width.fields import Truncation
 from mfpde.width.kicks import ANGLES, Kicks, Samples, angles, gauss_samples
 from mfpde.width.sgd import SgdEvolution
+from mfpde.width.study import Study, nodes_of
 
 K, DIRECTIONS = 6, 16
 
@@ -99,6 +100,17 @@ def test_noise_in_labels_adds_its_square_exactly() -> None:
     for curve in (lambda x: x.noise, lambda x: x.deviation**2):
         assert np.abs(curve(two) - curve(none) - 4 * (curve(one) - curve(none))).max() < 1e-6 * curve(two).max()
     assert one.noise[-1] > 1.2 * none.noise[-1]
+
+
+def test_the_noise_does_not_depend_on_the_modes() -> None:
+    """Columns in x-space: q at K = 6 and 9 to 1%, and half the steps to 3%."""
+    _, problem = read("target.polynomial=z1+z1**2/2", "input.dimension=10", "training.final_time=4")
+    nodes = nodes_of(problem, {**Study(SELF, problem, 0.1).thin})
+    few, many, fine = (
+        SgdEvolution(problem, Truncation(K, 2, 4), nodes, legs(problem, more)).run() for K, more in ((6, 2.0), (9, 2.0), (6, 4.0))
+    )
+    largest = few.noise.max()
+    assert np.abs(few.noise - many.noise).max() < 0.01 * largest and np.abs(few.noise - fine.noise[::2]).max() < 0.03 * largest
 
 
 @pytest.mark.parametrize("D", [1, 2, 3, 50, 10**6])

@@ -28,8 +28,8 @@ from mfpde.width.rules import ladders, resolution, size
 
 Array = NDArray[np.float64]
 
-# Nodes of the main run, whose cost grows with their square, and of a study.
-LARGEST, LARGEST_STUDY = 300, 400
+# Nodes of the main run, whose cost grows with their square, and of a study; and how many cost next to nothing.
+LARGEST, LARGEST_STUDY, CHEAP = 300, 400, 48
 # Doublings of the steps; those of the main run are once more twice as many.
 DOUBLINGS, FINER = 6, 2.0
 # K and L of the studies; K of the main run, at d = inf or of a point start, where modes cost little, and its L; steps from there
@@ -110,7 +110,8 @@ class Study:
         level = self._levels(studies)
         chosen = {name: self.ladders[name][number] for name, number in level.items()}
         main = self.truncation()
-        beyond, last, widest = self._modes(main, share)
+        coarse = rows(self.run(self.thin, main))
+        beyond, last, widest = self._modes(main, coarse, share)
         corrections = {"modes": beyond, "time": np.zeros_like(beyond)}
         errors = {"modes": OF_RULES * np.abs(beyond) + DOUBT * np.abs(last), "time": of_time / FINER**3}
         for name, tables in studies.items():
@@ -119,6 +120,9 @@ class Study:
             errors[name] = DOUBT * (np.abs(corrections[name]) + np.abs(last))
         LOG.info(f"width: {size(chosen)} nodes, K = {main.K}, sectors up to l = {main.L}")
         best = self.run(chosen, main, FINER)
+        # What the levels do together, less what each of them does by itself.
+        alone = sum((tables[level[name]] - tables[0] for name, tables in studies.items()), np.zeros_like(coarse))
+        errors["together"] = DOUBT * np.abs(self._thinned(best, FINER) - coarse - alone)
         values = rows(best) + sum(self._finer(correction) for correction in corrections.values())
         parts = {name: _wide(np.abs(self._finer(error))) for name, error in errors.items()}
         error = np.sum([*parts.values()], axis=0)
@@ -142,10 +146,9 @@ class Study:
         wanted = max(LARGEST_K[self.problem.p], (POINT_K if self.problem.w.is_point else MAIN_K) + MORE_K)
         return max(wanted if known is None else min(wanted, known), self.problem.target.least_degree + MORE_K)
 
-    def _modes(self, main: Truncation, share: float) -> tuple[Array, Array, int]:
+    def _modes(self, main: Truncation, first: Array, share: float) -> tuple[Array, Array, int]:
         """Collective. What higher modes and one more sector change on coarse rules, the last change, and the largest K."""
-        K, first = main.K, rows(self.run(self.thin, main))
-        now = first
+        K, now = main.K, first
         while True:
             before, K = now, min(K + MORE_K, self._most())
             now = rows(self.run(self.thin, Truncation(K, radial_degree(self.problem, K, LEAST), main.L + MORE_L)))
@@ -164,16 +167,18 @@ class Study:
         """Collective. Doubles the steps until c and s stand still; the base run with them, and what the next doubling changes."""
         for _ in range(DOUBLINGS):
             finer = self.run(self.thin, self.studied, 2.0)
-            change = np.concatenate([part[:, ::2] for part in self._legs(finer, 2.0)], axis=1) - rows(base)
+            change = self._thinned(finer, 2.0) - rows(base)
             if self._distance(change) <= share:
                 return base, np.abs(change)
             base, self.refinement = finer, 2 * self.refinement
         return base, np.tile(self.scale[:, None], len(base.time))
 
-    def _legs(self, curves: Curves, refinement: float = 1.0) -> list[Array]:
-        """E, c and s of each leg."""
+    def _thinned(self, curves: Curves, refinement: float) -> Array:
+        """E, c and s of a run with more steps at the records of the studies."""
+        every = int(refinement)
         counts = [leg.steps + 1 for leg in legs(self.problem, self.refinement * refinement)]
-        return np.split(rows(curves), np.cumsum(counts)[:-1], axis=1)
+        parts = np.split(rows(curves), np.cumsum(counts)[:-1], axis=1)
+        return np.concatenate([part[:, ::every] for part in parts], axis=1)
 
     def _finer(self, values: Array) -> Array:
         """Values at the records of the studies, carried to those of the main run."""
@@ -194,10 +199,16 @@ class Study:
                 break
         return found
 
+    def _nodes(self, level: dict[str, int]) -> int:
+        """Nodes of the product of some levels."""
+        return size({name: self.ladders[name][number] for name, number in level.items()})
+
     def _levels(self, studies: dict[str, list[Array]]) -> dict[str, int]:
-        """Levels of the main run: the last but one of each study, or less where that is too dear."""
-        level = {name: max(0, len(tables) - 2) for name, tables in studies.items()}
-        while size({name: self.ladders[name][number] for name, number in level.items()}) > LARGEST:
+        """Levels of the main run: the last of each study, the last but one where that is not cheap, less where it is too dear."""
+        level = {name: len(tables) - 1 for name, tables in studies.items()}
+        if self._nodes(level) > CHEAP:
+            level = {name: max(0, number - 1) for name, number in level.items()}
+        while self._nodes(level) > LARGEST:
             lost = {
                 name: self._distance(studies[name][-1] - studies[name][number - 1])
                 for name, number in level.items()
