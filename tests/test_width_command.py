@@ -89,6 +89,7 @@ def test_a_sweep_records_c_and_s(tmp_path: Path) -> None:
     [
         (["training.strategy=chen-ge"], "training: stage 2"),
         (["target.polynomial=z1*z2*z3*z4", "input.dimension=inf"], "target: p = 4"),
+        (["training.final_time=1e6"], "training.final_time: c and s take 1000000 steps"),
     ],
 )
 def test_what_is_not_derived_is_refused_in_one_line(overrides: list[str], key: str) -> None:

@@ -15,6 +15,7 @@ from mfpde.problem.problem import Problem
 from mfpde.problem.sections import Config
 from mfpde.problem.terms.weight_decay import WeightDecay
 from mfpde.width.answer import Width
+from mfpde.width.course import MOST, legs
 from mfpde.width.small_steps import check_sgd, small_steps
 from mfpde.width.study import Study
 
@@ -130,6 +131,8 @@ def check(problem: Problem, sgd: Sgd | None = None) -> None:
             if not isinstance(term, WeightDecay):
                 name = type(term).__module__.rpartition(".")[2]
                 raise InputError(f"training.terms: the second variation of {name!r} is not known; allowed: weight_decay")
+    if (steps := sum(leg.steps for leg in legs(problem))) > MOST:
+        raise InputError(f"training.final_time: c and s take {steps} steps; allowed: up to {MOST}, of a unit of time 1/xi each")
     if sgd is not None:
         check_sgd(problem, sgd.batch, sgd.step)
 

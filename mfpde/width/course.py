@@ -13,6 +13,8 @@ Array = NDArray[np.float64]
 
 # Length of a step in units of 1 / max(xi), and as few steps as a stage may have.
 STEP, FEWEST = 1.0, 4
+# Steps that all stages may have, and times of a leg at which learning rates are looked at.
+MOST, LOOKS = 5_000, 33
 # Nodes of the classical Runge-Kutta method of order 4, and its weights.
 NODES, WEIGHTS = (0.0, 0.5, 0.5, 1.0), (1 / 6, 1 / 3, 1 / 3, 1 / 6)
 
@@ -61,8 +63,10 @@ def legs(problem: Problem, refinement: float = 1.0) -> list[Leg]:
     for number, stage in enumerate(problem.stages):
         for interval in intervals([stage.duration], stage.breaks):
             length = interval.end - interval.start
-            fastest = max(1 / stage.unit_of_time(interval.inside(t)) for t in np.linspace(interval.start, interval.end, 33))
+            looked_at = [interval.inside(t) for t in np.linspace(interval.start, interval.end, LOOKS)]
+            fastest = max(1 / stage.unit_of_time(t) for t in looked_at)
+            pulses = max(length / stage.longest_step(t) for t in looked_at)
             least = FEWEST * length / stage.duration
-            steps = max(1, ceil(refinement * max(length * fastest / STEP, least) - 1e-9))
+            steps = max(1, ceil(refinement * max(length * fastest / STEP, least, pulses) - 1e-9))
             found.append(Leg(number, stage.start, interval, steps, interval.start == 0.0))
     return found

@@ -1,8 +1,9 @@
 """c(t) and s(t) to a wanted accuracy: how fine the rules, the modes and the steps have to be, and what is left as their error.
 
 Each direction of the initial law is refined by itself, on rules that are coarse in the others, until c and s stand still.  The
-main run has the levels that were found; modes up to K + 4 and sectors up to l + 1 are added by a run on the coarse rules, as a
-correction, whose size is its error.
+main run has the levels that were found, or coarser ones where these are too dear; what it lacks, and modes up to K + 4, K + 8, ..
+and sectors up to l + 1, is added from runs on the coarse rules, as corrections that are doubted by half.  What the levels do
+together, beyond what each of them does by itself, is an error as well.
 """
 
 from dataclasses import dataclass, replace
@@ -50,9 +51,8 @@ class Estimate:
     Attributes:
         curves: The answer.
         error: Of E, c and s, shape (3, records).
-        parts: The error of c by source: directions of the initial law, modes, time; each of shape (records,).
+        parts: The error of c by source: directions of the initial law, what they do together, modes, time; shapes (records,).
         resolution: What was used, in words.
-        nodes: How many the main run had.
         panels: Of the main run, by direction.
         truncation: Of the main run.
         refinement: Of the steps.
