@@ -28,10 +28,11 @@ Parts of it
 References and predictions
     characteristics   the loss by Gauss particles, at the same truncation and labels
     learnability      what a network can learn of a polynomial, before any run
+    width             what a network of N neurons does: E + c/N, and its deviation s/sqrt(N)
 
 Errors of the user are `InputError`, those of a run that cannot go on `RunError`; both say what to do in one line.  The
-commands are `python -m mfpde.solve`, `inspect`, `compare`, `particles`, `converge`, `kernel`, `learnability`, each with
---help.  examples/EXTEND.md adds a law, a term of the equation, a diagnostic, an output.
+commands are `python -m mfpde.solve`, `inspect`, `compare`, `particles`, `converge`, `kernel`, `learnability`, `width`,
+each with --help.  examples/EXTEND.md adds a law, a term of the equation, a diagnostic, an output.
 """
 
 import importlib
@@ -65,6 +66,7 @@ if TYPE_CHECKING:
     from mfpde.results import open as open
     from mfpde.running import run as run
     from mfpde.solving import solve as solve
+    from mfpde.width.calculate import width as width
 
 # Before numpy loads: a linear-algebra library with threads of its own would oversubscribe the ranks' cores.
 for _name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
@@ -95,6 +97,7 @@ _PUBLIC = {
     "run": "mfpde.running",
     "solve": "mfpde.solve",
     "start_flow": "mfpde.discretisations",
+    "width": "mfpde.width",
 }
 
 

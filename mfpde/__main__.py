@@ -14,6 +14,7 @@ COMMANDS = {
     "converge": "a series of configurations, and the order of their errors",
     "kernel": "the kernel matrix of a last, linear stage, and the rate that it proves",
     "learnability": "what a network can learn of a polynomial, before any run",
+    "width": "what a network of N neurons does: the mean of its loss, and its deviation",
     "examples": "copy the shipped examples and meshes to a directory",
 }
 

@@ -80,7 +80,12 @@ def _report(file: Any) -> str:
     made += [f" ({str(file.attrs['commit'])[:12]})" if "commit" in file.attrs else ""]
     made += [f", {file.attrs['ranks']} rank{'s' * (int(file.attrs['ranks']) > 1)}" if "ranks" in file.attrs else ""]
     rows.append(("made", "".join(made)))
-    if "method" in file.attrs:
+    if "width" in file:
+        rows.append(("width", f"1% of the mean: N >= {file['width'].attrs['neurons_for_mean']}"))
+        rows.append(("", f"1% of one network: N >= {file['width'].attrs['neurons_for_one']}"))
+    if file.attrs.get("method") == "width":
+        rows.append(("method", file["width"].attrs["resolution"]))
+    elif "method" in file.attrs:
         rows.append(("method", f"{file.attrs['method']} (mfpde.particles), repeats: {len(file.get('repeats', '1'))}"))
     else:
         rows.append(("steps", f"{history['steps'][-1]} in {history['wall_time'][-1]:.2f} s"))

@@ -10,14 +10,13 @@ from pathlib import Path
 from typing import Any
 
 import h5py
-import msgspec
 import numpy as np
 from mpi4py import MPI
 from petsc4py import PETSc  # noqa: F401  (it begins on all ranks together: later, one of them alone would wait for the others)
 
 from mfpde import formats
 from mfpde.discretisations import build_problem
-from mfpde.errors import USUAL, InputError, did_you_mean, quoted
+from mfpde.errors import USUAL, InputError
 from mfpde.interrupts import interruptible
 from mfpde.output.captions import provenance
 from mfpde.output.checkpoint import Checkpoint, read_checkpoint
@@ -25,7 +24,8 @@ from mfpde.output.protocol import Output
 from mfpde.output.restart import check_restart, stored
 from mfpde.output.sink import MemoryFile
 from mfpde.parallel import on_first
-from mfpde.problem.config import config_of, read_data
+from mfpde.problem.config import config_of
+from mfpde.problem.keywords import sections_of
 from mfpde.problem.problem import Problem
 from mfpde.problem.sections import Config
 from mfpde.progress import Told
@@ -121,17 +121,7 @@ def _run(
 
 def _config(source: str | Path | Mapping[str, Any] | None, keywords: Mapping[str, Any], save: str | Path | None) -> Config:
     """The configuration of what `run` was given."""
-    if isinstance(source, Mapping):
-        data = _plain(source)
-        stem = None
-    else:
-        path = None if source is None else Path(source)
-        data, stem = read_data(path), None if path is None else path.stem
-    for name, value in keywords.items():
-        section = _section(name, value)
-        if not isinstance(data.setdefault(section, {}), dict):
-            raise InputError(f"{section}: expected a section, got {quoted(data[section])}; allowed: a dict of keys and values")
-        data[section].update(_plain(dict(value)) if isinstance(value, Mapping) else {name: _plain(value)})
+    data, stem = sections_of(source, keywords)
     asked = keywords.get("output")
     if save is None and (keywords.get("also") or (isinstance(asked, Mapping) and asked.get("also"))):
         raise InputError("output.also: lies beside a result file, and the result is in memory alone; allowed: with save")
@@ -143,36 +133,3 @@ def _config(source: str | Path | Mapping[str, Any] | None, keywords: Mapping[str
             output["file"] = str(save)
             output.setdefault("plot", False)
     return config_of(data, (), stem)
-
-
-def _section(name: str, value: Any) -> str:
-    """The section that a keyword names, or whose key it is.
-
-    Raises:
-        InputError: If there is none.
-    """
-    kinds = {field.name: field.type for field in msgspec.structs.fields(Config)}
-    if name in kinds:
-        if not isinstance(value, Mapping):
-            raise InputError(f"{name}: {quoted(value)}; allowed: a dict of the keys of [{name}]")
-        return name
-    structs = {section: kind for section, kind in kinds.items() if isinstance(kind, type) and issubclass(kind, msgspec.Struct)}
-    keys = {section: {field.name for field in msgspec.structs.fields(kind)} for section, kind in structs.items()}
-    found = [section for section, names in keys.items() if name in names]
-    if len(found) == 1:
-        return found[0]
-    if found:
-        raise InputError(f"{name}: a key of {' and '.join(found)}; allowed: {found[0]}={{{name!r}: ...}}")
-    names = [*kinds, *(key for section in keys.values() for key in section)]
-    raise InputError(f"{quoted(name)}: no section and no key{did_you_mean(name, names)}; allowed: those of a configuration file")
-
-
-def _plain(value: Any) -> Any:
-    """The value without numbers of numpy, tuples and paths: as TOML would give it."""
-    if isinstance(value, Mapping):
-        return {str(name): _plain(inner) for name, inner in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain(inner) for inner in value]
-    if isinstance(value, np.generic | np.ndarray):
-        return value.tolist()
-    return str(value) if isinstance(value, Path) else value

@@ -52,6 +52,7 @@ def _command(comm: MPI.Intracomm, arguments: argparse.Namespace) -> None:
         *([("continued", f"{restart.path}, from t = {restart.time:g}, step {restart.count}")] if restart is not None else []),
         *_loss_rows(summary, restart is not None),
         *([("beyond", f"{summary.beyond:.4g} of the loss is of the target beyond the Hermite degree")] if summary.beyond else []),
+        *summary.rows,
         ("mass error", f"{summary.mass_error:.1e}"),
         ("steps", f"{summary.steps} ({summary.rejected} rejected)"),
         ("unknowns", f"{summary.unknowns}"),

@@ -26,6 +26,8 @@ from mfpde.problem.sections import Config
 from mfpde.problem.stages import check_terms
 from mfpde.progress import LOG, Progress, Told, memory
 from mfpde.training.training import End, Restart, train
+from mfpde.width.calculate import check, width_of
+from mfpde.width.file import write_width
 
 REMEDY = "raise --budget, or leave discretization keys to the run"
 # Of the state's size, in the method of order 8: its stages, and the workspace of a right-hand side.
@@ -77,6 +79,8 @@ def solve_into(
     """Collective. The same into a file that is given, and closed at the end; `path` is its place if it has one."""
     started, comm = time.monotonic(), sink.comm
     times, options = config.history_times if restart is None else restart.times(config), config.discretization
+    if config.output.width:
+        check(problem)
     with sink as file, Progress(comm.rank, times[-1], progress) as bar:
         recorder, every, named = Recorder(file, bar), config.output.checkpoint, named_outputs(config)
         checkpoints = [] if every is False else [Checkpoints(recorder, every)]
@@ -85,7 +89,8 @@ def solve_into(
         end, answer, unknowns = (_to_accuracy if estimates_error(problem, options) else _at_given_resolution)(task)
         if answer is not None:
             recorder.error(answer)
-    warned = [*problem.notices, *recorder.warned.values()]
+        rows, cautions = _width(comm, file, problem, recorder.loss, answer) if config.output.width else ((), ())
+    warned = [*problem.notices, *recorder.warned.values(), *cautions]
     if answer is not None and answer.estimate.excess > 1:
         found = answer.estimate
         reached, asked = found.reached_text, found.wanted.text(found.unit)
@@ -105,9 +110,20 @@ def solve_into(
         wall_time=time.monotonic() - started,
         warnings=tuple(warned),
         beyond=recorder.beyond,
+        rows=rows,
     )
     places = told.finish(summary)[1 + len(checkpoints) :]
     return replace(summary, files={name: place for name, place in zip(named, places, strict=False) if place is not None})
+
+
+def _width(
+    comm: MPI.Intracomm, file: Sink, problem: Problem, loss: float, answer: Answer | None
+) -> tuple[tuple[tuple[str, str], ...], tuple[str, ...]]:
+    """Collective. Writes what networks of N neurons do; the line that says it, and warnings."""
+    found = width_of(comm, problem)
+    write_width(file, found)
+    line = found.line() if answer is None else found.line(loss, float(answer.estimate.total[-1]))
+    return (("width", line),), found.warnings
 
 
 @dataclass(frozen=True)

@@ -36,6 +36,7 @@ RUNS: dict[str, tuple[str, list[str], list[str]]] = {
     "kernel": ("kernel", [*SHORT, *FEW], ["--once"]),
     "gauss": ("particles", [*SHORT, "particles.particles=64", "particles.sampling=gauss", "discretization.accuracy=1e-2"], []),
     "repeats": ("particles", [*SHORT, "particles.particles=16", "particles.repeats=2", "initial.b=point(0)"], []),
+    "width": ("width", ["training.final_time=0.5", "input.dimension=300", "target.polynomial=z1"], ["--batch", "10"]),
     "sweep": ("sweep", [*SHORT, *FEW], ["--vary", "network.activation=['tanh']"]),
     "study": ("converge", [*SHORT, *FEW], ["--vary", "a_nodes", "--values", "2", "3"]),
 }

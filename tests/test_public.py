@@ -16,7 +16,7 @@ import mfpde
 PACKAGE = Path(mfpde.__file__).parent
 NAMES = (
     "load", "build_problem", "solve", "read_history", "parse_target", "parse_activation", "start_flow", "integrate",
-    "characteristics", "learnability", "run", "open",
+    "characteristics", "learnability", "run", "open", "width",
 )  # fmt: skip
 # Nobody may import from a later row, nor from another room of the same row.
 ROWS: tuple[tuple[str, ...], ...] = (
@@ -37,7 +37,7 @@ ROWS: tuple[tuple[str, ...], ...] = (
     ("training",),
     ("accuracy",),
     ("output",),
-    ("density",),
+    ("density", "width"),
     ("formats",),
     ("particles", "kernel"),
     ("learnability",),
@@ -86,7 +86,7 @@ def test_public_names_can_be_called_in_any_order_of_imports(before: str, tmp_pat
     assert before or done.stdout.startswith(python(ENVIRONMENT, tmp_path).stdout)
 
 
-@pytest.mark.parametrize("module", ["solve", "learnability"])
+@pytest.mark.parametrize("module", ["solve", "learnability", "width"])
 def test_the_commands_of_callable_modules_still_run(module: str, tmp_path: Path) -> None:
     done = subprocess.run(
         [sys.executable, "-m", f"mfpde.{module}", "--help"],

@@ -31,6 +31,8 @@ def draw_loss(file: h5py.File, axis: Any) -> None:
         axis.fill_between(t, *np.maximum([loss - found[0], loss + found[0]], 1e-300), alpha=0.3, lw=0, label=found[1])
         axis.set_ylim(bottom=max(bottom, 1e-300))
         axis.legend(fontsize="small")
+    if "width" in file:
+        _draw_band(file["width"], axis)
     for start in file["stages/start"][1:] if "stages" in file else ():
         axis.axvline(start, color="k", ls=":", lw=1)
     axis.set(xlabel="time $t$", ylabel=r"loss $E(\rho_t)$", title=title_of(file))
@@ -40,6 +42,18 @@ def draw_loss(file: h5py.File, axis: Any) -> None:
 
 # The part of the time in which most records lie if they are spaced by log t.
 EARLY = 0.1
+
+
+def _draw_band(width: h5py.Group, axis: Any) -> None:
+    """Where E of a network of N neurons is, E + c/N +- 2 s/sqrt(N), behind the curve."""
+    neurons, t, (low, high) = int(width.attrs["neurons"]), width["time"][:], axis.get_ylim()
+    middle, half = width["loss"][:] + width["correction"][:] / neurons, 2 * width["deviation"][:] / np.sqrt(neurons)
+    text = rf"$N = {neurons}$: $E + c/N \pm 2 s/\sqrt{{N}}$"
+    band = np.maximum([middle - half, middle + half], 1e-300)
+    axis.fill_between(t, *band, color="C1", alpha=0.25, lw=0, zorder=0, label=text)
+    axis.plot(t, middle, color="C1", lw=1, ls="--", zorder=1)
+    axis.set_ylim(max(min(low, band[0].min()), 0.5 * low), max(high, band[1].max()))
+    axis.legend(fontsize="small")
 
 
 def plain_numbers(axis: Any) -> None:

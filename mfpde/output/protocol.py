@@ -91,6 +91,7 @@ class Summary:
         warnings: Advice about what the run did not resolve.
         beyond: The part of the loss that is the energy of the target beyond the largest Hermite degree; 0 for polynomials.
         files: What the outputs of the configuration have written beside the result, by their names.
+        rows: Further lines that close the command, with their names.
     """
 
     time: float
@@ -105,6 +106,7 @@ class Summary:
     warnings: tuple[str, ...]
     beyond: float = 0.0
     files: dict[str, Path] = field(default_factory=dict)
+    rows: tuple[tuple[str, str], ...] = ()
 
 
 class Output:

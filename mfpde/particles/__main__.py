@@ -3,9 +3,13 @@
 import argparse
 import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from mfpde.command import config_parser, load_problem, run_command
+
+if TYPE_CHECKING:
+    from mfpde.particles.run import Summary
+    from mfpde.width.answer import Width
 
 
 def main() -> int:
@@ -15,10 +19,10 @@ def main() -> int:
 
 
 def _command(comm: Any, arguments: argparse.Namespace) -> None:
-    from mfpde.particles.run import particles
+    from mfpde.particles.run import particles, predicted
 
     config, problem = load_problem(comm, arguments)
-    summary = particles(comm, config, problem)
+    summary, expansion = particles(comm, config, problem), predicted(comm, config, problem)
     if comm.rank != 0:
         return
     from mfpde.digits import credible
@@ -34,6 +38,7 @@ def _command(comm: Any, arguments: argparse.Namespace) -> None:
         ("method", numbers.sampling if numbers.method == "reduced" else numbers.method),
         ("particles", f"{summary.particles}" + (f", {numbers.repeats} repeats" if numbers.repeats > 1 else "")),
         ("loss", " -> ".join(shown) + band),
+        *_deviation_rows(summary, expansion),
         ("steps", f"{summary.steps}"),
         ("wall time", f"{summary.wall_time:.2f} s on {comm.size} rank{'s' * (comm.size > 1)}"),
         ("file", str(path)),
@@ -45,6 +50,20 @@ def _command(comm: Any, arguments: argparse.Namespace) -> None:
     for notice in problem.notices:
         warn(notice)
     report(table(rows))
+
+
+def _deviation_rows(summary: "Summary", found: "Width | None") -> list[tuple[str, str]]:
+    """What one run deviates by from the mean of all, and what the expansion in 1/N says of both."""
+    from mfpde.digits import credible
+
+    rows = [("deviation", f"{summary.deviation:.2e} of one run")] if summary.deviation == summary.deviation else []
+    if found is not None:
+        N = summary.particles
+        error = float(found.loss_error[-1] + found.correction_error[-1] / N + (0.0 if found.sgd is None else found.sgd.error[-1]))
+        mean, spread = credible(float(found.mean(N)[-1]), error), f"{found.spread(N)[-1]:.2e}"
+        formula = "E + c/N" if found.sgd is None else "E + c/N + eta e + (eta/B) q"
+        rows.append(("predicted", f"{formula} = {mean}, deviation {spread}     of infinitely many"))
+    return rows
 
 
 if __name__ == "__main__":

@@ -28,13 +28,14 @@ class RepeatRecorder:
     Attributes:
         first_loss, loss: Mean E at the first and last record.
         band: Half width of the confidence interval of `loss`; nan for a single run.
+        deviation: Standard deviation of the last loss of one run; nan for a single run.
     """
 
     def __init__(self, file: Sink, problem: Problem, modes: Basis, config: Config) -> None:
         self.file = file
         self.repeats = config.particles.repeats
         self.started = time.monotonic()
-        self.first_loss = self.loss = self.band = float("nan")
+        self.first_loss = self.loss = self.band = self.deviation = float("nan")
         self._runs: list[list[Row]] = []
         self._target = modes.target_coefficients(problem.target)
         self._correlation = not problem.stages[0].interaction
@@ -84,7 +85,7 @@ class RepeatRecorder:
         count = len(loss)
         mean, deviation = loss.mean(axis=0), loss.std(axis=0, ddof=1)
         half = student.ppf(0.5 + CONFIDENCE / 2, count - 1) * deviation / np.sqrt(count)
-        self.band = float(half[-1])
+        self.band, self.deviation = float(half[-1]), float(deviation[-1])
         columns: dict[str, Array] = {
             "time": np.array([row[0] for row in self._runs[0]]),
             "loss": mean,

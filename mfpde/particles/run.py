@@ -17,6 +17,8 @@ from mfpde.particles.repeats import RepeatRecorder
 from mfpde.problem.problem import Problem
 from mfpde.problem.sections import Config
 from mfpde.progress import Progress
+from mfpde.width.answer import Width
+from mfpde.width.calculate import check, sgd_of, width_of
 
 Array = NDArray[np.float64]
 
@@ -31,6 +33,7 @@ class Summary:
         steps: Steps of the last repeat.
         wall_time: In seconds.
         error: Estimated error of the loss at the records, if there is an estimate.
+        deviation: Of the last loss of one run, over the repeats; nan for a single run.
     """
 
     first_loss: float
@@ -40,6 +43,7 @@ class Summary:
     steps: int
     wall_time: float
     error: Array | None = None
+    deviation: float = float("nan")
 
 
 def particles(comm: MPI.Intracomm, config: Config, problem: Problem) -> Summary:
@@ -68,7 +72,21 @@ def particles(comm: MPI.Intracomm, config: Config, problem: Problem) -> Summary:
             file.publish()  # the records, to which the errors belong
             file.dataset("/error/estimate", outcome.error)
     wall_time = time.monotonic() - started
-    return Summary(recorder.first_loss, recorder.loss, recorder.band, outcome.count, outcome.steps, wall_time, outcome.error)
+    measured = recorder.first_loss, recorder.loss, recorder.band
+    return Summary(*measured, outcome.count, outcome.steps, wall_time, outcome.error, recorder.deviation)
+
+
+def predicted(comm: MPI.Intracomm, config: Config, problem: Problem) -> Width | None:
+    """Collective. What the expansion in 1/N says of repeats of a finite network; None of others, or where it is not known."""
+    numbers = config.particles
+    if numbers.method == "reduced" or numbers.repeats == 1:
+        return None
+    sgd = sgd_of(config, numbers.batch, numbers.step) if numbers.method == "sgd" else None
+    try:
+        check(problem, sgd)
+    except InputError:
+        return None
+    return width_of(comm, problem, sgd=sgd)
 
 
 def _with_progress(record: Callable[..., None], bar: Progress, offset: float) -> Callable[..., None]:

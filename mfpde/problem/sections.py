@@ -258,6 +258,7 @@ class Output(_Section, frozen=True):
         paraview: Whether the densities of the snapshots are also written for ParaView, as a series of images.
         plot: Whether the loss is plotted beside the file at the end.
         also: Names of further outputs, such as "csv": the modules of `mfpde.formats`.
+        width: Whether what networks of N neurons do is computed besides, see `mfpde.width`.
         checkpoint: Seconds of wall time between checkpoints, from which a run can go on; False: none, also at the end.
     """
 
@@ -267,6 +268,7 @@ class Output(_Section, frozen=True):
     paraview: bool = False
     plot: bool = True
     also: Annotated[tuple[str, ...], msgspec.Meta(description='a list of outputs, such as ["csv"]')] = ()
+    width: bool = False
     checkpoint: Annotated[float, _within(0.0, 1e9)] | Literal[False] = 600.0
 
 

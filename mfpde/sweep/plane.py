@@ -47,12 +47,17 @@ class Plane:
 ALWAYS = ("final_loss", "final_error", "first_loss", "time_to_level", "time_to_level_error", "wall_time")
 
 
+# With output.width: the datasets of /width that the last values come from, and its attributes.
+WIDTH = {"final_correction": "correction", "final_deviation": "deviation"}
+WIDTH_ATTRIBUTES = ("neurons_for_mean", "neurons_for_one")
+
+
 def shown_names() -> list[str]:
     """Names of the values that members may have."""
     from mfpde.evolution.indicators import indicators
 
     columns = ("mass", "steps", "entropy", "regularised_loss", "correlation", *indicators())
-    return [*ALWAYS, *(f"final_{name}" for name in columns)]
+    return [*ALWAYS, *WIDTH, *WIDTH_ATTRIBUTES, *(f"final_{name}" for name in columns)]
 
 
 def collect(axes: tuple[Axis, ...], members: Sequence[Member], outcomes: Sequence[Outcome], level: float) -> Plane:
@@ -74,6 +79,8 @@ def collect(axes: tuple[Axis, ...], members: Sequence[Member], outcomes: Sequenc
         with open_result(member.path) as file:
             history, columns = read_open(member.path, file), read_columns(file)
             reached = crossing(file, history, level * float(history.loss[0]))
+            for name, value in _of_width(file).items():
+                put(name, member.index, value)
         t, loss = history.times, history.loss
         error = np.full(len(t), np.nan) if history.error is None else history.error
         curves[member.index] = t, loss, error
@@ -86,6 +93,10 @@ def collect(axes: tuple[Axis, ...], members: Sequence[Member], outcomes: Sequenc
             if name not in ("time", "wall_time"):
                 put(f"final_{name}", member.index, column[-1])
     texts = {
+        "final_correction": "c at the last record: the mean of E over networks of N neurons is E + c/N",
+        "final_deviation": "s at the last record: the standard deviation of one of them is s/sqrt(N)",
+        "neurons_for_mean": "N for which c/N is 1% of E",
+        "neurons_for_one": "N for which s/sqrt(N) is 1% of E",
         "final_loss": "loss at the last record",
         "final_error": "estimated error of the loss at the last record",
         "first_loss": "loss at t = 0",
@@ -102,6 +113,15 @@ def collect(axes: tuple[Axis, ...], members: Sequence[Member], outcomes: Sequenc
             if name in padded:
                 padded[name][index][: len(curve)] = curve
     return Plane(axes, values, padded, all_times[0] if same else None, messages, texts)
+
+
+def _of_width(file: h5py.File) -> dict[str, float]:
+    """The numbers of /width, if an open result file has it."""
+    if "width" not in file:
+        return {}
+    group = file["width"]
+    last = {name: float(group[path][-1]) for name, path in WIDTH.items()}
+    return last | {name: float(group.attrs[name]) for name in WIDTH_ATTRIBUTES}
 
 
 def write(comm: Any, path: Path, plane: Plane, attributes: Mapping[str, Any]) -> None:
