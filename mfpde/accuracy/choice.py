@@ -4,13 +4,9 @@ from math import inf
 
 from mpi4py import MPI
 
-from mfpde.accuracy.allowed import Allowed
 from mfpde.accuracy.net_plan import make_net_plan, try_net
-from mfpde.accuracy.plan import Plan, make_panel_plan, panel_plan_within
-from mfpde.discretisation.resolution import Resolution
+from mfpde.accuracy.plan import Plan, Request, make_panel_plan, panel_plan_within
 from mfpde.discretisations import NET
-from mfpde.problem.problem import Problem
-from mfpde.problem.sections import Discretization
 
 # From this dimension on, by p, the map of the neurons is close to linear in y: three nodes in each direction of it do, and
 # nothing is to be gained by a net.
@@ -19,20 +15,13 @@ LINEAR = {1: 100, 2: 100, 3: 1000}
 CHEAP = 100_000
 
 
-def make_plan(
-    comm: MPI.Intracomm,
-    problem: Problem,
-    options: Discretization,
-    records: list[float],
-    wanted: Allowed,
-    kept: Resolution | None = None,
-) -> Plan:
-    """Collective. Studies what is to be chosen; arguments and errors as for `make_panel_plan`."""
-    nodes = options.nodes if kept is None else "panels" if kept.net is None else NET
+def make_plan(comm: MPI.Intracomm, request: Request) -> Plan:
+    """Collective. Studies what is to be chosen; errors as for `make_panel_plan`."""
+    problem, kept = request.problem, request.kept
+    nodes = request.options.nodes if kept is None else "panels" if kept.net is None else NET
     if nodes == "panels" or (nodes == "auto" and problem.d >= LINEAR.get(problem.p, inf)):
-        return make_panel_plan(comm, problem, options, records, wanted, kept)
-    trial = try_net(comm, problem, options, records, wanted, kept)
-    plan = None
+        return make_panel_plan(comm, request)
+    trial, plan = try_net(comm, request), None
     if nodes == "auto" and trial.nodes > CHEAP:
-        plan = panel_plan_within(trial.nodes, comm, problem, options, records, wanted)
-    return plan or make_net_plan(comm, trial, records)
+        plan = panel_plan_within(trial.nodes, comm, request)
+    return plan or make_net_plan(comm, trial, request.records)

@@ -5,12 +5,11 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
-import msgspec
 from mpi4py import MPI
 
 from mfpde.accuracy.allowed import Allowed
 from mfpde.accuracy.net_study import SCRAMBLES, START, NetStudy, level, net_study, wanted_points
-from mfpde.accuracy.plan import Plan, check_rounding, divided, least_degree, studied_tolerance
+from mfpde.accuracy.plan import Plan, Request, check_rounding, divided, least_degree, studied_tolerance
 from mfpde.accuracy.studied_times import studied_times
 from mfpde.accuracy.studies import Setting
 from mfpde.accuracy.study_run import Curve
@@ -58,23 +57,13 @@ class NetTrial:
         return (SCRAMBLES + 1) * node_count(self.setting.problem, points)
 
 
-def try_net(
-    comm: MPI.Intracomm,
-    problem: Problem,
-    options: Discretization,
-    records: list[float],
-    wanted: Allowed,
-    kept: Resolution | None = None,
-) -> NetTrial:
-    """Collective. Nets of few points; arguments and errors as for `make_panel_plan`."""
-    points = options.net_points
-    if kept is not None:
-        assert kept.net is not None
-        points = kept.net.points
-        numbers = {name: getattr(kept, name) for name in ("hermite_degree", "radial_degree", "tolerance")}
-        options = msgspec.structs.replace(options, **numbers)
+def try_net(comm: MPI.Intracomm, request: Request) -> NetTrial:
+    """Collective. Nets of few points; errors as for `make_panel_plan`."""
+    problem, options, wanted = request.problem, request.numbers, request.wanted
+    kept = None if request.kept is None else request.kept.net
+    points = options.net_points if kept is None else kept.points
     base = _base(problem, options, wanted)
-    times = divided(comm, {"times": lambda: studied_times(problem, options, base, records, wanted)})["times"]
+    times = divided(comm, {"times": lambda: studied_times(problem, options, base, request.records, wanted)})["times"]
     setting = Setting(problem, options, times, wanted * OTHERS)
     curve = divided(comm, {"base": lambda: setting.run(base)})["base"]
     check_rounding(curve.loss, problem, wanted)

@@ -127,50 +127,52 @@ class Plan:
         return plan
 
 
-def make_panel_plan(
-    comm: MPI.Intracomm,
-    problem: Problem,
-    options: Discretization,
-    records: list[float],
-    wanted: Allowed,
-    kept: Resolution | None = None,
-) -> Plan:
-    """Collective. Studies all directions, each on one rank, so that the plan does not depend on their number.
+@dataclass(frozen=True)
+class Request:
+    """What a plan is asked for.
 
-    Args:
-        comm: All ranks.
+    Attributes:
         problem: What to solve.
-        options: Numbers that the user gave are kept.
+        options: The discretisation; numbers that the user gave are kept.
         records: Record times of the main run.
         wanted: The error of E that is allowed.
         kept: The resolution of a run that is there already: the plan is this one, with its error.
+    """
+
+    problem: Problem
+    options: Discretization
+    records: list[float]
+    wanted: Allowed
+    kept: Resolution | None = None
+
+    @property
+    def numbers(self) -> Discretization:
+        """The discretisation with the truncation and the tolerance of what is kept."""
+        if self.kept is None:
+            return self.options
+        kept = {name: getattr(self.kept, name) for name in ("hermite_degree", "radial_degree", "tolerance")}
+        return msgspec.structs.replace(self.options, **kept)
+
+
+def make_panel_plan(comm: MPI.Intracomm, request: Request) -> Plan:
+    """Collective. Studies all directions, each on one rank, so that the plan does not depend on their number.
 
     Raises:
-        InputError: On all ranks, if E has larger rounding errors than that.
+        InputError: On all ranks, if E has larger rounding errors than what is wanted.
         RunError: On all ranks, if the problem cannot be solved on coarse elements.
     """
-    plan = panel_plan_within(inf, comm, problem, options, records, wanted, kept)
+    plan = panel_plan_within(inf, comm, request)
     assert plan is not None
     return plan
 
 
-def panel_plan_within(
-    most: float,
-    comm: MPI.Intracomm,
-    problem: Problem,
-    options: Discretization,
-    records: list[float],
-    wanted: Allowed,
-    kept: Resolution | None = None,
-) -> Plan | None:
+def panel_plan_within(most: float, comm: MPI.Intracomm, request: Request) -> Plan | None:
     """Collective. The same if the main run and its check have at most `most` nodes; None if they are known to have more."""
-    if kept is not None:
-        numbers = {name: getattr(kept, name) for name in ("hermite_degree", "radial_degree", "tolerance")}
-        options = msgspec.structs.replace(options, **numbers)
+    problem, options, wanted, kept = request.problem, request.numbers, request.wanted, request.kept
     directions = discretisation_of(problem, options).directions(problem)
     base = _base(problem, options, directions, wanted)
     scouting = replace(base, hermite_degree=least_degree(problem, options))
-    times = divided(comm, {"times": lambda: studied_times(problem, options, scouting, records, wanted)})["times"]
+    times = divided(comm, {"times": lambda: studied_times(problem, options, scouting, request.records, wanted)})["times"]
     setting = Setting(problem, options, times, wanted * (0.7 / (len(directions) + 2)))
     if wanted.relative:
         base, curve = divided(comm, {"base": lambda: steps_resolved(setting, base, wanted)})["base"]
@@ -201,7 +203,7 @@ def panel_plan_within(
     uncertain = ON_OWN if kept is not None and finest.nodes <= FEW else UNCERTAIN
     found |= divided(comm, {"truncation": lambda: truncation_study(setting, finer, given, smallest, uncertain)})
     sources = {name: each.source for name, each in directions.items()}
-    return Plan(base, studies, sources, found["truncation"], found["tolerance"], times, records, setting.share)
+    return Plan(base, studies, sources, found["truncation"], found["tolerance"], times, request.records, setting.share)
 
 
 def check_rounding(loss: Array, problem: Problem, wanted: Allowed) -> None:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from mfpde.accuracy.allowed import Allowed
 from mfpde.accuracy.choice import make_plan
 from mfpde.accuracy.estimate import Estimate, estimate
-from mfpde.accuracy.plan import Plan
+from mfpde.accuracy.plan import Plan, Request
 from mfpde.accuracy.studied_times import Places
 from mfpde.accuracy.study_run import run
 from mfpde.discretisation.grid import checked_mesh_ranks
@@ -197,7 +197,7 @@ class AccurateTraining:
 
     def _plan(self, fixed: Resolution | None = None) -> Plan:
         """Collective. The plan for what is wanted, or that of a resolution which is there already."""
-        plan = make_plan(self.comm, self.problem, self.options, self.times, self.wanted, fixed)
+        plan = make_plan(self.comm, Request(self.problem, self.options, self.times, self.wanted, fixed))
         return (plan.within(LARGEST) if fixed is None else plan).measured()
 
     def _pass(self, planned: Planned, restart: Restart | None, began: float) -> tuple[End, Estimate, Studied]:

@@ -21,7 +21,7 @@ import numpy as np
 from mpi4py import MPI
 
 from mfpde.accuracy.allowed import Allowed
-from mfpde.accuracy.plan import make_plan
+from mfpde.accuracy.plan import Request, make_panel_plan
 from mfpde.discretisation.resolution import given_resolution, make_labels
 from mfpde.discretisations import build_problem, discretisation_of
 from mfpde.evolution.integrate import integrate
@@ -109,7 +109,7 @@ def finite_elements(one: Case) -> Iterable[Point]:
     for accuracy in ACCURACIES:
         keys = [f"discretization.radial_degree={one.features.modes.radial.max()}", f"discretization.accuracy={accuracy}"]
         options = load(None, [*one.overrides, *keys]).discretization
-        resolution = make_plan(SELF, one.problem, options, one.times, Allowed(accuracy * unit)).resolution
+        resolution = make_panel_plan(SELF, Request(one.problem, options, one.times, Allowed(accuracy * unit))).resolution
 
         def run() -> list[float]:
             flow = discretisation_of(one.problem, options).start(SELF, one.problem, options, resolution)  # noqa: B023
