@@ -59,8 +59,12 @@ def with_nodes(problem: Problem, options: Discretization) -> Discretization:
     if wanted == NET and panels:
         raise InputError(f'discretization.{panels[0]}: a net has no panels; allowed: with discretization.nodes = "panels"')
     if wanted == "auto":
-        meshed, given = mesh_refusal(problem) is None, panels or problem.w.is_point or options.accuracy is False
-        wanted = NET if not meshed else "panels" if given or options.relative_accuracy else "auto"
+        if panels or problem.w.is_point:
+            wanted = "panels"
+        elif mesh_refusal(problem) is not None:
+            wanted = NET
+        elif options.accuracy is False or options.relative_accuracy:
+            wanted = "panels"
     if wanted == NET and options.relative_accuracy:
         raise InputError("discretization.relative_accuracy: a net is studied for an absolute error; allowed: with panels, p <= 3")
     return msgspec.structs.replace(options, nodes=wanted)

@@ -165,7 +165,7 @@ def test_modes_are_counted_and_enumerated_for_any_p() -> None:
 @pytest.mark.parametrize(
     "overrides,words",
     [
-        (["input.dimension=100"], ["input.dimension", "p = 4", "1 to 3", "inf"]),
+        (["input.dimension=100", "discretization.nodes=panels"], ["input.dimension", "p = 4", "1 to 3", "net"]),
         (["discretization.hermite_degree=60"], ["hermite_degree", "635,376", "50"]),
         (["target.polynomial=z1*z2*z3*z4*z5", "training.strategy=chen-ge"], ["p = 5", "252 rows", "130"]),
         (["target.polynomial=z1*z9"], ["target.polynomial", "z8"]),

@@ -97,6 +97,7 @@ def test_more_than_three_directions_at_finite_d_take_a_net() -> None:
         (["discretization.net_points=1024", "discretization.frame=affine"], "discretization.nodes"),
         (["discretization.nodes=net", "input.dimension=inf", "initial.a=rademacher"], "discretization.nodes"),
         (["discretization.nodes=mesh"], "discretization.nodes"),
+        (["target.polynomial=z1*z4", "discretization.cells=4"], "input.dimension"),
     ],
 )
 def test_what_a_net_cannot_do_is_one_line(given: list[str], key: str) -> None:

@@ -119,7 +119,6 @@ def test_every_example_is_valid(example: Path) -> None:
         ("training.xi_w=1-t", ["training.xi_w", "t = "]),
         ("training.xi_w=u", ["training.xi_w", "'u'"]),
         ("target.polynomial=z1*z9", ["target.polynomial", "z8"]),
-        ("target.polynomial=z1*z4", ["input.dimension", "p = 4", "1 to 3", "inf"]),
         ("target.polynomial=x1", ["target.polynomial", "'x1'", "z1"]),
         ("target.polynomial=exp(z1)", ["target.polynomial", "polynomial"]),
         ("target.polynomial=z1^31", ["target.polynomial", "31", "20"]),

@@ -85,6 +85,7 @@ def test_two_directions_that_ask_more_of_each_other_are_seen_together() -> None:
         polynomial="z1**2",
         activation="quadratic",
         dimension=3,
+        nodes="panels",
         initial={"a": "point(1)", "w": "sphere"},
         final_time=0.05,
         xi_a=0.0,
@@ -108,7 +109,9 @@ def test_the_last_level_of_a_study_is_one_of_the_whole_direction() -> None:
 class Exponential(Setting):
     """n nodes of a direction err by 2^-n; those of y by a hundred times as much among fewer than 6 labels of a."""
 
-    def run(self, resolution: Resolution, *, tail: bool = False, with_profiles: bool = False) -> Curve:
+    def run(
+        self, resolution: Resolution, *, tail: bool = False, with_profiles: bool = False, most_steps: float = np.inf
+    ) -> Curve:
         a, y = (resolution.panels[name].total for name in ("a", "y1"))
         error = np.array([2.0**-a + (100 if a < 6 else 1) * 2.0**-y])
         return Curve(error, np.zeros(1), error[:, None], np.zeros((1, 2), dtype=np.int64))
@@ -116,7 +119,7 @@ class Exponential(Setting):
 
 def test_a_run_that_goes_on_is_measured_by_finer_panels_and_on_its_own() -> None:
     config = mfpde.load(None, [])
-    setting = Exponential(mfpde.build_problem(config), config.discretization, [0.0], 1e-3)
+    setting = Exponential(mfpde.build_problem(config), config.discretization, [0.0], Allowed(1e-3))
     panels = {n: Panels((), (n,)) for n in range(2, 17)}
     base = Resolution({"a": panels[2]}, {"y1": panels[2]}, 4, 0, 1e-6)
     directions = {name: Direction(Uniform(-1.0, 1.0), name, panels[2], refined) for name in ("a", "y1")}

@@ -38,5 +38,5 @@ def mesh_refusal(problem: Problem) -> str | None:
         return None
     return (
         f"input.dimension: {problem.d:g} with p = {problem.p}, and finite elements in v exist for p = 1 to {LARGEST_MESHED_P}; "
-        'allowed with this target: inf, or initial.w = "zero"'
+        'allowed with this target: discretization.nodes = "net", dimension = inf, or initial.w = "zero"'
     )
