@@ -13,6 +13,7 @@ from mfpde.discretisation.resolution import given_resolution
 from mfpde.discretisations import discretisation_of, estimates_error
 from mfpde.errors import USUAL
 from mfpde.evolution.flow import Array, DensityFlow
+from mfpde.evolution.pace import patience
 from mfpde.formats import outputs as named_outputs
 from mfpde.output.checkpoint import Checkpoint, decoded
 from mfpde.output.checkpointing import Checkpoints
@@ -30,6 +31,8 @@ from mfpde.training.training import End, Restart, train
 REMEDY = "raise --budget, or leave discretization keys to the run"
 # Of the state's size, in the method of order 8: its stages, and the workspace of a right-hand side.
 VECTORS = 24
+# Integrations of a run to an accuracy, about; and a budget in seconds that is too short to say anything of them.
+INTEGRATIONS, SHORT = 20, 60.0
 
 
 @np.errstate(**USUAL)
@@ -49,7 +52,8 @@ def solve(
         config: The configuration, see `mfpde.load`.
         problem: What it describes, see `mfpde.build_problem`.
         outputs: Further ones, told of the run after those.
-        budget: Seconds after which no further pass for the accuracy begins; an hour if not given.
+        budget: Seconds after which no further pass for the accuracy begins, and for which a run of thousands of steps may go on;
+            an hour if not given.
         progress: How it is shown, see `mfpde.progress.Progress`.
         restart: Where to go on, see `mfpde.output.checkpoint.read_checkpoint`.
 
@@ -77,12 +81,14 @@ def solve_into(
     """Collective. The same into a file that is given, and closed at the end; `path` is its place if it has one."""
     started, comm = time.monotonic(), sink.comm
     times, options = config.history_times if restart is None else restart.times(config), config.discretization
-    with sink as file, Progress(comm.rank, times[-1], progress) as bar:
+    estimates, longest = estimates_error(problem, options), max(SHORT, BUDGET if budget is None else budget)
+    patient = patience(longest / INTEGRATIONS if estimates else longest)
+    with sink as file, patient, Progress(comm.rank, times[-1], progress) as bar:
         recorder, every, named = Recorder(file, bar), config.output.checkpoint, named_outputs(config)
         checkpoints = [] if every is False else [Checkpoints(recorder, every)]
         told = Outputs(comm, [recorder, *checkpoints, *named.values(), *outputs])
         task = _Task(problem, config, path, recorder, told, budget, times, restart)
-        end, answer, unknowns = (_to_accuracy if estimates_error(problem, options) else _at_given_resolution)(task)
+        end, answer, unknowns = (_to_accuracy if estimates else _at_given_resolution)(task)
         if answer is not None:
             recorder.error(answer)
     warned = [*problem.notices, *recorder.warned.values()]
