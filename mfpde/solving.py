@@ -15,6 +15,7 @@ from mfpde.errors import USUAL
 from mfpde.evolution.flow import Array, DensityFlow
 from mfpde.evolution.pace import patience
 from mfpde.formats import outputs as named_outputs
+from mfpde.memory import VECTORS, held
 from mfpde.output.checkpoint import Checkpoint, decoded
 from mfpde.output.checkpointing import Checkpoints
 from mfpde.output.hdf5 import ResultFile
@@ -25,12 +26,10 @@ from mfpde.output.sink import Sink
 from mfpde.problem.problem import Problem
 from mfpde.problem.sections import Config
 from mfpde.problem.stages import check_terms
-from mfpde.progress import LOG, Progress, Told, memory
+from mfpde.progress import LOG, Progress, Told
 from mfpde.training.training import End, Restart, train
 
 REMEDY = "raise --budget, or leave discretization keys to the run"
-# Of the state's size, in the method of order 8: its stages, and the workspace of a right-hand side.
-VECTORS = 24
 # Integrations of a run to an accuracy, about; and a budget in seconds that is too short to say anything of them.
 INTEGRATIONS, SHORT = 20, 60.0
 
@@ -194,6 +193,6 @@ def _to_accuracy(task: _Task) -> tuple[End, Answer, int]:
 
 def _announce(comm: MPI.Intracomm, unknowns: int, resolution: str) -> None:
     """Collective. One line on the size of a run that begins: the memory of all ranks, with the vectors of the integrator."""
-    needed = comm.allreduce(memory()) + VECTORS * 8 * unknowns
+    needed = comm.allreduce(held()) + VECTORS * 8 * unknowns
     ranks = f"{comm.size} rank{'s' * (comm.size > 1)}"
     LOG.info(f"{unknowns} unknowns, about {max(1, round(needed / 2**20))} MB on {ranks}, {resolution}")

@@ -1,8 +1,7 @@
 """How finely a product of rules resolves a problem: panels in each direction, the truncation of the features, time tolerance."""
 
 from dataclasses import dataclass, replace
-
-import numpy as np
+from math import prod
 
 from mfpde.problem.problem import Problem
 from mfpde.problem.sections import Discretization
@@ -44,7 +43,7 @@ class Resolution:
     @property
     def nodes(self) -> int:
         """Nodes of the product of all directions."""
-        return int(np.prod([panels.total for panels in self.panels.values()]))
+        return prod(panels.total for panels in self.panels.values())
 
     def __str__(self) -> str:
         cells = ", ".join(dict.fromkeys(map(str, self.y.values())))
