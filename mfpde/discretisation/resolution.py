@@ -1,7 +1,8 @@
 """How finely a product of rules resolves a problem: panels in each direction, the truncation of the features, time tolerance."""
 
 from dataclasses import dataclass, replace
-from math import prod
+
+import numpy as np
 
 from mfpde.problem.problem import Problem
 from mfpde.problem.sections import Discretization
@@ -43,7 +44,7 @@ class Resolution:
     @property
     def nodes(self) -> int:
         """Nodes of the product of all directions."""
-        return prod(panels.total for panels in self.panels.values())
+        return int(np.prod([panels.total for panels in self.panels.values()]))
 
     def __str__(self) -> str:
         cells = ", ".join(dict.fromkeys(map(str, self.y.values())))
