@@ -72,6 +72,10 @@ if TYPE_CHECKING:
 for _name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
     os.environ.setdefault(_name, "1")
 
+# Before PETSc starts: its handlers of signals would make a line that ends a program, such as a pool's worker, a banner of ten.
+if "-no_signal_handler" not in (_given := os.environ.get("PETSC_OPTIONS", "")):
+    os.environ["PETSC_OPTIONS"] = f"{_given} -no_signal_handler".strip()
+
 # Before MPI starts, under MPICH and Intel MPI: where there are more ranks than cores, those that wait leave them to the others.
 if int(os.environ.get("MPI_LOCALNRANKS") or 1) > (os.cpu_count() or 1):
     os.environ.setdefault("MPIR_CVAR_ENABLE_HEAVY_YIELD", "1")

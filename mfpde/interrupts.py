@@ -160,9 +160,12 @@ def _watch(comm: Any, read: int, settled: threading.Event) -> None:
     if received:
         number = received[0]
         _State.pending = max(_State.pending, number)
-        wait = GRACE if _State.leftovers is not None or comm.size == 1 else 0.0
+        before = _State.leftovers is None and comm.size > 1
         # One of them speaks: rank 0 if it knows.
-        if not settled.wait(wait + SPOKEN * (comm.rank > 0)):
+        agreed = settled.wait((0.0 if before else GRACE) + SPOKEN * (comm.rank > 0))
+        if not agreed and before and _State.leftovers is not None:  # a file has been opened meanwhile: now the ranks can agree
+            agreed = settled.wait(GRACE)
+        if not agreed:
             for path in _State.leftovers or ():
                 with suppress(OSError):
                     path.unlink(missing_ok=True)

@@ -98,16 +98,6 @@ class Heartbeat:
             PACE.info(text())
 
 
-def memory() -> int:
-    """Bytes that this process holds."""
-    try:
-        return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
-    except (OSError, ValueError, IndexError):
-        import resource
-
-        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-
-
 def duration(seconds: float) -> str:
     """45 s, 12 min, 3 h 20 min."""
     if seconds < 100:

@@ -56,7 +56,8 @@ def run(
         comm: All ranks; MPI.COMM_WORLD if not given.
         progress: True for a bar, False for silence, or a function of (time, loss or None, steps), called on rank 0; None for a
             bar on a terminal, and a line every 30 s to the logger "mfpde" elsewhere.
-        budget: Seconds after which no further pass for the accuracy begins; an hour if not given.
+        budget: Seconds after which no further pass for the accuracy begins, and for which a run of thousands of steps may go on;
+            an hour if not given.
         save: A result file to write while the run goes on, durable like that of `python -m mfpde.solve`; by default the
             result is in memory alone, and what the configuration says of output.file, plot, paraview and also is ignored.
             With it the loss is plotted only if the configuration says so.

@@ -13,7 +13,9 @@ from mfpde.accuracy.to_accuracy import BUDGET, AccurateTraining, Answer, Assessm
 from mfpde.discretisations import discretisation_of, estimates_error, resolution_of
 from mfpde.errors import USUAL
 from mfpde.evolution.flow import Array, DensityFlow
+from mfpde.evolution.pace import patience
 from mfpde.formats import outputs as named_outputs
+from mfpde.memory import VECTORS, held
 from mfpde.output.checkpoint import Checkpoint, decoded
 from mfpde.output.checkpointing import Checkpoints
 from mfpde.output.hdf5 import ResultFile
@@ -24,14 +26,14 @@ from mfpde.output.sink import Sink
 from mfpde.problem.problem import Problem
 from mfpde.problem.sections import Config
 from mfpde.problem.stages import check_terms
-from mfpde.progress import LOG, Progress, Told, memory
+from mfpde.progress import LOG, Progress, Told
 from mfpde.training.training import End, Restart, train
 from mfpde.width.calculate import check, width_of
 from mfpde.width.file import write_width
 
 REMEDY = "raise --budget, or leave discretization keys to the run"
-# Of the state's size, in the method of order 8: its stages, and the workspace of a right-hand side.
-VECTORS = 24
+# Integrations of a run to an accuracy, about; and a budget in seconds that is too short to say anything of them.
+INTEGRATIONS, SHORT = 20, 60.0
 
 
 @np.errstate(**USUAL)
@@ -51,7 +53,8 @@ def solve(
         config: The configuration, see `mfpde.load`.
         problem: What it describes, see `mfpde.build_problem`.
         outputs: Further ones, told of the run after those.
-        budget: Seconds after which no further pass for the accuracy begins; an hour if not given.
+        budget: Seconds after which no further pass for the accuracy begins, and for which a run of thousands of steps may go on;
+            an hour if not given.
         progress: How it is shown, see `mfpde.progress.Progress`.
         restart: Where to go on, see `mfpde.output.checkpoint.read_checkpoint`.
 
@@ -81,12 +84,14 @@ def solve_into(
     times, options = config.history_times if restart is None else restart.times(config), config.discretization
     if config.output.width:
         check(problem)
-    with sink as file, Progress(comm.rank, times[-1], progress) as bar:
+    estimates, longest = estimates_error(problem, options), max(SHORT, BUDGET if budget is None else budget)
+    patient = patience(longest / INTEGRATIONS if estimates else longest)
+    with sink as file, patient, Progress(comm.rank, times[-1], progress) as bar:
         recorder, every, named = Recorder(file, bar), config.output.checkpoint, named_outputs(config)
         checkpoints = [] if every is False else [Checkpoints(recorder, every)]
         told = Outputs(comm, [recorder, *checkpoints, *named.values(), *outputs])
         task = _Task(problem, config, path, recorder, told, budget, times, restart)
-        end, answer, unknowns = (_to_accuracy if estimates_error(problem, options) else _at_given_resolution)(task)
+        end, answer, unknowns = (_to_accuracy if estimates else _at_given_resolution)(task)
         if answer is not None:
             recorder.error(answer)
         rows, cautions = _width(comm, file, problem, recorder.loss, answer) if config.output.width else ((), ())
@@ -207,6 +212,6 @@ def _to_accuracy(task: _Task) -> tuple[End, Answer, int]:
 
 def _announce(comm: MPI.Intracomm, unknowns: int, resolution: str) -> None:
     """Collective. One line on the size of a run that begins: the memory of all ranks, with the vectors of the integrator."""
-    needed = comm.allreduce(memory()) + VECTORS * 8 * unknowns
+    needed = comm.allreduce(held()) + VECTORS * 8 * unknowns
     ranks = f"{comm.size} rank{'s' * (comm.size > 1)}"
     LOG.info(f"{unknowns} unknowns, about {max(1, round(needed / 2**20))} MB on {ranks}, {resolution}")

@@ -4,6 +4,7 @@ import copy
 import fcntl
 import os
 import pickle
+import signal
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
@@ -14,11 +15,13 @@ import h5py
 import numpy as np
 import pytest
 from mpi4py import MPI
-from support import clean_environment, run_here
+from support import clean_environment, first_flow, run_here
 
 import mfpde
 from mfpde import compile as compiling
+from mfpde import memory
 from mfpde.errors import InputError, RunError
+from mfpde.evolution.pace import patience
 from mfpde.output.plot import figure
 from mfpde.problem.config import load, read_data
 from mfpde.problem.laws import parse_law
@@ -162,6 +165,44 @@ def test_every_command_says_its_version(module: str, folder: Path, capfd: pytest
 def test_a_run_of_millions_of_steps_says_so_at_its_beginning() -> None:
     with pytest.raises(RunError, match="steps would be needed"):
         mfpde.run(comm=SELF, **{**QUICK, "xi_a": 1e100, "accuracy": False, "a_nodes": 2})
+
+
+def test_many_steps_within_a_budget_or_a_line() -> None:
+    """(1 + t)^6 takes 6000 steps: seconds with few neurons, and too long where the patience is none."""
+    with pytest.raises(RunError, match="raise --budget, or take an earlier"), patience(0.0):
+        flow, _, config = first_flow("training.xi_a=(1+t)**6", "discretization.a_nodes=2", "discretization.accuracy=false")
+        flow.follow(config.record_times, 1e-6, lambda step, vector: None)
+
+
+def test_a_program_ends_by_a_signal_without_a_banner(folder: Path) -> None:
+    code = "import os, signal, mfpde.results; os.kill(os.getpid(), signal.SIGTERM)"
+    done = run_python(code, folder)
+    assert done.returncode == -signal.SIGTERM and not done.stderr, done.stderr
+
+
+# What the system says of memory, and the bytes that are left.
+V2 = {"memory.max": "5000", "memory.current": "4000", "memory.stat": "inactive_file 64"}
+V1 = {"memory.limit_in_bytes": "5000", "memory.usage_in_bytes": "4000", "memory.stat": "total_inactive_file 64"}
+LIMITS = [
+    ({"self/cgroup": "0::/job/step"}, {f"job/{name}": text for name, text in V2.items()}, 1064),
+    ({"self/cgroup": "4:cpu,memory:/job\n0::/"}, {f"cpu,memory/job/{name}": text for name, text in V1.items()}, 1064),
+    ({"meminfo": "MemTotal:  9 kB\nMemAvailable:  1 kB\n", "self/cgroup": "0::/none"}, {"memory.max": "max"}, 1024),
+]
+
+
+@pytest.mark.parametrize("proc,groups,left", LIMITS, ids=["version 2", "version 1", "machine"])
+def test_a_run_larger_than_the_memory_is_refused(
+    proc: dict[str, str], groups: dict[str, str], left: int, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for place, files in ((folder / "proc", proc), (folder / "group", groups)):
+        for name, text in files.items():
+            (place / name).parent.mkdir(parents=True, exist_ok=True)
+            (place / name).write_text(text)
+    monkeypatch.setattr(memory, "PROC", folder / "proc")
+    monkeypatch.setattr(memory, "CGROUP", folder / "group")
+    assert memory.left() == left
+    with pytest.raises(RunError, match="out of memory: 4 nodes"):
+        mfpde.run(comm=SELF, **{**QUICK, "a_nodes": 4, "a_panels": 1})
 
 
 def test_the_top_modes_of_moments_that_vanish_have_no_share() -> None:

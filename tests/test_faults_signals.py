@@ -50,6 +50,34 @@ def test_one_rank_that_receives_a_signal_while_loading_ends_both(number: signal.
     assert done.returncode == STATUS[number] and done.stderr.count("mfpde: ") == 1, done.stderr
 
 
+# Rank 0 takes two seconds to open the file, in which rank 1 alone receives a signal, or just before.
+OPENING = """
+import os, signal, sys, threading, time
+from argparse import ArgumentParser
+from pathlib import Path
+from mfpde.command import run_command
+
+def body(comm, arguments):
+    from mfpde.interrupts import stop_together
+    from mfpde.output.hdf5 import ResultFile
+    create = ResultFile._create
+    ResultFile._create = lambda file: (create(file), time.sleep(2))
+    if comm.rank == 1:
+        threading.Timer(0.3, os.kill, (os.getpid(), signal.SIGTERM)).start()
+    time.sleep({pause})
+    with ResultFile(comm, Path("out.h5")):
+        stop_together(comm)
+
+sys.exit(run_command(ArgumentParser(), body))
+"""
+
+
+@pytest.mark.parametrize("pause", [0.0, 0.6])
+def test_a_signal_while_the_file_is_opened_leaves_nothing(pause: float, tmp_path: Path) -> None:
+    done = ended([MPIRUN, "-n", "2", sys.executable, "-c", OPENING.format(pause=pause)], tmp_path)
+    assert done.returncode == 143 and done.stderr.count("\n") == 1 and not list(tmp_path.iterdir()), done.stderr
+
+
 SLOW = ["accuracy=false", "a_nodes=8", "tolerance=1e-10"]
 
 

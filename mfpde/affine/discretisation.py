@@ -15,6 +15,7 @@ from mfpde.discretisation.protocol import Direction
 from mfpde.discretisation.resolution import Resolution, make_labels
 from mfpde.errors import InputError
 from mfpde.features.bases import basis_of
+from mfpde.memory import check_memory
 from mfpde.problem.problem import Problem
 from mfpde.problem.sections import Discretization
 
@@ -45,6 +46,7 @@ class AffineFrame:
     def start(
         self, comm: MPI.Intracomm, problem: Problem, options: Discretization, resolution: Resolution, mesh_ranks: int = 0
     ) -> AffineFlow:
+        check_memory(comm, resolution.nodes, 3)
         slices, p = affine_slices(comm, problem, options, make_labels(problem, resolution), mesh_ranks), problem.p
         features = basis_of(problem, resolution).features(comm, problem)
         here = slices.labels.nodes[slices.grid.slices.start : slices.grid.slices.stop]
@@ -61,7 +63,7 @@ class AffineFrame:
         return AffineFlow(problem, options, slices, features, state)
 
     def read(self, file: h5py.File, problem: Problem) -> FrameSnapshots:
-        if "slices/snapshots" not in file:
+        if "slices/snapshots" not in file or "slices/L" not in file:
             raise InputError(f"{file.filename!r} holds no snapshots of the affine frame")
         snapshots = file["slices/snapshots"]
         times = tuple(float(snapshots[name]["time"][()]) for name in sorted(snapshots))

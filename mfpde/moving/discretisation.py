@@ -14,6 +14,7 @@ from mfpde.discretisation.recorded import PushForward, Snapshot
 from mfpde.discretisation.resolution import Resolution, make_labels
 from mfpde.errors import InputError
 from mfpde.features.bases import basis_of
+from mfpde.memory import check_memory
 from mfpde.moving.cells import point_cells
 from mfpde.moving.elements import make_elements
 from mfpde.moving.flow import MovingFlow
@@ -58,6 +59,7 @@ class MovingElements:
     def start(
         self, comm: MPI.Intracomm, problem: Problem, options: Discretization, resolution: Resolution, mesh_ranks: int = 0
     ) -> MovingFlow:
+        check_memory(comm, resolution.nodes, len(problem.directions))
         features = basis_of(problem, resolution).features(comm, problem)
         labels = make_labels(problem, resolution)
         panels = [*resolution.y.values()] or [Panels((), (1,))] * problem.p

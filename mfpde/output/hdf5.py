@@ -75,9 +75,11 @@ class ResultFile:
         # Whether the published file differs from the working one by records alone; those that the kept copy lacks.
         self._alike = False
         self._missing: Rows | None = None
-        self._waiting = contextlib.ExitStack()
-        self._on_first(self._open)
-        self._waiting.enter_context(deferred(*self._leftovers if comm.rank == 0 else ()))
+        with contextlib.ExitStack() as waiting:
+            if comm.rank > 0:  # a signal to it alone would end rank 0 while that opens the file
+                waiting.enter_context(deferred())
+            self._on_first(lambda: self._open(waiting))
+            self._waiting = waiting.pop_all()
 
     @property
     def _leftovers(self) -> tuple[Path, ...]:
@@ -97,13 +99,14 @@ class ResultFile:
 
         return on_first(self.comm, guarded)
 
-    def _open(self) -> None:
+    def _open(self, waiting: contextlib.ExitStack) -> None:
         self._lock = self._lock_path.open("w")
         try:
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             self._lock.close()
             raise InputError(f"output.file: {str(self.path)!r} is being written by another run; allowed: another name") from None
+        waiting.enter_context(deferred(*self._leftovers))
         for leftover in (self._work, self._copy, self._old):  # of a killed run; readers may still have them open
             leftover.unlink(missing_ok=True)
         self._create()
