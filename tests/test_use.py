@@ -68,6 +68,15 @@ def test_progress_goes_to_a_function() -> None:
     assert seen[-1] == 1.0 and sorted(seen) == seen
 
 
+@pytest.mark.parametrize("changes", [{}, {"a_nodes": None, "accuracy": 1e-2}])
+def test_progress_shows_the_loss_at_the_end_of_the_step(changes: dict[str, Any]) -> None:
+    """A step may be as long as the run; what was shown was E at the last record before it."""
+    seen: list[tuple[float, float | None]] = []
+    result = mfpde.run(comm=SELF, progress=lambda when, loss, steps: seen.append((when, loss)), **{**SMALL, **changes})
+    when, shown = seen[-1]
+    assert when == 1.0 and shown is not None and abs(shown - result.loss[-1]) < 1e-12
+
+
 @pytest.mark.parametrize(
     "keywords,word",
     [
