@@ -67,14 +67,16 @@ def _compare(arguments: argparse.Namespace) -> Any:
 
 
 def _verdict(one: Path, other: Path, difference: Any, silent: list[Path]) -> str:
-    """Whether two results differ by more than their errors."""
-    if difference.error is None:
-        return f"{one} and {other}: neither says what its error is"
-    known = f" ({', '.join(map(str, silent))} says nothing of its own)" if silent else ""
+    """Whether two results differ by more than their errors; only by how much if one of them says nothing of its own."""
+    if silent:
+        worst = float(difference.times[abs(difference.loss).argmax()])
+        told = "say nothing of their errors" if len(silent) > 1 else "says nothing of its error"
+        most = f"{one} and {other} differ by at most {difference.max_loss:.2g}, at t = {worst:.4g}"
+        return f"{most}; no verdict, as {' and '.join(map(str, silent))} {told}"
     if difference.excess > 1:
         worst = float(difference.times[(abs(difference.loss) / (difference.error + difference.interpolation + 1e-300)).argmax()])
-        return f"{one} differs from {other} by {difference.excess:.2g} times their errors{known}, most at t = {worst:.4g}"
-    return f"{one} agrees with {other} within their errors{known}: at most {difference.excess:.2g} times"
+        return f"{one} differs from {other} by {difference.excess:.2g} times their errors, most at t = {worst:.4g}"
+    return f"{one} agrees with {other} within their errors: at most {difference.excess:.2g} times"
 
 
 # Suffixes of files that may be text.

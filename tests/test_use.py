@@ -154,11 +154,15 @@ def test_compare_reads_two_columns_and_knows_the_errors(
     rows = [f"{t:.17g}, {e + 0.5 * d:.17g}" for t, e, d in zip(accurate.time, accurate.loss, accurate.error, strict=True)]
     (tmp_path / "near.csv").write_text("time, loss\n" + "\n".join(rows) + "\n")
     (tmp_path / "far.txt").write_text("# mine\n0 1.5 1e-3\n1 1.4 1e-3\n")
+    (tmp_path / "known.csv").write_text("\n".join(f"{row}, 0" for row in rows))
     near, far = (difference(read_text(tmp_path / name), read_history(tmp_path / "out.h5")) for name in ("near.csv", "far.txt"))
     assert 0.49 < near.excess < 0.51 and far.excess > 10 and np.isnan(near.max_coefficients)
-    assert run_here(tmp_path, "compare", "out.h5", "near.csv", "far.txt") == 0
+    assert run_here(tmp_path, "compare", "out.h5", "near.csv", "known.csv", "far.txt") == 0
     said = capsys.readouterr().out
-    assert "near.csv agrees with out.h5" in said and "far.txt differs from out.h5" in said
+    assert "known.csv agrees with out.h5" in said and "far.txt differs from out.h5" in said
+    worst = accurate.error.argmax()
+    most = f"differ by at most {accurate.error[worst] / 2:.2g}, at t = {accurate.time[worst]:.4g}"
+    assert f"near.csv and out.h5 {most}; no verdict, as near.csv says nothing of its error" in said
     (tmp_path / "bad.txt").write_text("0 1 2 3\n")
     assert run_here(tmp_path, "compare", "out.h5", "bad.txt") == 2
     assert capsys.readouterr().err.count("\n") == 1
