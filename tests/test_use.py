@@ -1,10 +1,12 @@
 """From Python: runs, results, parameters; files that explain themselves; comparisons with someone's own curve; log lines."""
 
-import importlib.util
+import copy
 import logging
+import pickle
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +17,7 @@ from support import HANGS, command, run_here
 
 import mfpde
 from mfpde import progress
+from mfpde.digits import credible
 from mfpde.errors import InputError
 from mfpde.output.history import difference, read_history, read_text
 from mfpde.problem.config import config_of
@@ -129,7 +132,6 @@ def test_datasets_say_what_they_are_and_files_how_they_came_about(small: mfpde.R
         assert {"date", "command", "ranks", "version", "version_dolfinx", "version_petsc4py", "version_mpi4py"} <= set(file.attrs)
 
 
-@pytest.mark.skipif(importlib.util.find_spec("xarray") is None, reason="xarray is not installed")
 def test_xarray_opens_files_with_coordinates(tmp_path: Path, small: mfpde.Result) -> None:
     import xarray
 
@@ -138,10 +140,33 @@ def test_xarray_opens_files_with_coordinates(tmp_path: Path, small: mfpde.Result
     assert np.array_equal(data.time, small.time)
     own = small.to_xarray()
     assert own.loss.dims == ("time",) and np.isnan(own.error).all() and own.target.sel(mode="1,1") == 1
+    own.to_netcdf(tmp_path / "own.nc", engine="h5netcdf")
+    with xarray.open_dataset(tmp_path / "own.nc", engine="h5netcdf") as again:
+        assert again.equals(own) and again.attrs["complete"] == 1
 
 
-@pytest.mark.skipif(importlib.util.find_spec("xarray") is not None, reason="xarray is installed")
-def test_without_xarray_one_line_says_what_to_install(small: mfpde.Result) -> None:
+def test_a_result_says_in_a_line_what_it_is(small: mfpde.Result, accurate: mfpde.Result, tmp_path: Path) -> None:
+    assert accurate.error is not None
+    shown, silent = repr(accurate), repr(small)
+    assert "\n" not in shown and len(shown) < 300 and credible(accurate.loss[-1], accurate.error[-1]) in shown
+    assert "z1 + z1*z2" in shown and "in memory" in shown and "error not estimated" in silent
+    path = small.save(tmp_path / "<b>.h5")
+    assert "<td>5</td>" in small._repr_html_() and "&lt;b&gt;.h5" in mfpde.open(path)._repr_html_()
+
+
+def test_a_result_of_a_communicator_of_its_own_can_be_pickled(small: mfpde.Result) -> None:
+    comm = SELF.Dup()
+    try:
+        own = replace(small, comm=comm)
+        for again in (pickle.loads(pickle.dumps(own)), copy.deepcopy(own)):
+            assert again.comm == SELF and again.plot().axes and np.array_equal(again.columns["mass"], small.columns["mass"])
+        assert own.comm == comm
+    finally:
+        comm.Free()
+
+
+def test_without_xarray_one_line_says_what_to_install(small: mfpde.Result, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "xarray", None)
     with pytest.raises(InputError, match="pip install"):
         small.to_xarray()
 
@@ -171,8 +196,6 @@ def test_compare_reads_two_columns_and_knows_the_errors(
 def test_inspect_prints_the_digits_that_hold(tmp_path: Path, accurate: mfpde.Result, capsys: pytest.CaptureFixture[str]) -> None:
     assert accurate.error is not None
     accurate.save(tmp_path / "out.h5")
-    from mfpde.digits import credible
-
     assert run_here(tmp_path, "inspect", "out.h5") == 0
     assert credible(accurate.loss[-1], accurate.error[-1]) in capsys.readouterr().out
 
