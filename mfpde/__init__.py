@@ -109,4 +109,4 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *_PUBLIC})
+    return sorted({"InputError", "RunError", "__doc__", "__file__", "__name__", "__path__", "__version__", *_PUBLIC})

@@ -5,7 +5,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from mfpde.command import run_command
+from mfpde.command import program, run_command
 from mfpde.parallel import on_first
 from mfpde.version import __version__
 
@@ -13,7 +13,7 @@ from mfpde.version import __version__
 def main() -> int:
     """Runs the command line and returns the exit status."""
     parser = argparse.ArgumentParser(
-        prog="python -m mfpde.compare",
+        prog=program("compare"),
         description="Compare the loss and the Hermite coefficients of results of mfpde.solve and mfpde.particles with the first.",
         epilog="A file that is no HDF5 file is read as text: two columns, time and loss, or a third with the error of the loss, "
         "such as a run of your own; time is steps times the learning rate, with the gradient of each of N neurons times N. Two "

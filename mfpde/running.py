@@ -10,14 +10,13 @@ from pathlib import Path
 from typing import Any
 
 import h5py
-import msgspec
 import numpy as np
 from mpi4py import MPI
 from petsc4py import PETSc  # noqa: F401  (it begins on all ranks together: later, one of them alone would wait for the others)
 
 from mfpde import formats
 from mfpde.discretisations import build_problem
-from mfpde.errors import USUAL, InputError, did_you_mean, quoted
+from mfpde.errors import USUAL, InputError, quoted
 from mfpde.interrupts import interruptible
 from mfpde.output.captions import provenance
 from mfpde.output.checkpoint import Checkpoint, read_checkpoint
@@ -25,7 +24,7 @@ from mfpde.output.protocol import Output
 from mfpde.output.restart import check_restart, stored
 from mfpde.output.sink import MemoryFile
 from mfpde.parallel import on_first
-from mfpde.problem.config import config_of, read_data
+from mfpde.problem.config import config_of, read_data, section_with
 from mfpde.problem.problem import Problem
 from mfpde.problem.sections import Config
 from mfpde.progress import Told
@@ -151,20 +150,11 @@ def _section(name: str, value: Any) -> str:
     Raises:
         InputError: If there is none.
     """
-    kinds = {field.name: field.type for field in msgspec.structs.fields(Config)}
-    if name in kinds:
+    if name in Config.__struct_fields__:
         if not isinstance(value, Mapping):
             raise InputError(f"{name}: {quoted(value)}; allowed: a dict of the keys of [{name}]")
         return name
-    structs = {section: kind for section, kind in kinds.items() if isinstance(kind, type) and issubclass(kind, msgspec.Struct)}
-    keys = {section: {field.name for field in msgspec.structs.fields(kind)} for section, kind in structs.items()}
-    found = [section for section, names in keys.items() if name in names]
-    if len(found) == 1:
-        return found[0]
-    if found:
-        raise InputError(f"{name}: a key of {' and '.join(found)}; allowed: {found[0]}={{{name!r}: ...}}")
-    names = [*kinds, *(key for section in keys.values() for key in section)]
-    raise InputError(f"{quoted(name)}: no section and no key{did_you_mean(name, names)}; allowed: those of a configuration file")
+    return section_with(name)
 
 
 def _plain(value: Any) -> Any:

@@ -1,6 +1,7 @@
 """From Python: runs, results, parameters; files that explain themselves; comparisons with someone's own curve; log lines."""
 
 import copy
+import json
 import logging
 import pickle
 import subprocess
@@ -10,6 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 import pytest
 from mpi4py import MPI
@@ -20,7 +22,8 @@ from mfpde import progress
 from mfpde.digits import credible
 from mfpde.errors import InputError
 from mfpde.output.history import difference, read_history, read_text
-from mfpde.problem.config import config_of
+from mfpde.problem.config import config_of, section_with
+from mfpde.problem.sections import Config
 from mfpde.progress import Progress, duration, report, speak
 
 SELF = MPI.COMM_SELF
@@ -200,6 +203,54 @@ def test_inspect_prints_the_digits_that_hold(tmp_path: Path, accurate: mfpde.Res
     assert credible(accurate.loss[-1], accurate.error[-1]) in capsys.readouterr().out
 
 
+def test_inspect_tells_programs(tmp_path: Path, accurate: mfpde.Result, capsys: pytest.CaptureFixture[str]) -> None:
+    assert accurate.error is not None
+    accurate.save(tmp_path / "out.h5")
+    assert run_here(tmp_path, "inspect", "out.h5", "--json") == 0
+
+    def refuse(name: str) -> None:
+        raise AssertionError(name)
+
+    told = json.loads(capsys.readouterr().out, parse_constant=refuse)
+    assert told["history"]["loss"] == accurate.loss[[0, -1]].tolist() and told["error"] == accurate.error[[0, -1]].tolist()
+    assert told["config"]["input"]["dimension"] == told["attributes"]["dimension"] == "inf" and told["attributes"]["complete"]
+    assert told["coefficients"]["1,1"]["target"] == 1 and told["datasets"]["/history/loss"]["shape"] == [len(accurate.time)]
+
+
+@pytest.mark.parametrize("word", ["polynomial=z1 + z1*z2*z3", "target.polynomial=z1 + z1*z2*z3"])
+def test_a_key_is_set_without_its_section(word: str) -> None:
+    assert mfpde.load(None, [word]).target.polynomial == "z1 + z1*z2*z3"
+
+
+@pytest.mark.parametrize(
+    "word,said",
+    [
+        ("polynomail=z1", "did you mean 'polynomial'"),
+        ("target=z1", "allowed: section.key=value"),
+        ("polynomial", "allowed: section.key=value"),
+        ("a_nodes.=3", "allowed: section.key=value"),
+    ],
+)
+def test_what_cannot_be_set_is_refused(word: str, said: str) -> None:
+    with pytest.raises(InputError, match=said):
+        mfpde.load(None, [word])
+
+
+def test_every_key_is_that_of_one_section() -> None:
+    for field in msgspec.structs.fields(Config):
+        for key in getattr(field.type, "__struct_fields__", ()):
+            assert section_with(key) == field.name
+
+
+def test_the_seconds_of_a_run_are_also_those_of_its_studies(accurate: mfpde.Result, tmp_path: Path) -> None:
+    assert accurate.summary is not None and accurate.summary.answer is not None
+    passes = accurate.summary.answer.passes
+    studies = sum(run.study_seconds + run.main_seconds + run.check_seconds for run in passes) - passes[-1].main_seconds
+    seconds = accurate.history.seconds
+    assert studies > 0 and abs(seconds - studies - accurate.columns["wall_time"][-1]) < 1e-9
+    assert seconds <= accurate.summary.wall_time
+
+
 def test_without_a_terminal_a_line_says_now_and_then_how_far_the_run_is(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(progress, "EVERY", 0.02)
     path = tmp_path / "log.txt"
@@ -258,7 +309,12 @@ def test_one_command_runs_the_others_and_copies_the_examples(tmp_path: Path) -> 
     done = subprocess.run([*words, "examples", "here"], cwd=tmp_path, capture_output=True, text=True, timeout=HANGS, check=False)
     assert done.returncode == 0 and (tmp_path / "here/examples/staircase.toml").is_file(), done.stderr
     assert (tmp_path / "here/meshes/skewed_square.xdmf").is_file()
-    for arguments, status, word in ((["--help"], 0, "learnability"), (["solev"], 2, "solve"), (["inspect", "no.h5"], 2, "no.h5")):
+    for arguments, status, word in (
+        (["--help"], 0, "learnability"),
+        (["inspect", "--help"], 0, "usage: mfpde inspect "),
+        (["solev"], 2, "solve"),
+        (["inspect", "no.h5"], 2, "no.h5"),
+    ):
         done = subprocess.run([*words, *arguments], cwd=tmp_path, capture_output=True, text=True, timeout=HANGS, check=False)
         assert done.returncode == status and word in done.stdout + done.stderr
 

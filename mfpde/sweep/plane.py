@@ -91,7 +91,7 @@ def collect(axes: tuple[Axis, ...], members: Sequence[Member], outcomes: Sequenc
         "first_loss": "loss at t = 0",
         "time_to_level": f"first time at which the loss is {level:g} of that at t = 0",
         "time_to_level_error": "by how much the estimated error of the loss may move that time",
-        "wall_time": "wall time of the run in seconds",
+        "wall_time": "wall time of the run in seconds, with what chose its resolution",
     }
     all_times = [t for t, _, _ in curves.values()]
     same = bool(all_times) and all(np.array_equal(t, all_times[0]) for t in all_times)
