@@ -146,8 +146,8 @@ def _build(path: Path, name: str, code: str, declarations: str, macros: Mapping[
     compiler = next(words for words in given if words)[0]
     if shutil.which(compiler) is None:
         raise InputError(f"the C compiler {compiler!r} was not found: install one (Debian: apt-get install gcc), or set CC")
-    sizes = ", ".join(f"{name} = {value}" for name, value in sorted(macros.items()))
-    LOG.info(f"compiling {name.rpartition('_')[0].lstrip('_')}.c{sizes and f' for {sizes}'}: some seconds, once")
+    sizes = " for " * bool(macros) + ", ".join(f"{name} = {value}" for name, value in sorted(macros.items()))
+    LOG.info(f"compiling {name.rpartition('_')[0].lstrip('_')}.c{sizes}: some seconds, once")
     ffi = FFI()
     ffi.cdef(declarations)
     ffi.set_source(name, code, define_macros=sorted(macros.items()), extra_compile_args=list(FLAGS))

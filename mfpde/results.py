@@ -171,7 +171,7 @@ class Result:
         """Collective. E(t) with the band of its error, as a matplotlib figure on rank 0 (None on the others).
 
         Args:
-            picture: A .png file to draw it to.
+            picture: A .png, .pdf or .svg file to draw it to.
 
         Raises:
             InputError: On all ranks, if the picture cannot be written.

@@ -319,6 +319,14 @@ def test_one_command_runs_the_others_and_copies_the_examples(tmp_path: Path) -> 
         assert done.returncode == status and word in done.stdout + done.stderr
 
 
-def test_a_result_in_memory_has_its_density() -> None:
+def test_a_result_in_memory_has_its_density_and_both_are_drawn(tmp_path: Path) -> None:
     result = mfpde.run(comm=SELF, dimension=100, polynomial="z1", accuracy=False, a_nodes=4, r_nodes=1, cells=4, final_time=0.5)
-    assert "(a, v1)" in str(result.density(("a", "v1"), bins=20))
+    found = result.density(("a", "v1"), bins=20)
+    assert "(a, v1)" in str(found)
+    for picture, begins in (("x.pdf", b"%PDF"), ("x.svg", b"<?xml"), ("x.png", b"\x89PNG")):
+        for drawn in (found, result):
+            assert drawn.plot(tmp_path / picture).axes and (tmp_path / picture).read_bytes().startswith(begins)
+            (tmp_path / picture).unlink()
+    assert result.density(("v1",), bins=20).plot().axes[0].get_ylabel() == "density"
+    with pytest.raises(InputError, match=r"x\.jpg.*allowed: a \.png, \.pdf or \.svg file"):
+        found.plot(tmp_path / "x.jpg")
