@@ -1,13 +1,55 @@
 """Compares result files: `python -m mfpde.compare A.h5 B.h5 ... [--output PICTURE.png]`."""
 
+from __future__ import annotations
+
 import argparse
 import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, Protocol
 
+from mfpde.callable import make_callable
 from mfpde.command import program, run_command
 from mfpde.parallel import on_first
 from mfpde.version import __version__
+
+if TYPE_CHECKING:
+    from mfpde.output.history import Difference, History
+
+
+class WithHistory(Protocol):
+    """What has the curves of a run, such as a `mfpde.Result`."""
+
+    @property
+    def history(self) -> History:
+        """The curves."""
+
+
+def compare(one: WithHistory | str | Path, other: WithHistory | str | Path) -> Difference:
+    """Difference of E and of the coefficients of two results, `one` minus `other`, at the records of the one that has fewer.
+
+    Args:
+        one, other: Results, or files: of this package, or texts with the columns time, loss and perhaps the error of the loss.
+
+    Raises:
+        InputError: If a file cannot be read, or the two have nothing in common.
+    """
+    from mfpde.output.history import difference
+
+    curves = [_read(Path(x)) if isinstance(x, str | Path) else x.history for x in (one, other)]
+    return difference(*curves)
+
+
+def _read(path: Path) -> History:
+    """The curves of a result file, or of a text."""
+    import h5py
+
+    from mfpde.output.history import check_file, probe, read_history, read_text
+
+    if path.is_file() and path.suffix in TEXT and not h5py.is_hdf5(path):
+        return read_text(path)
+    check_file(path)
+    probe(path)
+    return read_history(path)
 
 
 def main() -> int:
@@ -27,25 +69,16 @@ def main() -> int:
 
 
 def _compare(arguments: argparse.Namespace) -> Any:
-    import h5py
-
     from mfpde.errors import InputError
     from mfpde.output.comparison import plot_comparison
-    from mfpde.output.history import check_file, difference, probe, read_history, read_text
+    from mfpde.output.history import difference
     from mfpde.paths import check_picture
     from mfpde.progress import text_table
 
     if len(arguments.files) < 2:
         raise InputError("compare: one file; allowed: two or more")
     check_picture(arguments.output, "--output")
-    histories = []
-    for path in arguments.files:
-        if path.is_file() and path.suffix in TEXT and not h5py.is_hdf5(path):
-            histories.append(read_text(path))
-            continue
-        check_file(path)
-        probe(path)
-        histories.append(read_history(path))
+    histories = [_read(path) for path in arguments.files]
     first, *others = histories
     differences = [difference(other, first) for other in others]
     head = [f"against {first.path}", "max |dE|", "L2 of dE", "max |dm|", "L2 of dm", "interpolation"]
@@ -81,6 +114,8 @@ def _verdict(one: Path, other: Path, difference: Any, silent: list[Path]) -> str
 
 # Suffixes of files that may be text.
 TEXT = ("", ".txt", ".dat", ".csv", ".tsv")
+
+make_callable(__name__)
 
 if __name__ == "__main__":
     sys.exit(main())

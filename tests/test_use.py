@@ -174,6 +174,17 @@ def test_without_xarray_one_line_says_what_to_install(small: mfpde.Result, monke
         small.to_xarray()
 
 
+def test_particles_and_kernels_are_computed_by_their_names(tmp_path: Path) -> None:
+    """With `mfpde.load` and `mfpde.build_problem`, as `mfpde.solve`."""
+    words = [*WORDS[1::2], "particles.particles=16", f"output.file={tmp_path / 'out.h5'}"]
+    config = mfpde.load(None, words)
+    found = mfpde.particles(SELF, config, mfpde.build_problem(config))
+    assert found.loss == mfpde.open(tmp_path / "out.h5").loss[-1]
+    config = mfpde.load(None, [word for word in words if "final_time" not in word] + ["training.strategy=chen-ge"])
+    study = mfpde.kernel(SELF, config, mfpde.build_problem(config), measure=False)
+    assert study is not None and (tmp_path / "out.h5").is_file()
+
+
 def test_compare_reads_two_columns_and_knows_the_errors(
     tmp_path: Path, accurate: mfpde.Result, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -190,6 +201,7 @@ def test_compare_reads_two_columns_and_knows_the_errors(
     assert "known.csv agrees with out.h5" in said and "far.txt differs from out.h5" in said
     worst = accurate.error.argmax()
     most = f"differ by at most {accurate.error[worst] / 2:.2g}, at t = {accurate.time[worst]:.4g}"
+    assert mfpde.compare(tmp_path / "near.csv", accurate).max_loss == near.max_loss > 0
     assert f"near.csv and out.h5 {most}; no verdict, as near.csv says nothing of its error" in said
     (tmp_path / "bad.txt").write_text("0 1 2 3\n")
     assert run_here(tmp_path, "compare", "out.h5", "bad.txt") == 2
