@@ -178,7 +178,7 @@ def config_parser(module: str, description: str) -> argparse.ArgumentParser:
         action="append",
         default=[],
         metavar="SECTION.KEY=VALUE",
-        help="overrides a key (its section may be left out); may be repeated",
+        help="overrides a key, also without its section; may be repeated",
     )
     parser.add_argument("--quiet", action="store_true", help="say nothing but warnings and errors")
     parser.add_argument("--log", type=Path, metavar="FILE", help="append what is said, with its time, to a file")

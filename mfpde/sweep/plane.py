@@ -80,7 +80,7 @@ def collect(axes: tuple[Axis, ...], members: Sequence[Member], outcomes: Sequenc
         put("first_loss", member.index, loss[0])
         put("time_to_level", member.index, reached.time)
         put("time_to_level_error", member.index, reached.error)
-        put("wall_time", member.index, history.seconds)
+        put("wall_time", member.index, outcome.seconds or history.seconds)  # of one that was kept, what its file says
         put("final_error", member.index, error[-1])
         for name, column in columns.items():
             if name not in ("time", "wall_time"):
