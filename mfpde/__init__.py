@@ -27,6 +27,10 @@ Parts of it
 
 References and predictions
     characteristics   the loss by Gauss particles, at the same truncation and labels
+    particles         a particle method, with its repeats, and its result file
+    kernel            the kernel matrix of training a alone, and the rate that it proves
+    compare           how far two results differ, or a result and a curve of your own
+    density           the density of a result file, on bins
     learnability      what a network can learn of a polynomial, before any run
     width             what a network of N neurons does: E + c/N, and its deviation s/sqrt(N)
 
@@ -51,14 +55,17 @@ from mfpde.errors import RunError as RunError
 from mfpde.version import __version__ as __version__
 
 if TYPE_CHECKING:
+    from mfpde.compare import compare as compare
     from mfpde.density.marginal import density as density
     from mfpde.discretisations import build_problem as build_problem
     from mfpde.discretisations import start_flow as start_flow
     from mfpde.evolution.integrate import integrate as integrate
+    from mfpde.kernel.study import solve_kernel
     from mfpde.learnability.report import learnability as learnability
     from mfpde.output.history import read_history as read_history
     from mfpde.output.protocol import Output as Output
     from mfpde.particles.characteristics import characteristics as characteristics
+    from mfpde.particles.run import particles as particles
     from mfpde.problem.activation import parse_activation as parse_activation
     from mfpde.problem.config import load as load
     from mfpde.problem.target import parse_target as parse_target
@@ -67,6 +74,8 @@ if TYPE_CHECKING:
     from mfpde.running import run as run
     from mfpde.solving import solve as solve
     from mfpde.width.calculate import width as width
+
+    kernel = solve_kernel
 
 # Before numpy loads: a linear-algebra library with threads of its own would oversubscribe the ranks' cores.
 for _name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
@@ -90,11 +99,14 @@ _PUBLIC = {
     "Result": "mfpde.results",
     "build_problem": "mfpde.discretisations",
     "characteristics": "mfpde.particles.characteristics",
+    "compare": "mfpde.compare",
     "density": "mfpde.density",
     "integrate": "mfpde.evolution.integrate",
+    "kernel": "mfpde.kernel",
     "learnability": "mfpde.learnability",
     "load": "mfpde.problem.config",
     "open": "mfpde.results",
+    "particles": "mfpde.particles",
     "parse_activation": "mfpde.problem.activation",
     "parse_target": "mfpde.problem.target",
     "read_history": "mfpde.output.history",
@@ -116,4 +128,4 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *_PUBLIC})
+    return sorted({"InputError", "RunError", "__doc__", "__file__", "__name__", "__path__", "__version__", *_PUBLIC})

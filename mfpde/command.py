@@ -159,17 +159,26 @@ def prepare_streams() -> None:
         sys.stdout.reconfigure(errors="backslashreplace")
 
 
+def program(module: str) -> str:
+    """What a command's help calls it, as it was called: `mfpde MODULE` or `python -m mfpde.MODULE`."""
+    return sys.argv[0] if sys.argv[0] == f"mfpde {module}" else f"python -m mfpde.{module}"
+
+
 def config_parser(module: str, description: str) -> argparse.ArgumentParser:
     """A parser for `python -m mfpde.MODULE [CONFIG.toml] [--output OUT.h5] [--set section.key=value ...]`."""
     parser = argparse.ArgumentParser(
-        prog=f"python -m mfpde.{module}",
+        prog=program(module),
         description=description,
         epilog="What follows -- goes to PETSc, e.g. -- -ts_rk_type 8vr -ts_monitor.",
     )
     parser.add_argument("config", nargs="?", type=Path, help="TOML file; without it the shipped default example")
     parser.add_argument("--output", metavar="OUT.h5", help="result file, instead of output.file")
     parser.add_argument(
-        "--set", action="append", default=[], metavar="SECTION.KEY=VALUE", help="overrides a key; may be repeated"
+        "--set",
+        action="append",
+        default=[],
+        metavar="SECTION.KEY=VALUE",
+        help="overrides a key, also without its section; may be repeated",
     )
     parser.add_argument("--quiet", action="store_true", help="say nothing but warnings and errors")
     parser.add_argument("--log", type=Path, metavar="FILE", help="append what is said, with its time, to a file")

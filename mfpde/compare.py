@@ -1,19 +1,61 @@
 """Compares result files: `python -m mfpde.compare A.h5 B.h5 ... [--output PICTURE.png]`."""
 
+from __future__ import annotations
+
 import argparse
 import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, Protocol
 
-from mfpde.command import run_command
+from mfpde.callable import make_callable
+from mfpde.command import program, run_command
 from mfpde.parallel import on_first
 from mfpde.version import __version__
+
+if TYPE_CHECKING:
+    from mfpde.output.history import Difference, History
+
+
+class WithHistory(Protocol):
+    """What has the curves of a run, such as a `mfpde.Result`."""
+
+    @property
+    def history(self) -> History:
+        """The curves."""
+
+
+def compare(one: WithHistory | str | Path, other: WithHistory | str | Path) -> Difference:
+    """Difference of E and of the coefficients of two results, `one` minus `other`, at the records of the one that has fewer.
+
+    Args:
+        one, other: Results, or files: of this package, or texts with the columns time, loss and perhaps the error of the loss.
+
+    Raises:
+        InputError: If a file cannot be read, or the two have nothing in common.
+    """
+    from mfpde.output.history import difference
+
+    curves = [_read(Path(x)) if isinstance(x, str | Path) else x.history for x in (one, other)]
+    return difference(*curves)
+
+
+def _read(path: Path) -> History:
+    """The curves of a result file, or of a text."""
+    import h5py
+
+    from mfpde.output.history import check_file, probe, read_history, read_text
+
+    if path.is_file() and path.suffix in TEXT and not h5py.is_hdf5(path):
+        return read_text(path)
+    check_file(path)
+    probe(path)
+    return read_history(path)
 
 
 def main() -> int:
     """Runs the command line and returns the exit status."""
     parser = argparse.ArgumentParser(
-        prog="python -m mfpde.compare",
+        prog=program("compare"),
         description="Compare the loss and the Hermite coefficients of results of mfpde.solve and mfpde.particles with the first.",
         epilog="A file that is no HDF5 file is read as text: two columns, time and loss, or a third with the error of the loss, "
         "such as a run of your own; time is steps times the learning rate, with the gradient of each of N neurons times N. Two "
@@ -27,25 +69,16 @@ def main() -> int:
 
 
 def _compare(arguments: argparse.Namespace) -> Any:
-    import h5py
-
     from mfpde.errors import InputError
     from mfpde.output.comparison import plot_comparison
-    from mfpde.output.history import check_file, difference, probe, read_history, read_text
+    from mfpde.output.history import difference
     from mfpde.paths import check_picture
     from mfpde.progress import text_table
 
     if len(arguments.files) < 2:
         raise InputError("compare: one file; allowed: two or more")
     check_picture(arguments.output, "--output")
-    histories = []
-    for path in arguments.files:
-        if path.is_file() and path.suffix in TEXT and not h5py.is_hdf5(path):
-            histories.append(read_text(path))
-            continue
-        check_file(path)
-        probe(path)
-        histories.append(read_history(path))
+    histories = [_read(path) for path in arguments.files]
     first, *others = histories
     differences = [difference(other, first) for other in others]
     head = [f"against {first.path}", "max |dE|", "L2 of dE", "max |dm|", "L2 of dm", "interpolation"]
@@ -67,18 +100,22 @@ def _compare(arguments: argparse.Namespace) -> Any:
 
 
 def _verdict(one: Path, other: Path, difference: Any, silent: list[Path]) -> str:
-    """Whether two results differ by more than their errors."""
-    if difference.error is None:
-        return f"{one} and {other}: neither says what its error is"
-    known = f" ({', '.join(map(str, silent))} says nothing of its own)" if silent else ""
+    """Whether two results differ by more than their errors; only by how much if one of them says nothing of its own."""
+    if silent:
+        worst = float(difference.times[abs(difference.loss).argmax()])
+        told = "say nothing of their errors" if len(silent) > 1 else "says nothing of its error"
+        most = f"{one} and {other} differ by at most {difference.max_loss:.2g}, at t = {worst:.4g}"
+        return f"{most}; no verdict, as {' and '.join(map(str, silent))} {told}"
     if difference.excess > 1:
         worst = float(difference.times[(abs(difference.loss) / (difference.error + difference.interpolation + 1e-300)).argmax()])
-        return f"{one} differs from {other} by {difference.excess:.2g} times their errors{known}, most at t = {worst:.4g}"
-    return f"{one} agrees with {other} within their errors{known}: at most {difference.excess:.2g} times"
+        return f"{one} differs from {other} by {difference.excess:.2g} times their errors, most at t = {worst:.4g}"
+    return f"{one} agrees with {other} within their errors: at most {difference.excess:.2g} times"
 
 
 # Suffixes of files that may be text.
 TEXT = ("", ".txt", ".dat", ".csv", ".tsv")
+
+make_callable(__name__)
 
 if __name__ == "__main__":
     sys.exit(main())

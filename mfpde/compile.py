@@ -90,10 +90,15 @@ def _library(source: Path, declarations: str, macros: Mapping[str, int]) -> tupl
     return path, name
 
 
-@cache
 def _code(source: Path) -> str:
-    """The source with our own headers in it, read once."""
-    return _INCLUDE.sub(lambda match: next(PACKAGE.rglob(match.group(1))).read_text(), source.read_text())
+    """The source with our own headers in it."""
+    return _INCLUDE.sub(lambda match: _header(PACKAGE, match.group(1)).read_text(), source.read_text())
+
+
+@cache
+def _header(package: Path, name: str) -> Path:
+    """Where a header lies: looking for it takes longer than all the rest, and it does not move."""
+    return next(package.rglob(name))
 
 
 def _cache() -> Path:

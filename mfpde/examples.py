@@ -6,7 +6,7 @@ import sys
 import sysconfig
 from pathlib import Path
 
-from mfpde.command import outcome, prepare_streams, say
+from mfpde.command import outcome, prepare_streams, program, say
 from mfpde.errors import InputError
 from mfpde.version import __version__
 
@@ -15,7 +15,7 @@ FOLDERS = ("examples", "meshes")
 
 def main() -> int:
     """Runs the command line and returns the exit status."""
-    parser = argparse.ArgumentParser(prog="python -m mfpde.examples", description="Copy the shipped examples and meshes.")
+    parser = argparse.ArgumentParser(prog=program("examples"), description="Copy the shipped examples and meshes.")
     parser.add_argument("directory", type=Path, metavar="DIR", help="where to; it is made, and nothing in it is replaced")
     parser.add_argument("--version", action="version", version=__version__)
     arguments = parser.parse_args()

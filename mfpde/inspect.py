@@ -1,7 +1,9 @@
-"""Says what is in a result file, and draws it: `python -m mfpde.inspect FILE [--plot]`."""
+"""Says what is in a result file, and draws it: `python -m mfpde.inspect FILE [--plot] [--json]`."""
 
 import argparse
+import json
 import sys
+import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -9,7 +11,7 @@ from typing import Any
 import h5py
 import numpy as np
 
-from mfpde.command import outcome, prepare_streams, say
+from mfpde.command import outcome, prepare_streams, program, say
 from mfpde.output.history import BULK, check_file, loss_error, open_result, probe
 from mfpde.progress import table
 from mfpde.version import __version__
@@ -20,27 +22,29 @@ PICTURE_BINS = 300
 
 def main() -> int:
     """Runs the command line and returns the exit status."""
-    parser = argparse.ArgumentParser(prog="python -m mfpde.inspect", description="Print and plot a result of mfpde.solve.")
+    parser = argparse.ArgumentParser(prog=program("inspect"), description="Print and plot a result of mfpde.solve.")
     parser.add_argument("file", type=Path)
     parser.add_argument("--plot", action="store_true", help="draw loss, Hermite coefficients and density to PNG beside the file")
+    parser.add_argument("--json", action="store_true", help="print it for programs; numbers that are not finite are texts")
     parser.add_argument("--version", action="version", version=__version__)
     arguments = parser.parse_args()
     prepare_streams()
-    status, message = outcome(lambda: _inspect(arguments.file, arguments.plot))
+    status, message = outcome(lambda: _inspect(arguments.file, arguments.plot, arguments.json))
     if message:
         say(message)
     return status
 
 
-def _inspect(path: Path, plot: bool) -> None:
+def _inspect(path: Path, plot: bool, for_programs: bool) -> None:
     check_file(path)
     probe(path)
     with open_result(path, BULK) as file:
-        report = _report(file)
+        report = json.dumps(_finite(_facts(file)), indent=2) if for_programs else _report(file)
     print(report, flush=True)
     if plot:
         for name, picture in _pictures(path):
-            print(f"{name} drawn to {picture}" if picture else f"{name}: no snapshot to draw", flush=True)
+            said = f"{name} drawn to {picture}" if picture else f"{name}: no snapshot to draw"
+            print(said, flush=True, file=sys.stderr if for_programs else sys.stdout)
 
 
 def _pictures(path: Path) -> Iterator[tuple[str, Path | None]]:
@@ -95,6 +99,32 @@ def _report(file: Any) -> str:
     return "\n\n".join((table(rows), _coefficients(file), _contents(file), "configuration\n" + file.attrs["config"].rstrip()))
 
 
+def _facts(file: Any) -> dict[str, Any]:
+    """What a file says of its run; of curves the values at the first record and the last."""
+    history, found = file["history"], loss_error(file)
+    ends = {name: item[:][[0, -1]].tolist() for name, item in history.items() if item.ndim == 1 and item.dtype.kind in "fiu"}
+    names = file["history/mode"].asstr()[:].tolist() if "history/mode" in file else []
+    target, last = file["target/coefficients"][:].tolist(), history["coefficients"][-1].tolist()
+    return {
+        "attributes": {name: value.item() if isinstance(value, np.generic) else str(value) for name, value in file.attrs.items()},
+        "config": tomllib.loads(file.attrs["config"]),
+        "records": len(history["time"]),
+        "history": ends,
+        "error": None if found is None else found[0][[0, -1]].tolist(),
+        "coefficients": {name: {"value": m, "target": h} for name, m, h in zip(names, last, target, strict=bool(names))},
+        "datasets": {name: {"shape": list(item.shape), "dtype": str(item.dtype)} for name, item in _datasets(file)},
+    }
+
+
+def _finite(value: Any) -> Any:
+    """The same with texts for numbers that JSON does not have."""
+    if isinstance(value, dict):
+        return {name: _finite(inner) for name, inner in value.items()}
+    if isinstance(value, list):
+        return [_finite(inner) for inner in value]
+    return str(value) if isinstance(value, float) and not np.isfinite(value) else value
+
+
 def _loss(file: Any, loss: Any) -> str:
     """First and last loss, with the digits that their errors leave."""
     from mfpde.digits import credible
@@ -122,14 +152,19 @@ def _coefficients(file: Any, most: int = 8) -> str:
 
 
 def _contents(file: Any) -> str:
-    rows: list[tuple[str, str]] = []
+    return table([(name, f"{item.shape} {item.dtype}") for name, item in _datasets(file)])
+
+
+def _datasets(file: Any) -> list[tuple[str, Any]]:
+    """All datasets, by path."""
+    rows: list[tuple[str, Any]] = []
 
     def visit(name: str, item: Any) -> None:
         if isinstance(item, h5py.Dataset):
-            rows.append((f"/{name}", f"{item.shape} {item.dtype}"))
+            rows.append((f"/{name}", item))
 
     file.visititems(visit)
-    return table(rows)
+    return rows
 
 
 if __name__ == "__main__":

@@ -13,6 +13,8 @@ from mfpde.errors import InputError
 Kind = Literal["result", "study", "sweep", "density"]
 # The attribute that tells a file from the result of one run.
 MARKS: dict[Kind, str] = {"study": "vary", "sweep": "sweep", "density": "axes"}
+# Pictures that matplotlib draws, as pixels or as lines.
+PICTURES = (".png", ".pdf", ".svg")
 NEW_FILE = "allowed: a file name in an existing, writable directory"
 
 
@@ -68,8 +70,9 @@ def check_picture(path: Path, key: str) -> None:
     Raises:
         InputError: If it cannot be written.
     """
-    if path.suffix != ".png":
-        raise InputError(f"{key}: {str(path)!r}; allowed: a .png file in an existing, writable directory")
+    if path.suffix not in PICTURES:
+        allowed = f"{', '.join(PICTURES[:-1])} or {PICTURES[-1]}"
+        raise InputError(f"{key}: {str(path)!r}; allowed: a {allowed} file in an existing, writable directory")
     check_place(path, key)
 
 

@@ -15,6 +15,7 @@ import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from html import escape
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,7 @@ from mpi4py import MPI
 from numpy.typing import NDArray
 from petsc4py import PETSc  # noqa: F401  (it begins on all ranks together: later, one of them alone would wait for the others)
 
+from mfpde.digits import credible
 from mfpde.errors import InputError
 from mfpde.output.crossing import Crossing, crossing
 from mfpde.output.history import History, open_result, read_columns, read_open
@@ -34,13 +36,16 @@ from mfpde.parallel import on_first
 Array = NDArray[np.float64]
 # The history of a file, its columns and its attributes.
 Curves = tuple[History, dict[str, NDArray[Any]], dict[str, Any]]
+# Letters of a target or an activation where a result is said in a line.
+LONGEST = 60
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Result:
     """A run that is done: its curves on all ranks, and its file, in memory on rank 0 or on disk.
 
     Times are dimensionless: steps of gradient descent times the learning rate, with the gradient of each of N neurons times N.
+    A pickled one, or a copy, belongs to the rank that made it if `comm` is a communicator of the user's own.
 
     Attributes:
         history: The curves with their modes and target, see `mfpde.read_history`.
@@ -58,6 +63,34 @@ class Result:
     summary: Summary | None = None
     path: Path | None = None
     image: bytes = field(default=b"", repr=False)
+
+    def __repr__(self) -> str:
+        return f"<mfpde.Result: {', '.join(f'{name} {text}' for name, text in self._said())}>"
+
+    def _repr_html_(self) -> str:
+        """The same as a table, in notebooks."""
+        rows = (f"<tr><th>{escape(name)}</th><td>{escape(text)}</td></tr>" for name, text in self._said())
+        return f"<table>{''.join(rows)}</table>"
+
+    def _said(self) -> list[tuple[str, str]]:
+        """What the result is, on a line for each."""
+        texts = {name: str(self.attributes[name]) for name in ("polynomial", "activation")}
+        ends = (0, -1)
+        first, last = (
+            f"{self.loss[i]:.10g}" if self.error is None else credible(float(self.loss[i]), float(self.error[i])) for i in ends
+        )
+        return [
+            *((name, text if len(text) <= LONGEST else f"{text[: LONGEST - 3]}...") for name, text in texts.items()),
+            ("d", f"{self.attributes['dimension']:g}"),
+            ("t", f"{self.time[0]:g} -> {self.time[-1]:g}"),
+            ("E", f"{first} -> {last}" + (" (error not estimated)" if self.error is None else "")),
+            ("records", str(len(self.time))),
+            ("file", "in memory" if self.path is None else str(self.path)),
+        ]
+
+    def __getstate__(self) -> dict[str, Any]:
+        own = self.comm not in (MPI.COMM_WORLD, MPI.COMM_SELF)
+        return {**vars(self), "comm": MPI.COMM_SELF} if own else vars(self)
 
     @property
     def time(self) -> Array:
@@ -138,7 +171,7 @@ class Result:
         """Collective. E(t) with the band of its error, as a matplotlib figure on rank 0 (None on the others).
 
         Args:
-            picture: A .png file to draw it to.
+            picture: A .png, .pdf or .svg file to draw it to.
 
         Raises:
             InputError: On all ranks, if the picture cannot be written.
@@ -161,6 +194,8 @@ class Result:
     def to_xarray(self) -> Any:
         """The curves as an xarray.Dataset with the dimensions time and mode, and the attributes of the file.
 
+        Its `to_netcdf` writes them to a file.
+
         Variables: loss, error (nan if not estimated), coefficients (time, mode), target (mode), and all of `columns`.
 
         Raises:
@@ -181,7 +216,10 @@ class Result:
             **{name: ("time", column) for name, column in self.columns.items() if name not in ("time", "loss")},
         }
         names = mode_names(*zip(*self.modes, strict=True))
-        data = xarray.Dataset(values, {"time": self.time, "mode": names}, dict(self.attributes))
+        # NetCDF has no booleans.
+        attributes = {name: int(value) if isinstance(value, bool) else value for name, value in self.attributes.items()}
+        attributes.pop("checksum", None)  # of the file's own attributes
+        data = xarray.Dataset(values, {"time": self.time, "mode": names}, attributes)
         for name in ("time", "loss", "coefficients", *self.columns):
             known = LABELS.get(f"/history/{name}", INDICATOR)
             texts = {"units": known.units, "long_name": known.long_name, "formula": known.formula}

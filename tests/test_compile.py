@@ -32,6 +32,15 @@ def test_code_is_compiled_once_for_each_set_of_sizes(source: Path, monkeypatch: 
     assert load_compiled(SELF, source, DECLARATION, {"SIZE": 7}).lib.answer() == 8
 
 
+def test_what_is_compiled_is_said_with_its_sizes_if_it_has_any(source: Path, caplog: pytest.LogCaptureFixture) -> None:
+    source.write_text("int answer(void) { return 1; }\n")
+    with caplog.at_level("INFO", "mfpde"):
+        for sizes in ({}, {"SIZE": 2}):
+            load_compiled(SELF, source, DECLARATION, sizes)
+    said = [record.getMessage().partition("compiling ")[2] for record in caplog.records]
+    assert said == ["answer.c: some seconds, once", "answer.c for SIZE = 2: some seconds, once"]
+
+
 def test_our_headers_are_part_of_the_source(source: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(compiler, "PACKAGE", tmp_path)
     source.write_text('#include "value.h"\nint answer(void) { return VALUE + SIZE; }\n')

@@ -327,3 +327,13 @@ def test_the_command_line_reports_and_refuses(
     ):
         status, _, error = run(*words)
         assert status == 2 and error.count("\n") == 1 and said in error, error
+
+
+def test_texts_are_read_as_a_target_and_an_activation() -> None:
+    given, read = (
+        learnability(*pair, order=2) for pair in [("z1*z2", "relu"), (parse_target("z1*z2"), parse_activation("relu"))]
+    )
+    assert given.definition.bound == read.definition.bound == Fraction(1, 2) and given.theorem == read.theorem
+    for pair, word in ((("z1 + y", "relu"), "'y'"), (("z1", "tahn"), "tahn")):
+        with pytest.raises(InputError, match=word):
+            learnability(*pair)

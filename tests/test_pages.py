@@ -1,7 +1,8 @@
 """The pages of README.md and examples/: their links lead somewhere, and their commands run.
 
 A fenced block says by the second word after its fence what is done with it: `sh run` and `python run` are run, in one folder a
-page; `sh fails` are commands that end with one line and status 2; of `sh slow` the programs and files are looked for.
+page; `sh fails` are commands that end with one line and status 2; of `sh slow` the programs and files are looked for.  A block
+`toml NAME.toml` is that file, for all of its page.
 """
 
 import re
@@ -17,6 +18,7 @@ from support import HANGS, clean_environment, command
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "examples").glob("*.md"))]
 FENCE = re.compile(r"^```([a-z]+) (run|slow|fails)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+FILE = re.compile(r"^```toml (\w+\.toml)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 # With examples and tests beside them, commands find what they name, as in the project's folder.
 BIN = Path(sys.executable).parent
 
@@ -42,10 +44,12 @@ def folder(tmp_path: Path) -> Path:
 
 
 def run_line(line: str, folder: Path) -> subprocess.CompletedProcess[str]:
-    """A line of a shell; a command of the package on one rank in this process, as an interpreter takes long to start."""
+    """A line of a shell; a command of the package on ranks that are there already, as an interpreter takes long to start."""
     words = shlex.split(line, comments=True)
+    ranks = 2 if words[:3] == ["mpirun", "-n", "2"] else 1
+    words = words[3:] if ranks > 1 else words
     if words[:2] == ["python", "-m"] and words[2].startswith("mfpde.") and not set(words) & {"|", "&&", ">"}:
-        return command(words[2].removeprefix("mfpde."), *words[3:], cwd=folder)
+        return command(words[2].removeprefix("mfpde."), *words[3:], ranks=ranks, cwd=folder)
     return run(["bash", "-ec", line], folder)
 
 
@@ -57,6 +61,8 @@ def run(words: list[str], folder: Path) -> subprocess.CompletedProcess[str]:
 
 @with_blocks("run")
 def test_the_commands_of_a_page_run(page: Path, folder: Path) -> None:
+    for name, text in FILE.findall(page.read_text()):
+        (folder / name).write_text(text)
     for language, text in blocks(page, "run"):
         if language == "python":
             done = run([sys.executable, "-c", text], folder)

@@ -16,7 +16,7 @@ import mfpde
 PACKAGE = Path(mfpde.__file__).parent
 NAMES = (
     "load", "build_problem", "solve", "read_history", "parse_target", "parse_activation", "start_flow", "integrate",
-    "characteristics", "learnability", "run", "open", "width",
+    "characteristics", "learnability", "run", "open", "particles", "kernel", "compare", "density", "width",
 )  # fmt: skip
 # Nobody may import from a later row, nor from another room of the same row.
 ROWS: tuple[tuple[str, ...], ...] = (
@@ -102,7 +102,8 @@ def test_the_commands_of_callable_modules_still_run(module: str, tmp_path: Path)
 def test_help_is_a_page_with_a_line_for_every_name() -> None:
     page = pydoc.render_doc(mfpde, renderer=pydoc.plaintext)
     assert all(f"\n        {name} " in page for name in NAMES) and len(page.splitlines()) < 105
-    assert set(NAMES) <= set(dir(mfpde))
+    own = {name for name in dir(mfpde) if not name.startswith("__")}
+    assert set(NAMES) <= own and not own & {"os", "early", "importlib", "Any", "TYPE_CHECKING", "errors"}
     with pytest.raises(AttributeError, match="sovle"):
         mfpde.sovle  # noqa: B018
 
@@ -114,9 +115,17 @@ def test_type_checkers_see_the_functions(tmp_path: Path) -> None:
         "import mfpde\nfrom mpi4py import MPI\nconfig = mfpde.load(None)\n"
         "reveal_type(mfpde.solve(MPI.COMM_SELF, config, mfpde.build_problem(config)))\n"
         "reveal_type(mfpde.learnability(mfpde.parse_target('z1'), mfpde.parse_activation('tanh')))\n"
+        "reveal_type(mfpde.kernel(MPI.COMM_SELF, config, mfpde.build_problem(config)))\n"
+        "reveal_type(mfpde.compare(mfpde.run(), 'mine.csv').max_loss)\n"
     )
     said, problems, _ = api.run(["--config-file", str(PACKAGE.parent / "pyproject.toml"), str(tmp_path / "user.py")])
-    assert "mfpde.output.protocol.Summary" in said and "mfpde.learnability.report.Report" in said, said + problems
+    kinds = (
+        "mfpde.output.protocol.Summary",
+        "mfpde.learnability.report.Report",
+        "mfpde.kernel.study.KernelStudy",
+        'type is "float"',
+    )
+    assert all(kind in said for kind in kinds) and ": error: " not in said, said + problems
 
 
 def modules() -> dict[str, Path]:

@@ -49,8 +49,10 @@ def test_a_sweep_is_one_labelled_file_and_keeps_what_is_finished(tmp_path: Path,
     assert done.returncode == 0, done.stderr
     said = done.stderr
     assert said.count(" s\n") == 4 and (tmp_path / "s.png").stat().st_size > 0
+    seconds = sorted(line.rpartition(": ")[2] for line in said.splitlines() if line.endswith(" s"))
     with h5py.File(tmp_path / "s.h5") as file:
         loss, final = file["loss"], file["final_loss"][:]
+        assert sorted(f"{second:.1f} s" for second in file["wall_time"][:].ravel()) == seconds
         assert [scale[0].name for scale in loss.dims] == ["/c", "/w", "/time"] and loss.shape == (2, 2, 5)
         assert np.array_equal(file["c"][:], [0, 0.5]) and list(file["w"].asstr()) == ["gaussian", "zero"]
         assert np.array_equal(loss[..., -1], final) and np.isfinite(final).all()

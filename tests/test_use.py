@@ -1,13 +1,17 @@
 """From Python: runs, results, parameters; files that explain themselves; comparisons with someone's own curve; log lines."""
 
-import importlib.util
+import copy
+import json
 import logging
+import pickle
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 import pytest
 from mpi4py import MPI
@@ -15,9 +19,11 @@ from support import HANGS, command, run_here
 
 import mfpde
 from mfpde import progress
+from mfpde.digits import credible
 from mfpde.errors import InputError
 from mfpde.output.history import difference, read_history, read_text
-from mfpde.problem.config import config_of
+from mfpde.problem.config import config_of, section_with
+from mfpde.problem.sections import Config
 from mfpde.progress import Progress, duration, report, speak
 
 SELF = MPI.COMM_SELF
@@ -66,6 +72,15 @@ def test_progress_goes_to_a_function() -> None:
     seen: list[float] = []
     mfpde.run(comm=SELF, progress=lambda when, loss, steps: seen.append(when), **SMALL)
     assert seen[-1] == 1.0 and sorted(seen) == seen
+
+
+@pytest.mark.parametrize("changes", [{}, {"a_nodes": None, "accuracy": 1e-2}])
+def test_progress_shows_the_loss_at_the_end_of_the_step(changes: dict[str, Any]) -> None:
+    """A step may be as long as the run; what was shown was E at the last record before it."""
+    seen: list[tuple[float, float | None]] = []
+    result = mfpde.run(comm=SELF, progress=lambda when, loss, steps: seen.append((when, loss)), **{**SMALL, **changes})
+    when, shown = seen[-1]
+    assert when == 1.0 and shown is not None and abs(shown - result.loss[-1]) < 1e-12
 
 
 @pytest.mark.parametrize(
@@ -120,7 +135,6 @@ def test_datasets_say_what_they_are_and_files_how_they_came_about(small: mfpde.R
         assert {"date", "command", "ranks", "version", "version_dolfinx", "version_petsc4py", "version_mpi4py"} <= set(file.attrs)
 
 
-@pytest.mark.skipif(importlib.util.find_spec("xarray") is None, reason="xarray is not installed")
 def test_xarray_opens_files_with_coordinates(tmp_path: Path, small: mfpde.Result) -> None:
     import xarray
 
@@ -129,12 +143,46 @@ def test_xarray_opens_files_with_coordinates(tmp_path: Path, small: mfpde.Result
     assert np.array_equal(data.time, small.time)
     own = small.to_xarray()
     assert own.loss.dims == ("time",) and np.isnan(own.error).all() and own.target.sel(mode="1,1") == 1
+    own.to_netcdf(tmp_path / "own.nc", engine="h5netcdf")
+    with xarray.open_dataset(tmp_path / "own.nc", engine="h5netcdf") as again:
+        assert again.equals(own) and again.attrs["complete"] == 1
 
 
-@pytest.mark.skipif(importlib.util.find_spec("xarray") is not None, reason="xarray is installed")
-def test_without_xarray_one_line_says_what_to_install(small: mfpde.Result) -> None:
+def test_a_result_says_in_a_line_what_it_is(small: mfpde.Result, accurate: mfpde.Result, tmp_path: Path) -> None:
+    assert accurate.error is not None
+    shown, silent = repr(accurate), repr(small)
+    assert "\n" not in shown and len(shown) < 300 and credible(accurate.loss[-1], accurate.error[-1]) in shown
+    assert "z1 + z1*z2" in shown and "in memory" in shown and "error not estimated" in silent
+    path = small.save(tmp_path / "<b>.h5")
+    assert "<td>5</td>" in small._repr_html_() and "&lt;b&gt;.h5" in mfpde.open(path)._repr_html_()
+
+
+def test_a_result_of_a_communicator_of_its_own_can_be_pickled(small: mfpde.Result) -> None:
+    comm = SELF.Dup()
+    try:
+        own = replace(small, comm=comm)
+        for again in (pickle.loads(pickle.dumps(own)), copy.deepcopy(own)):
+            assert again.comm == SELF and again.plot().axes and np.array_equal(again.columns["mass"], small.columns["mass"])
+        assert own.comm == comm
+    finally:
+        comm.Free()
+
+
+def test_without_xarray_one_line_says_what_to_install(small: mfpde.Result, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "xarray", None)
     with pytest.raises(InputError, match="pip install"):
         small.to_xarray()
+
+
+def test_particles_and_kernels_are_computed_by_their_names(tmp_path: Path) -> None:
+    """With `mfpde.load` and `mfpde.build_problem`, as `mfpde.solve`."""
+    words = [*WORDS[1::2], "particles.particles=16", f"output.file={tmp_path / 'out.h5'}"]
+    config = mfpde.load(None, words)
+    found = mfpde.particles(SELF, config, mfpde.build_problem(config))
+    assert found.loss == mfpde.open(tmp_path / "out.h5").loss[-1]
+    config = mfpde.load(None, [word for word in words if "final_time" not in word] + ["training.strategy=chen-ge"])
+    study = mfpde.kernel(SELF, config, mfpde.build_problem(config), measure=False)
+    assert study is not None and (tmp_path / "out.h5").is_file()
 
 
 def test_compare_reads_two_columns_and_knows_the_errors(
@@ -145,11 +193,16 @@ def test_compare_reads_two_columns_and_knows_the_errors(
     rows = [f"{t:.17g}, {e + 0.5 * d:.17g}" for t, e, d in zip(accurate.time, accurate.loss, accurate.error, strict=True)]
     (tmp_path / "near.csv").write_text("time, loss\n" + "\n".join(rows) + "\n")
     (tmp_path / "far.txt").write_text("# mine\n0 1.5 1e-3\n1 1.4 1e-3\n")
+    (tmp_path / "known.csv").write_text("\n".join(f"{row}, 0" for row in rows))
     near, far = (difference(read_text(tmp_path / name), read_history(tmp_path / "out.h5")) for name in ("near.csv", "far.txt"))
     assert 0.49 < near.excess < 0.51 and far.excess > 10 and np.isnan(near.max_coefficients)
-    assert run_here(tmp_path, "compare", "out.h5", "near.csv", "far.txt") == 0
+    assert run_here(tmp_path, "compare", "out.h5", "near.csv", "known.csv", "far.txt") == 0
     said = capsys.readouterr().out
-    assert "near.csv agrees with out.h5" in said and "far.txt differs from out.h5" in said
+    assert "known.csv agrees with out.h5" in said and "far.txt differs from out.h5" in said
+    worst = accurate.error.argmax()
+    most = f"differ by at most {accurate.error[worst] / 2:.2g}, at t = {accurate.time[worst]:.4g}"
+    assert mfpde.compare(tmp_path / "near.csv", accurate).max_loss == near.max_loss > 0
+    assert f"near.csv and out.h5 {most}; no verdict, as near.csv says nothing of its error" in said
     (tmp_path / "bad.txt").write_text("0 1 2 3\n")
     assert run_here(tmp_path, "compare", "out.h5", "bad.txt") == 2
     assert capsys.readouterr().err.count("\n") == 1
@@ -158,10 +211,56 @@ def test_compare_reads_two_columns_and_knows_the_errors(
 def test_inspect_prints_the_digits_that_hold(tmp_path: Path, accurate: mfpde.Result, capsys: pytest.CaptureFixture[str]) -> None:
     assert accurate.error is not None
     accurate.save(tmp_path / "out.h5")
-    from mfpde.digits import credible
-
     assert run_here(tmp_path, "inspect", "out.h5") == 0
     assert credible(accurate.loss[-1], accurate.error[-1]) in capsys.readouterr().out
+
+
+def test_inspect_tells_programs(tmp_path: Path, accurate: mfpde.Result, capsys: pytest.CaptureFixture[str]) -> None:
+    assert accurate.error is not None
+    accurate.save(tmp_path / "out.h5")
+    assert run_here(tmp_path, "inspect", "out.h5", "--json") == 0
+
+    def refuse(name: str) -> None:
+        raise AssertionError(name)
+
+    told = json.loads(capsys.readouterr().out, parse_constant=refuse)
+    assert told["history"]["loss"] == accurate.loss[[0, -1]].tolist() and told["error"] == accurate.error[[0, -1]].tolist()
+    assert told["config"]["input"]["dimension"] == told["attributes"]["dimension"] == "inf" and told["attributes"]["complete"]
+    assert told["coefficients"]["1,1"]["target"] == 1 and told["datasets"]["/history/loss"]["shape"] == [len(accurate.time)]
+
+
+@pytest.mark.parametrize("word", ["polynomial=z1 + z1*z2*z3", "target.polynomial=z1 + z1*z2*z3"])
+def test_a_key_is_set_without_its_section(word: str) -> None:
+    assert mfpde.load(None, [word]).target.polynomial == "z1 + z1*z2*z3"
+
+
+@pytest.mark.parametrize(
+    "word,said",
+    [
+        ("polynomail=z1", "did you mean 'polynomial'"),
+        ("target=z1", "allowed: section.key=value"),
+        ("polynomial", "allowed: section.key=value"),
+        ("a_nodes.=3", "allowed: section.key=value"),
+    ],
+)
+def test_what_cannot_be_set_is_refused(word: str, said: str) -> None:
+    with pytest.raises(InputError, match=said):
+        mfpde.load(None, [word])
+
+
+def test_every_key_is_that_of_one_section() -> None:
+    for field in msgspec.structs.fields(Config):
+        for key in getattr(field.type, "__struct_fields__", ()):
+            assert section_with(key) == field.name
+
+
+def test_the_seconds_of_a_run_are_also_those_of_its_studies(accurate: mfpde.Result, tmp_path: Path) -> None:
+    assert accurate.summary is not None and accurate.summary.answer is not None
+    passes = accurate.summary.answer.passes
+    studies = sum(run.study_seconds + run.main_seconds + run.check_seconds for run in passes) - passes[-1].main_seconds
+    seconds = accurate.history.seconds
+    assert studies > 0 and abs(seconds - studies - accurate.columns["wall_time"][-1]) < 1e-9
+    assert seconds <= accurate.summary.wall_time
 
 
 def test_without_a_terminal_a_line_says_now_and_then_how_far_the_run_is(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -222,11 +321,24 @@ def test_one_command_runs_the_others_and_copies_the_examples(tmp_path: Path) -> 
     done = subprocess.run([*words, "examples", "here"], cwd=tmp_path, capture_output=True, text=True, timeout=HANGS, check=False)
     assert done.returncode == 0 and (tmp_path / "here/examples/staircase.toml").is_file(), done.stderr
     assert (tmp_path / "here/meshes/skewed_square.xdmf").is_file()
-    for arguments, status, word in ((["--help"], 0, "learnability"), (["solev"], 2, "solve"), (["inspect", "no.h5"], 2, "no.h5")):
+    for arguments, status, word in (
+        (["--help"], 0, "learnability"),
+        (["inspect", "--help"], 0, "usage: mfpde inspect "),
+        (["solev"], 2, "solve"),
+        (["inspect", "no.h5"], 2, "no.h5"),
+    ):
         done = subprocess.run([*words, *arguments], cwd=tmp_path, capture_output=True, text=True, timeout=HANGS, check=False)
         assert done.returncode == status and word in done.stdout + done.stderr
 
 
-def test_a_result_in_memory_has_its_density() -> None:
+def test_a_result_in_memory_has_its_density_and_both_are_drawn(tmp_path: Path) -> None:
     result = mfpde.run(comm=SELF, dimension=100, polynomial="z1", accuracy=False, a_nodes=4, r_nodes=1, cells=4, final_time=0.5)
-    assert "(a, v1)" in str(result.density(("a", "v1"), bins=20))
+    found = result.density(("a", "v1"), bins=20)
+    assert "(a, v1)" in str(found)
+    for picture, begins in (("x.pdf", b"%PDF"), ("x.svg", b"<?xml"), ("x.png", b"\x89PNG")):
+        for drawn in (found, result):
+            assert drawn.plot(tmp_path / picture).axes and (tmp_path / picture).read_bytes().startswith(begins)
+            (tmp_path / picture).unlink()
+    assert result.density(("v1",), bins=20).plot().axes[0].get_ylabel() == "density"
+    with pytest.raises(InputError, match=r"x\.jpg.*allowed: a \.png, \.pdf or \.svg file"):
+        found.plot(tmp_path / "x.jpg")

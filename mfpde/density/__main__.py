@@ -5,14 +5,14 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from mfpde.command import run_command
+from mfpde.command import program, run_command
 from mfpde.version import __version__
 
 
 def main() -> int:
     """Collective over all ranks. Runs the command line and returns the exit status."""
     parser = argparse.ArgumentParser(
-        prog="python -m mfpde.density",
+        prog=program("density"),
         description="The density of the neurons in one or two of a, v1, v2, ..., r, b, at any time of a run, with its L1 error.",
     )
     parser.add_argument("file", type=Path, help="result of mfpde.solve")

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from math import nan
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -47,6 +48,19 @@ class Density:
     def mass(self) -> Array:
         """Mass of each bin, shape (bins of each axis)."""
         return self.values * volumes(self.edges)
+
+    def plot(self, picture: str | Path | None = None) -> Any:
+        """The density in its one or two coordinates, as a matplotlib figure.
+
+        Args:
+            picture: A .png, .pdf or .svg file to draw it to.
+
+        Raises:
+            InputError: If the picture cannot be written, or the density has more coordinates.
+        """
+        from mfpde.density.picture import draw
+
+        return draw(self, None if picture is None else Path(picture))
 
     def __str__(self) -> str:
         return f"density of ({', '.join(self.axes)}) at t = {self.time:g}"

@@ -8,8 +8,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mfpde.density.bins import Density
+from mfpde.errors import InputError
 from mfpde.output.history import open_result
 from mfpde.output.plot import figure, title_of
+from mfpde.paths import check_picture
 
 Array = NDArray[np.float64]
 
@@ -18,17 +20,40 @@ def plot_density(result: Path, picture: Path, densities: Sequence[Density]) -> P
     """Draws densities of a result side by side, in the coordinates of each."""
     with open_result(result) as file, figure(picture, len(densities)) as (drawing, axes):
         for axis, density in zip(axes, densities, strict=True):
-            label = f"density of ({', '.join(map(_symbol, density.axes))})" if len(density.axes) > 1 else "density"
-            if len(density.axes) == 1:
-                axis.fill_between(_middle(density.edges[0]), density.values, alpha=0.25, lw=0)
-                axis.plot(_middle(density.edges[0]), density.values, lw=1.5)
-                axis.set(xlabel=_symbol(density.axes[0]), ylabel=label, ylim=(0, None))
-                axis.grid(alpha=0.3)
-            else:
-                drawing.colorbar(draw_density(axis, density), ax=axis, label=label)
+            _draw_labelled(drawing, axis, density)
         times = " and ".join(dict.fromkeys(f"$t = {density.time:g}$" for density in densities))
         drawing.suptitle(f"{title_of(file)},  {times}", fontsize="medium")
     return picture
+
+
+def draw(density: Density, picture: Path | None) -> Any:
+    """Draws a density of one or two coordinates on its own, to a file if one is given, and returns the figure.
+
+    Raises:
+        InputError: If the picture cannot be written, or the density has more coordinates.
+    """
+    if len(density.axes) > 2:
+        raise InputError(f"plot: a density of ({', '.join(density.axes)}); allowed: of one or two coordinates")
+    if picture is not None:
+        check_picture(picture, "picture")
+    canvas = figure(Path("unused.png") if picture is None else picture, 1)
+    _draw_labelled(canvas.figure, canvas.axes[0], density)
+    canvas.axes[0].set_title(f"$t = {density.time:g}$", fontsize="medium")
+    if picture is not None:
+        canvas.__exit__(None)
+    return canvas.figure
+
+
+def _draw_labelled(drawing: Any, axis: Any, density: Density) -> None:
+    """A curve, or an image with its colour bar, with labels."""
+    label = f"density of ({', '.join(map(_symbol, density.axes))})" if len(density.axes) > 1 else "density"
+    if len(density.axes) == 1:
+        axis.fill_between(_middle(density.edges[0]), density.values, alpha=0.25, lw=0)
+        axis.plot(_middle(density.edges[0]), density.values, lw=1.5)
+        axis.set(xlabel=_symbol(density.axes[0]), ylabel=label, ylim=(0, None))
+        axis.grid(alpha=0.3)
+    else:
+        drawing.colorbar(draw_density(axis, density), ax=axis, label=label)
 
 
 def draw_density(axis: Any, density: Density, top: float | None = None, gamma: float = 0.5) -> Any:

@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from mfpde.command import run_command
+from mfpde.command import program, run_command
 from mfpde.errors import InputError
 from mfpde.learnability.gap import FAMILIES
 from mfpde.learnability.report import (
@@ -31,7 +31,7 @@ from mfpde.version import __version__
 def main() -> int:
     """Collective over all ranks. Runs the command line and returns the exit status."""
     parser = argparse.ArgumentParser(
-        prog="python -m mfpde.learnability",
+        prog=program("learnability"),
         description="Say what a network can learn of a polynomial: reflective subspace, staircase, Taylor flow.",
     )
     parser.add_argument("config", nargs="?", type=Path, help="TOML file; its target and activation are used")

@@ -75,18 +75,29 @@ def threshold_of(target: Target) -> float:
 
 @np.errstate(**USUAL)
 def learnability(
-    target: Target, activation: Activation, order: int = ORDER, others: Sequence[str] = SMOOTH, law: Law | None = None
+    target: Target | str,
+    activation: Activation | str,
+    order: int = ORDER,
+    others: Sequence[str] = SMOOTH,
+    law: Law | None = None,
 ) -> Report:
     """The report on a target and an activation.
 
     Args:
-        target: From `parse_target` or `target_along`, or from `parse_function`: of that the report is about the truncation at
-            degree `TRUNCATED`.
-        activation: From `parse_activation`.
+        target: A polynomial in z1, z2, .. as a text, or from `parse_target` or `target_along`, or from `parse_function`: of that
+            the report is about the truncation at degree `TRUNCATED`.
+        activation: Its name or an expression in u, or from `parse_activation`.
         order: Largest order of the Taylor flows.
         others: Further activations for the Taylor flow at w = 0.
         law: Law of the outer weights; one that Assumption 3.1 allows if not given.
+
+    Raises:
+        InputError: If a text cannot be read.
     """
+    if isinstance(target, str):
+        target = parse_target(target, None, LARGEST_P, LARGEST_DEGREE)
+    if isinstance(activation, str):
+        activation = parse_activation(activation)
     if target.energy is not None and not target.exact:
         target = target.truncated(TRUNCATED)
     q, threshold = heat_transform(target), threshold_of(target)

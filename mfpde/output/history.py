@@ -38,7 +38,7 @@ class History:
         target: h_i, shape (modes,).
         band: Lower and upper ends of the confidence interval of the loss, shape (2, n), or None for a single run.
         runs: The loss of each repeat, shape (repeats, n); one row for a single run.
-        seconds: Wall time of the run, all repeats together.
+        seconds: Wall time of the run, all repeats together, and studies and passes for its accuracy.
         error: Estimated error of the loss, shape (n,): of repeated runs half the width of the band; None if there is none.
         coefficients_error: Of each coefficient, shape (n, modes); None likewise.
     """
@@ -224,11 +224,17 @@ def read_open(path: Path, file: h5py.File) -> History:
         modes=tuple((tuple(a), j) for a, j in zip(alpha, radial, strict=True)),
         target=file["target/coefficients"][:],
         band=np.array([history["loss_low"][:], history["loss_high"][:]]) if "loss_low" in history else None,
-        seconds=float((file[f"repeats/{repeats[-1]}"] if repeats else history)["wall_time"][-1]),
+        seconds=float((file[f"repeats/{repeats[-1]}"] if repeats else history)["wall_time"][-1]) + _other_seconds(file),
         runs=np.array([file[f"repeats/{name}/loss"][:] for name in repeats]) if repeats else loss[None],
         error=None if found is None else found[0],
         coefficients_error=file["error/coefficients"][:] if "error/coefficients" in file else None,
     )
+
+
+def _other_seconds(file: h5py.File) -> float:
+    """What a run to an accuracy took beside its last main run, to which the records belong."""
+    passes = np.reshape(file["error"].attrs.get("seconds", []) if "error" in file else [], (-1, 3))
+    return float(passes.sum() - passes[-1:, 1].sum())
 
 
 def loss_error(file: h5py.File) -> tuple[Array, str] | None:

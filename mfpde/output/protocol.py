@@ -87,7 +87,7 @@ class Summary:
         mass_error: Largest |mass - 1| of a slice over all records.
         steps, rejected: Time steps.
         unknowns: Numbers that evolve, over all ranks.
-        wall_time: In seconds, from reading the configuration to closing the file.
+        wall_time: In seconds, from the configuration that is read to the file that is closed: without starting Python and MPI.
         warnings: Advice about what the run did not resolve.
         beyond: The part of the loss that is the energy of the target beyond the largest Hermite degree; 0 for polynomials.
         files: What the outputs of the configuration have written beside the result, by their names.

@@ -71,6 +71,10 @@ class Recorder(Output):
         self._written: set[str] = set()
         self._slack = 1e-9 * config.final_time
         self._estimated = run.correction is not None
+        records = stage_times(problem.stages, run.times)
+        starts = np.repeat([stage.start for stage in problem.stages], [len(times) for times in records])
+        self._records = np.concatenate([np.asarray(times, dtype=float) for times in records]) + starts
+        self._corrections = np.zeros(len(starts)) if run.correction is None else run.correction
         self._correction = iter(() if run.correction is None else run.correction.tolist())
         # By the path of a column, what it holds in the row of a state that does not have it.
         self._absent: dict[str, Array] = {}
@@ -78,7 +82,7 @@ class Recorder(Output):
         describe(self.file, problem, flow.modes, config)
         degree = 0 if problem.w.is_point else problem.numbers(config.discretization).degree
         self.file.attributes({"degree": degree, "discretisation": run.discretisation})
-        self._describe_stages(problem, [len(times) for times in stage_times(problem.stages, run.times)])
+        self._describe_stages(problem, [len(times) for times in records])
         if restart is not None:
             self._copy_before(restart, flow, config.output.checkpoint is not False)
 
@@ -169,6 +173,7 @@ class Recorder(Output):
 
     def stepped(self, flow: StageFlow, step: Step, inside: Interpolant | None) -> None:
         """Collective. Keeps the mean field within the step: with it, any neuron can be followed after the run."""
+        reached = self.loss
         if inside is not None:
             times = step.time - step.length * (1 - LOBATTO)
             moments = np.array([flow.moments(inside(time), time) for time in times])
@@ -176,8 +181,11 @@ class Recorder(Output):
             self._steps += 1
             if self.entropy is not None:
                 self.entropy.stepped(times, moments)
+            # The correction is known at the records alone.
+            between = np.interp(step.time, self._records, self._corrections)
+            reached = float(loss(moments[-1], self._target, self.beyond) + between)
         if self._progress is not None:
-            self._progress.update(step.time, self.loss, step.steps)
+            self._progress.update(step.time, reached, step.steps)
 
     def write(self, step: Step, seen: Observation, penalty: float = 0.0) -> None:
         """Collective. One row of the history; `penalty` is what a regularised loss adds to E."""

@@ -26,7 +26,7 @@ LONGEST_FILE, ROUNDING = 1_000_000, 1e-12
 
 
 def load(path: Path | None, overrides: Sequence[str] = ()) -> Config:
-    """The configuration of a TOML file (None: all defaults), with overrides "section.key=value".
+    """The configuration of a TOML file (None: all defaults), with overrides "section.key=value" or "key=value".
 
     Raises:
         InputError: For the first thing that is wrong, naming its key and what is allowed.
@@ -79,6 +79,24 @@ def config_of(data: dict[str, Any], overrides: Sequence[str] = (), stem: str | N
     return msgspec.structs.replace(config, discretization=msgspec.structs.replace(config.discretization, **left_out))
 
 
+def section_with(key: str) -> str:
+    """The section that has a key of this name.
+
+    Raises:
+        InputError: If none has, or several have.
+    """
+    kinds = {field.name: field.type for field in msgspec.structs.fields(Config)}
+    structs = {section: kind for section, kind in kinds.items() if isinstance(kind, type) and issubclass(kind, msgspec.Struct)}
+    keys = {section: kind.__struct_fields__ for section, kind in structs.items()}
+    found = [section for section, names in keys.items() if key in names]
+    if len(found) > 1:
+        raise InputError(f"{key}: a key of {' and '.join(found)}; allowed: with its section")
+    if found:
+        return found[0]
+    names = [*kinds, *(name for section in keys.values() for name in section)]
+    raise InputError(f"{quoted(key)}: no section and no key{did_you_mean(key, names)}; allowed: those of a configuration file")
+
+
 def _read(path: Path) -> dict[str, Any]:
     name = quoted(str(path))
     try:
@@ -98,8 +116,10 @@ def _read(path: Path) -> dict[str, Any]:
 def _override(data: dict[str, Any], text: str) -> None:
     name, equals, value = text.partition("=")
     section, dot, key = name.strip().partition(".")
-    if not (equals and dot and key):
+    if not (equals and section and bool(dot) == bool(key)) or (not dot and section in Config.__struct_fields__):
         raise InputError(f"--set {quoted(text)}: allowed: section.key=value")
+    if not dot:
+        section, key = section_with(section), section
     try:
         parsed = tomllib.loads(f"value = {value}")["value"]
     except (ValueError, RecursionError):

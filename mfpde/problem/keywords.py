@@ -4,11 +4,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import msgspec
 import numpy as np
 
-from mfpde.errors import InputError, did_you_mean, quoted
-from mfpde.problem.config import read_data
+from mfpde.errors import InputError, quoted
+from mfpde.problem.config import read_data, section_with
 from mfpde.problem.sections import Config
 
 Source = str | Path | Mapping[str, Any] | None
@@ -39,20 +38,11 @@ def _section(name: str, value: Any) -> str:
     Raises:
         InputError: If there is none.
     """
-    kinds = {field.name: field.type for field in msgspec.structs.fields(Config)}
-    if name in kinds:
+    if name in Config.__struct_fields__:
         if not isinstance(value, Mapping):
             raise InputError(f"{name}: {quoted(value)}; allowed: a dict of the keys of [{name}]")
         return name
-    structs = {section: kind for section, kind in kinds.items() if isinstance(kind, type) and issubclass(kind, msgspec.Struct)}
-    keys = {section: {field.name for field in msgspec.structs.fields(kind)} for section, kind in structs.items()}
-    found = [section for section, names in keys.items() if name in names]
-    if len(found) == 1:
-        return found[0]
-    if found:
-        raise InputError(f"{name}: a key of {' and '.join(found)}; allowed: {found[0]}={{{name!r}: ...}}")
-    names = [*kinds, *(key for section in keys.values() for key in section)]
-    raise InputError(f"{quoted(name)}: no section and no key{did_you_mean(name, names)}; allowed: those of a configuration file")
+    return section_with(name)
 
 
 def _plain(value: Any) -> Any:

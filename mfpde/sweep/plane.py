@@ -87,7 +87,7 @@ def collect(axes: tuple[Axis, ...], members: Sequence[Member], outcomes: Sequenc
         put("first_loss", member.index, loss[0])
         put("time_to_level", member.index, reached.time)
         put("time_to_level_error", member.index, reached.error)
-        put("wall_time", member.index, history.seconds)
+        put("wall_time", member.index, outcome.seconds or history.seconds)  # of one that was kept, what its file says
         put("final_error", member.index, error[-1])
         for name, column in columns.items():
             if name not in ("time", "wall_time"):
@@ -102,7 +102,7 @@ def collect(axes: tuple[Axis, ...], members: Sequence[Member], outcomes: Sequenc
         "first_loss": "loss at t = 0",
         "time_to_level": f"first time at which the loss is {level:g} of that at t = 0",
         "time_to_level_error": "by how much the estimated error of the loss may move that time",
-        "wall_time": "wall time of the run in seconds",
+        "wall_time": "wall time of the run in seconds, with what chose its resolution",
     }
     all_times = [t for t, _, _ in curves.values()]
     same = bool(all_times) and all(np.array_equal(t, all_times[0]) for t in all_times)
