@@ -250,7 +250,9 @@ def test_biases_on_the_sphere_are_free() -> None:
 
 def test_the_density_of_biases_is_a_marginal_with_their_second_moment(tmp_path: Path) -> None:
     """Bins of b hold mass 1, and E b^2 as the nodes have it, to half a bin; b_0 at t = 0 has its law's, 1/4."""
-    result = mfpde.run(small(initial={"b": "uniform(-1, 0.5)"}, input={"dimension": 30}, discretization={"accuracy": 1e-2}))
+    result = mfpde.run(
+        small(initial={"b": "uniform(-1, 0.5)"}, input={"dimension": 30}, discretization={"accuracy": 1e-2, "nodes": "panels"})
+    )
     path = tmp_path / "out.h5"
     result.save(path)
     with h5py.File(path) as file:

@@ -101,6 +101,12 @@ class Ranks:
         self.divided = color, key
         return SELF
 
+    def Get_attr(self, key: int) -> None:
+        """Nothing is kept."""
+
+    def Set_attr(self, key: int, value: object) -> None:
+        """Likewise."""
+
 
 @pytest.mark.parametrize("size", [1, 2, 3, 4, 6, 7, 8, 12])
 def test_the_process_grid_gives_every_slice_to_one_group_and_divides_the_mesh_last(size: int) -> None:
@@ -117,7 +123,10 @@ def test_the_process_grid_gives_every_slice_to_one_group_and_divides_the_mesh_la
                 if not asked:  # the fewest ranks to a mesh that leave no group idle, or as many as there are cells for
                     assert all(size // m > slices for m in fitting if m < mesh_ranks)
                     assert groups <= slices or mesh_ranks == fitting[-1]
-                assert [comm.divided for comm in ranks] == [(rank // mesh_ranks, rank) for rank in range(size)]
+                # All ranks, and each by itself, are communicators already.
+                divided = [(rank // mesh_ranks, rank) if 1 < mesh_ranks < size else None for rank in range(size)]
+                assert [comm.divided for comm in ranks] == divided
+                assert all((grid.mesh_comm is comm) == (mesh_ranks == size) for grid, comm in zip(grids, ranks, strict=True))
                 held = [grids[group * mesh_ranks].slices for group in range(groups)]
                 assert [label for part in held for label in part] == list(range(slices))
                 assert max(map(len, held)) - min(map(len, held)) <= 1

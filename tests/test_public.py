@@ -22,7 +22,7 @@ NAMES = (
 ROWS: tuple[tuple[str, ...], ...] = (
     ("errors", "callable", "digits", "version", "early"),
     ("registry", "progress", "interrupts", "petsc", "paths"),
-    ("parallel",),
+    ("parallel", "memory"),
     ("compile",),
     ("expressions", "neurons"),
     ("problem",),
