@@ -11,6 +11,7 @@ from scipy.stats import qmc
 import mfpde
 from mfpde.errors import InputError
 from mfpde.evolution.net import net_nodes, node_count
+from mfpde.kernel.study import solve_kernel
 from mfpde.problem.config import load
 from mfpde.quadrature.nets import LARGEST, _directions, scrambled_net, sobol_digits
 
@@ -104,6 +105,13 @@ def test_what_a_net_cannot_do_is_one_line(given: list[str], key: str) -> None:
     with pytest.raises(InputError, match=f"^{key}: .*allowed|^{key}: a net needs") as raised:
         mfpde.build_problem(load(None, given))
     assert "\n" not in str(raised.value)
+
+
+def test_a_kernel_matrix_is_refined_on_panels(tmp_path: Path) -> None:
+    words = ["training.strategy=chen-ge", "discretization.nodes=net", f"output.file={tmp_path / 'kernel.h5'}"]
+    config = load(None, words)
+    with pytest.raises(InputError, match="^discretization.nodes: .* allowed"):
+        solve_kernel(SELF, config, mfpde.build_problem(config))
 
 
 def test_a_net_goes_on_from_its_checkpoint(tmp_path: Path) -> None:

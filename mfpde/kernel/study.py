@@ -10,7 +10,7 @@ from mpi4py import MPI
 from numpy.typing import NDArray
 
 from mfpde.discretisation.resolution import Resolution, given_resolution, is_given
-from mfpde.discretisations import discretisation_of, estimates_error, start_flow
+from mfpde.discretisations import NET, discretisation_of, estimates_error, start_flow, with_nodes
 from mfpde.errors import InputError, RunError
 from mfpde.evolution.flow import DensityFlow, Observation, Recording, Step, loss
 from mfpde.evolution.integrate import integrate
@@ -74,6 +74,10 @@ def solve_kernel(comm: MPI.Intracomm, config: Config, problem: Problem, measure:
     """
     if problem.b is not None:
         raise InputError("initial.b: the kernel matrix is that of networks without biases; allowed: without it")
+    if with_nodes(problem, config.discretization).nodes == NET:
+        raise InputError(
+            'discretization.nodes: a kernel matrix is refined on panels; allowed with mfpde.kernel: "panels", p <= 3'
+        )
     last = len(problem.stages) - 1
     stage = problem.stages[last]
     if not (stage.linear and stage.reset_a) or any(before.by_moments for before in problem.stages[:last]):
