@@ -110,7 +110,7 @@ def test_what_a_net_cannot_do_is_one_line(given: list[str], key: str) -> None:
 def test_a_kernel_matrix_is_refined_on_panels(tmp_path: Path) -> None:
     words = ["training.strategy=chen-ge", "discretization.nodes=net", f"output.file={tmp_path / 'kernel.h5'}"]
     config = load(None, words)
-    with pytest.raises(InputError, match="^discretization.nodes: .* allowed"):
+    with pytest.raises(InputError, match=r"^discretization\.nodes: .* allowed"):
         solve_kernel(SELF, config, mfpde.build_problem(config))
 
 
