@@ -67,7 +67,7 @@ def try_net(comm: MPI.Intracomm, request: Request) -> NetTrial:
     setting = Setting(problem, options, times, wanted * OTHERS)
     curve = divided(comm, {"base": lambda: setting.run(base)})["base"]
     check_rounding(curve.loss, problem, wanted)
-    levels = [level(setting, base, points or START, partial(divided, comm))]
+    levels = [level(setting, base, points or START, partial(divided, comm), curve)]
     if points is None and wanted_points(levels, wanted * NET) >= MANY * START:
         levels.append(level(setting, base, MANY * START, partial(divided, comm)))
     return NetTrial(setting, base, curve, tuple(levels), points is not None, wanted * NET)

@@ -69,7 +69,7 @@ def quantile(scrambles: int = SCRAMBLES) -> float:
     return float(stdtrit(scrambles - 1, CONFIDENCE))
 
 
-def level(setting: Setting, base: Resolution, points: int, divided: Divided) -> NetStudy:
+def level(setting: Setting, base: Resolution, points: int, divided: Divided, known: Curve | None = None) -> NetStudy:
     """Collective. What nets of so many points err by.
 
     Args:
@@ -77,10 +77,12 @@ def level(setting: Setting, base: Resolution, points: int, divided: Divided) -> 
         base: The truncation and the tolerance of the runs.
         points: Of each net.
         divided: Runs tasks.
+        known: The run of the base's own net, which is not made again.
     """
     nets = [Net(points, scramble) for scramble in range(SCRAMBLES)]
-    runs = divided({str(net.scramble): partial(setting.run, replace(base, net=net)) for net in nets})
-    curves = list(runs.values())
+    own = {} if known is None else {base.net: known}
+    runs = divided({str(net.scramble): partial(setting.run, replace(base, net=net)) for net in nets if net not in own})
+    curves = [own[net] if net in own else runs[str(net.scramble)] for net in nets]
     loss, factor = np.array([curve.loss for curve in curves]), quantile() / np.sqrt(SCRAMBLES)
     mean = loss.mean(axis=0)
     error, moved = factor * loss.std(axis=0, ddof=1), np.zeros_like(mean)

@@ -94,11 +94,10 @@ class Plan:
         (K, J), total = self.truncation.finest, self.truncation.shift.copy()
         finest = replace(self.base, hermite_degree=K, radial_degree=J)
         own, places = common_modes(*(named(basis_of(problem, each)) for each in (self.base, finest)))
-        for study in (*self.directions.values(), self.tolerance):
+        net = () if self.net is None else (self.net,)
+        for study in (*self.directions.values(), self.tolerance, *net):
             if study.shift.size:
                 total[:, places] += study.shift[:, own]
-        if self.net is not None and self.net.shift.size:
-            total[:, places] += self.net.shift[:, own]
         return total
 
     def _at(self, panels: dict[str, Panels]) -> Resolution:
@@ -301,6 +300,7 @@ def _on_all(
 
 
 def studied_tolerance(setting: Setting, base: Resolution, curve: Curve) -> Study[float]:
+    """The study of the time step's tolerance, or of the one that the user gave; `curve` is the run of the base."""
     given = setting.options.tolerance is not None
     found = tolerance_study(setting, base, curve, Allowed(np.inf) if given else setting.share)
     return replace(found, fixed=given)

@@ -15,6 +15,7 @@ from mfpde.errors import InputError
 from mfpde.evolution.net import net_nodes, node_count, spread_directions
 from mfpde.evolution.passive import Passive, nodes_of, stacked, tensor_nodes
 from mfpde.features.bases import basis_of
+from mfpde.memory import check_memory
 from mfpde.moving.cells import point_cells
 from mfpde.nets.flow import NetFlow
 from mfpde.parallel import share
@@ -49,11 +50,11 @@ class ScrambledNet:
     def start(
         self, comm: MPI.Intracomm, problem: Problem, options: Discretization, resolution: Resolution, mesh_ranks: int = 0
     ) -> NetFlow:
-        features = basis_of(problem, resolution).features(comm, problem)
         net = resolution.net or Net(NET_POINTS)
-        return NetFlow(
-            problem, features, net_nodes(problem, net.points, net.scramble, *share(comm, node_count(problem, net.points)))
-        )
+        count = node_count(problem, net.points)
+        check_memory(comm, count, len(problem.directions))
+        features = basis_of(problem, resolution).features(comm, problem)
+        return NetFlow(problem, features, net_nodes(problem, net.points, net.scramble, *share(comm, count)))
 
     def read(self, file: h5py.File, problem: Problem) -> PushForward:
         if "nodes" not in file:
@@ -66,9 +67,10 @@ class ScrambledNet:
         rules = _panels(problem)
         found: tuple[Snapshot, ...] = ()
         if known:
+            passive = Passive(problem, modes, field, known[-1], stops=known)
             if known[-1] > 0:
-                _check(file, group[max(group)], problem, Passive(problem, modes, field, known[-1]))
-            along = Passive(problem, modes, field, known[-1], stops=known).along(tensor_nodes(problem, rules))
+                _check(file, group[f"{len(known) - 1:04d}"], problem, passive)
+            along = passive.along(tensor_nodes(problem, rules))
             shape = tuple(len(rule) for rule in rules)
             found = tuple(Snapshot(t, stacked(x).reshape(-1, *shape)) for t, x in zip(known, along, strict=True))
         return PushForward(problem, modes, field, rules, found, recorded_shift(file, problem))

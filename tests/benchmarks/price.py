@@ -89,13 +89,10 @@ def particles(keys: dict[str, Any], count: int, sampling: str, group: int) -> np
     from mfpde.features.bases import basis_of
     from mfpde.particles.methods import METHODS
     from mfpde.problem.config import config_of
+    from mfpde.problem.keywords import sections_of
 
-    sections = {"dimension": "input", "polynomial": "target", "activation": "network"}
-    data: dict[str, Any] = {sections[key]: {} for key in keys}
-    for key, value in keys.items():
-        data[sections[key]][key] = value
-    data |= {"particles": {"particles": count, "sampling": sampling, "seed": group}, "discretization": {"tolerance": 1e-6}}
-    data |= {"output": {"times": 41}}
+    own = {"particles": {"particles": count, "sampling": sampling, "seed": group}, "tolerance": 1e-6, "times": 41}
+    data, _ = sections_of(None, {**keys, **own})
     config = config_of(data)
     problem = build_problem(config)
     losses: list[float] = []
