@@ -203,6 +203,8 @@ def test_a_run_larger_than_the_memory_is_refused(
     assert memory.left() == left
     with pytest.raises(RunError, match="out of memory: 4 nodes"):
         mfpde.run(comm=SELF, **{**QUICK, "a_nodes": 4, "a_panels": 1})
+    with pytest.raises(RunError, match="out of memory: 16 nodes"):
+        mfpde.run(comm=SELF, **{**QUICK, "net_points": 16})
 
 
 def test_the_top_modes_of_moments_that_vanish_have_no_share() -> None:
